@@ -1,0 +1,18 @@
+//! Torrents (BEP 3, 52), magnet links (BEP 9, 53) and what both describe.
+//!
+//! A torrent's bytes are parsed once into types that cannot be wrong:
+//! a [`PieceLength`] is a power of two or at least positive and bounded, a
+//! [`Layout`] has file offsets that cannot overflow, a file's path is a list of
+//! components that are safe to create below a folder on any platform.
+//!
+//! No state, no I/O: reading files to hash them belongs to `disk`.
+
+mod bitfield;
+mod hash;
+mod layout;
+mod torrent;
+
+pub use bitfield::Bitfield;
+pub use hash::{InfoHashes, Sha1Hash, Sha256Hash};
+pub use layout::{BLOCK_LENGTH, FileEntry, Layout, LayoutError, PieceLength, Span};
+pub use torrent::{Info, Torrent};

@@ -1,0 +1,1 @@
+//! Starling beside real BitTorrent programs.

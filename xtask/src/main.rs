@@ -1,0 +1,2 @@
+//! Tasks of the project: test, tidy, bench.
+fn main() {}
