@@ -8,8 +8,11 @@
 //! Not here: trackers, connecting, the limits of a whole node (`session`);
 //! sockets (`net`); storage and hashing (`disk`).
 
+pub mod allowed_fast;
 mod io;
 mod message;
+pub mod priority;
+pub mod wire;
 
 pub use io::{Blame, Closing, ConnId, Event, FetchEnd, Hello, Input, Output, Peer, Priority, SeedId};
 pub use message::{Block, Handshake, HashRange, Message, Reserved};

@@ -87,9 +87,15 @@ pub enum Message {
     Reject(Block),
     AllowedFast(u32),
     /// BEP 10; id 0 is the extension handshake.
-    Extended { id: u8, payload: Bytes },
+    Extended {
+        id: u8,
+        payload: Bytes,
+    },
     HashRequest(HashRange),
-    Hashes { range: HashRange, hashes: Vec<Sha256Hash> },
+    Hashes {
+        range: HashRange,
+        hashes: Vec<Sha256Hash>,
+    },
     HashReject(HashRange),
     /// A message id we do not know; its payload is skipped.
     Unknown(u8),
