@@ -9,6 +9,7 @@
 //! sockets (`net`); storage and hashing (`disk`).
 
 pub mod allowed_fast;
+pub mod extension;
 mod io;
 mod message;
 pub mod priority;
