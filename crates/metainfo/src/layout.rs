@@ -64,7 +64,7 @@ pub struct Span {
 }
 
 /// Why files and a piece length do not make a torrent.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum LayoutError {
     /// The sizes add up to more than 2^53 bytes or more pieces than [`Layout::MAX_PIECES`].
     #[error("the files add up to more than a torrent may hold")]
@@ -78,8 +78,8 @@ pub enum LayoutError {
 ///
 /// v1 and hybrid torrents: files lie end to end, padding included, and every
 /// piece but the last is full. v2-only torrents: each file begins at a piece
-/// boundary and the piece that ends a file is short; the gap up to the boundary
-/// exists in the piece space but not on the wire.
+/// boundary (an empty one takes no place) and the piece that ends a file is short;
+/// the gap up to the boundary exists in the piece space but not on the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     piece_length: u32,
@@ -106,7 +106,7 @@ impl Layout {
         }
         let mut end = 0u64;
         for file in &mut files {
-            if aligned {
+            if aligned && file.length > 0 {
                 end = end.next_multiple_of(piece);
             }
             file.offset = end;
@@ -159,8 +159,7 @@ impl Layout {
     /// Meaningful for hybrid and v2-only torrents, whose pieces hold one file each.
     pub fn content_len(&self, piece: u32) -> u32 {
         let padded = self.padded_len(piece);
-        let tail: u32 =
-            self.spans(piece, 0, padded).filter(|s| s.file.is_none()).map(|s| s.length).sum();
+        let tail: u32 = self.spans(piece, 0, padded).filter(|s| s.file.is_none()).map(|s| s.length).sum();
         padded - tail
     }
 

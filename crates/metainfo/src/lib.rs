@@ -10,9 +10,15 @@
 mod bitfield;
 mod hash;
 mod layout;
+mod limits;
+pub mod merkle;
+pub mod names;
+mod parse;
 mod torrent;
 
 pub use bitfield::Bitfield;
 pub use hash::{InfoHashes, Sha1Hash, Sha256Hash};
 pub use layout::{BLOCK_LENGTH, FileEntry, Layout, LayoutError, PieceLength, Span};
+pub use limits::Limits;
+pub use parse::ParseError;
 pub use torrent::{Info, Torrent};
