@@ -1,2 +1,35 @@
-//! Tasks of the project: test, tidy, bench.
-fn main() {}
+//! `cargo xtask`: the tasks of the project that are more than one cargo command.
+//!
+//! `test` is the one test command, `tidy` measures style and holds the law of
+//! dependence, `bench` compares with real programs. Only small crates are used,
+//! so that this builds in seconds on a fresh machine.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command line's own voice
+
+mod install;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test [--install]     everything that must pass: format, clippy, tests, docs, corpora, interop
+  tidy [--update]      measure style, check the law of dependence; --update lowers the baseline";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.split_first() {
+        Some((&"test", rest)) => test::run(rest),
+        Some((&"tidy", rest)) => tidy::run(rest),
+        _ => usage(),
+    }
+}
+
+/// Says how to use this program; exit code 2 as for every wrong usage.
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
