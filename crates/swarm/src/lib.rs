@@ -12,6 +12,7 @@ pub mod allowed_fast;
 pub mod extension;
 mod io;
 mod message;
+pub mod metadata;
 pub mod priority;
 pub mod wire;
 

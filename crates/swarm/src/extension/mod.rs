@@ -32,11 +32,8 @@ pub const UT_PEX: u8 = 2;
 pub const LT_DONTHAVE: u8 = 3;
 
 /// What our handshake offers. A private torrent leaves `ut_pex` out (BEP 27).
-pub const OUR_IDS: ExtensionIds = ExtensionIds {
-    ut_metadata: Some(UT_METADATA),
-    ut_pex: Some(UT_PEX),
-    lt_donthave: Some(LT_DONTHAVE),
-};
+pub const OUR_IDS: ExtensionIds =
+    ExtensionIds { ut_metadata: Some(UT_METADATA), ut_pex: Some(UT_PEX), lt_donthave: Some(LT_DONTHAVE) };
 
 /// Bytes of an extended message that are looked at; the largest honest one is the first
 /// peer exchange of a client with thousands of peers.

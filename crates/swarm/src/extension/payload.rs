@@ -42,7 +42,9 @@ impl MetadataMessage {
             starling_bencode::encode_dict(|d| {
                 d.int("msg_type", kind);
                 d.int("piece", i64::from(piece));
-                total.into_iter().for_each(|size| d.int("total_size", i64::try_from(size).unwrap_or(i64::MAX)));
+                total
+                    .into_iter()
+                    .for_each(|size| d.int("total_size", i64::try_from(size).unwrap_or(i64::MAX)));
             })
         };
         match self {

@@ -19,8 +19,11 @@ fn addr() -> impl Strategy<Value = SocketAddr> {
 }
 
 fn ids() -> impl Strategy<Value = ExtensionIds> {
-    any::<[Option<u8>; 3]>()
-        .prop_map(|[ut_metadata, ut_pex, lt_donthave]| ExtensionIds { ut_metadata, ut_pex, lt_donthave })
+    any::<[Option<u8>; 3]>().prop_map(|[ut_metadata, ut_pex, lt_donthave]| ExtensionIds {
+        ut_metadata,
+        ut_pex,
+        lt_donthave,
+    })
 }
 
 fn handshake() -> impl Strategy<Value = ExtensionHandshake> {
@@ -115,9 +118,8 @@ fn examples_of_the_specifications() {
     assert_eq!((shake.ids.ut_pex, shake.ids.ut_metadata, shake.port), (Some(2), None, Some(6881)));
     assert_eq!(shake.client.as_deref(), Some("µTorrent 1.2"));
     assert_eq!(MetadataMessage::Request { piece: 0 }.encode(), b"d8:msg_typei0e5:piecei0ee");
-    let data = MetadataMessage::decode(&Bytes::from_static(
-        b"d8:msg_typei1e5:piecei0e10:total_sizei3425eexxxxxxxx",
-    ));
+    let data =
+        MetadataMessage::decode(&Bytes::from_static(b"d8:msg_typei1e5:piecei0e10:total_sizei3425eexxxxxxxx"));
     let bytes = Bytes::from_static(b"xxxxxxxx");
     assert_eq!(data, Ok(Some(MetadataMessage::Data { piece: 0, total_size: Some(3425), bytes })));
     assert_eq!(MetadataMessage::decode(&Bytes::from_static(b"d8:msg_typei7e5:piecei0ee")), Ok(None));
