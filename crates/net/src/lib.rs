@@ -1,1 +1,12 @@
-//! net
+//! Every socket of a node: peers, trackers, web seeds, local discovery.
+//!
+//! One thread owns them all, a tokio current-thread runtime with a `LocalSet`; nothing
+//! here is shared between threads but memory that comes back when its last user drops it.
+//! What is said on the sockets is decided elsewhere: this room moves bytes, keeps
+//! deadlines and caps, and says who is to blame when something ends.
+
+mod limits;
+pub mod peer;
+
+pub use limits::Limits;
+pub use peer::{Closed, Fill, Listener, Listening, PeerHandle, PeerHandler, Peers};
