@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::Sha256Hash;
+use crate::{Sha256Hash, merkle};
 
 /// What peers ask for at a time: 16 KiB, also the leaf of a v2 merkle tree (BEP 3, BEP 52).
 pub const BLOCK_LENGTH: u32 = 16 * 1024;
@@ -14,11 +14,25 @@ pub struct PieceLength(u32);
 impl PieceLength {
     /// 256 MiB; larger pieces are refused.
     pub const MAX: u32 = 256 << 20;
+    const SUGGEST_MAX: u32 = 16 << 20;
 
     /// `bytes` as a piece length, if it is in range.
     pub fn new(bytes: u64) -> Option<PieceLength> {
         let bytes = u32::try_from(bytes).ok()?;
         (1..=Self::MAX).contains(&bytes).then_some(PieceLength(bytes))
+    }
+
+    /// A good length for `total` bytes: a power of two that makes 1000 to 2000 pieces,
+    /// but at least 16 KiB, and at most 16 MiB unless there would be too many pieces.
+    pub fn suggest(total: u64) -> PieceLength {
+        let pieces = |bytes: u32| total / u64::from(bytes);
+        let mut bytes = BLOCK_LENGTH;
+        while pieces(bytes) > 2000 && bytes < Self::SUGGEST_MAX
+            || pieces(bytes) > u64::from(Layout::MAX_PIECES / 2) && bytes < Self::MAX
+        {
+            bytes *= 2;
+        }
+        PieceLength(bytes)
     }
 
     /// The length in bytes.
@@ -207,6 +221,15 @@ impl Layout {
         self.spans(piece, 0, self.piece_length).find_map(|span| span.file)
     }
 
+    /// The v2 hash of `piece` from the hashes of its blocks up to [`Layout::content_len`]:
+    /// a file's root if the piece is all of the file, else a node of its piece layer.
+    /// For hybrid and v2-only torrents.
+    pub fn v2_piece_root(&self, piece: u32, leaves: &[Sha256Hash]) -> Sha256Hash {
+        let file = self.file_of_piece(piece).and_then(|index| self.files.get(index));
+        let alone = file.is_none_or(|file| file.length <= u64::from(self.piece_length));
+        merkle::root_from_leaves(leaves, if alone { 1 } else { self.piece_length / BLOCK_LENGTH })
+    }
+
     /// Whether the block at `begin` in `piece` is nothing but padding, which is never asked for.
     pub fn is_padding(&self, piece: u32, begin: u32) -> bool {
         let length = BLOCK_LENGTH.min(self.piece_len(piece).saturating_sub(begin));
@@ -267,6 +290,18 @@ mod tests {
         assert_eq!((l.piece_len(0), l.padded_len(0)), (5, 2 * BLOCK_LENGTH));
         assert_eq!(l.piece_len(2), BLOCK_LENGTH);
         assert_eq!(l.spans(0, 0, 100).map(|s| s.length).collect::<Vec<_>>(), [5, 95]);
+    }
+
+    #[test]
+    fn suggested_lengths_make_some_thousand_pieces() {
+        for total in [0, 1, 1 << 20, 5_000_000_000, 1 << 40, Layout::MAX_BYTES, u64::MAX] {
+            let length = PieceLength::suggest(total);
+            assert!(length.fits_v2());
+            let pieces = total / u64::from(length.get());
+            assert!(pieces <= 2000 || length.get() >= 16 << 20, "{total}");
+            assert!(length.get() == BLOCK_LENGTH || pieces >= 1000, "{total}");
+        }
+        assert_eq!(PieceLength::suggest(4 << 30).get(), 4 << 20);
     }
 
     #[test]

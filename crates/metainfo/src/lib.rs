@@ -8,17 +8,21 @@
 //! No state, no I/O: reading files to hash them belongs to `disk`.
 
 mod bitfield;
+mod create;
 mod hash;
 mod layout;
 mod limits;
+mod magnet;
 pub mod merkle;
 pub mod names;
 mod parse;
 mod torrent;
 
 pub use bitfield::Bitfield;
+pub use create::{Builder, CreateError, Plan, SourceFile, Versions};
 pub use hash::{InfoHashes, Sha1Hash, Sha256Hash};
 pub use layout::{BLOCK_LENGTH, FileEntry, Layout, LayoutError, PieceLength, Span};
 pub use limits::Limits;
+pub use magnet::{Magnet, MagnetError, PeerAddress};
 pub use parse::ParseError;
 pub use torrent::{Info, Torrent};

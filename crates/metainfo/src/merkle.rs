@@ -248,3 +248,6 @@ impl TreeShape {
         Some(out)
     }
 }
+
+#[cfg(test)]
+mod tests;

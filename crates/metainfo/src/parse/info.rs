@@ -92,10 +92,12 @@ impl<'a> Parts<'a> {
         {
             return Err(ParseError::PieceHashes { bytes: pieces.len(), pieces: layout.pieces() });
         }
+        // A v2-only file's name is its key in the tree; `name` is only a title (BEP 52).
+        let name = if single_file { files[0].path[0] } else { self.name };
         let v1_hash = pieces.map(|_| Sha1Hash(Sha1::digest(bytes).into()));
         let v2_hash = v2.then(|| merkle::sha256(bytes));
         Ok(Info {
-            name: names::component(self.name),
+            name: names::component(name),
             layout,
             single_file,
             v1_pieces: pieces.map(|pieces| bytes.slice_ref(pieces)),
