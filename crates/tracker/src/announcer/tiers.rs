@@ -1,0 +1,140 @@
+//! The trackers in their tiers (BEP 12).
+
+use std::time::Duration;
+
+use starling_sansio::{Rng, Time};
+
+use super::endpoint::Endpoint;
+use super::{Config, JobId, TrackerStatus};
+use crate::{Family, Limits, TrackerUrl};
+
+#[derive(Debug)]
+pub(super) struct Tracker {
+    pub(super) url: TrackerUrl,
+    pub(super) endpoints: Vec<Endpoint>,
+}
+
+/// Where an endpoint stands.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    tier: usize,
+    tracker: usize,
+    endpoint: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tiers {
+    tiers: Vec<Vec<Tracker>>,
+    /// Addresses that are no use, with the reason.
+    refused: Vec<(String, String)>,
+}
+
+impl Tracker {
+    fn new(url: TrackerUrl, config: &Config) -> Tracker {
+        let fits = |family: &&Family| url.ip().is_none_or(|ip| Family::of(ip) == **family);
+        let families: Vec<Family> = config.families.iter().filter(fits).copied().collect();
+        let of = |hash| families.iter().map(move |&family| Endpoint::new(hash, family));
+        Tracker { endpoints: config.info_hashes.iter().flat_map(|&hash| of(hash)).collect(), url }
+    }
+
+    /// Whether none of its endpoints works or may still come to work.
+    pub(super) fn is_failing(&self, now: Time, patience: Duration) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.is_failing(now, patience))
+    }
+
+    fn status(&self, tier: usize) -> TrackerStatus {
+        let working = self.endpoints.iter().find(|endpoint| endpoint.is_working());
+        let told = working.or_else(|| self.endpoints.iter().find(|endpoint| endpoint.message.is_some()));
+        TrackerStatus {
+            url: self.url.to_string(),
+            tier,
+            announcing: self.endpoints.iter().any(Endpoint::is_busy),
+            working: working.is_some(),
+            message: told.and_then(|endpoint| endpoint.message.clone()),
+            next: self.endpoints.iter().filter_map(Endpoint::next).min(),
+            seeds: self.endpoints.iter().filter_map(|endpoint| endpoint.seeds).max(),
+            leechers: self.endpoints.iter().filter_map(|endpoint| endpoint.leechers).max(),
+        }
+    }
+}
+
+impl Tiers {
+    /// Adds tiers behind those that are there.
+    pub(super) fn add(&mut self, tiers: &[Vec<String>], config: &Config, rng: &mut Rng) {
+        for urls in tiers {
+            let mut tier = Vec::new();
+            for text in urls {
+                let known = |url: &TrackerUrl| self.trackers().chain(&tier).any(|t: &Tracker| t.url == *url);
+                if self.trackers().count() + tier.len() + self.refused.len() >= Limits::TRACKERS {
+                    break;
+                }
+                match TrackerUrl::parse(text) {
+                    Ok(url) if known(&url) => (),
+                    Ok(url) => tier.push(Tracker::new(url, config)),
+                    Err(why) => self.refused.push((crate::types::text(text.as_bytes()), why.to_string())),
+                }
+            }
+            rng.shuffle(&mut tier);
+            if !tier.is_empty() {
+                self.tiers.push(tier);
+            }
+        }
+    }
+
+    fn trackers(&self) -> impl Iterator<Item = &Tracker> {
+        self.tiers.iter().flatten()
+    }
+
+    pub(super) fn tiers_mut(&mut self) -> impl Iterator<Item = &mut Vec<Tracker>> {
+        self.tiers.iter_mut()
+    }
+
+    pub(super) fn endpoints_mut(&mut self) -> impl Iterator<Item = &mut Endpoint> {
+        self.tiers.iter_mut().flatten().flat_map(|tracker| &mut tracker.endpoints)
+    }
+
+    /// Whose job this is.
+    pub(super) fn find(&self, job: JobId) -> Option<Place> {
+        for (tier, trackers) in self.tiers.iter().enumerate() {
+            for (tracker, state) in trackers.iter().enumerate() {
+                if let Some(endpoint) = state.endpoints.iter().position(|endpoint| endpoint.has_job(job)) {
+                    return Some(Place { tier, tracker, endpoint });
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn endpoint_mut(&mut self, at: Place) -> Option<&mut Endpoint> {
+        self.tiers.get_mut(at.tier)?.get_mut(at.tracker)?.endpoints.get_mut(at.endpoint)
+    }
+
+    /// A tracker that works goes to the front of its tier.
+    pub(super) fn promote(&mut self, at: Place) {
+        if let Some(before) = self.tiers.get_mut(at.tier).and_then(|tier| tier.get_mut(..=at.tracker)) {
+            before.rotate_right(1);
+        }
+    }
+
+    pub(super) fn status(&self) -> impl Iterator<Item = TrackerStatus> {
+        let tiers = self.tiers.iter().enumerate();
+        let used = tiers.flat_map(|(i, tier)| tier.iter().map(move |tracker| tracker.status(i)));
+        used.chain(self.refused.iter().map(|(url, why)| TrackerStatus {
+            url: url.clone(),
+            tier: self.tiers.len(),
+            announcing: false,
+            working: false,
+            message: Some(why.clone()),
+            next: None,
+            seeds: None,
+            leechers: None,
+        }))
+    }
+
+    /// The tracker that this job, over by now, was for.
+    pub(super) fn status_of(&self, job: JobId) -> Option<TrackerStatus> {
+        let had = |tracker: &Tracker| tracker.endpoints.iter().any(|endpoint| endpoint.had_job(job));
+        let mut tiers = self.tiers.iter().enumerate();
+        tiers.find_map(|(i, tier)| Some(tier.iter().find(|tracker| had(tracker))?.status(i)))
+    }
+}
