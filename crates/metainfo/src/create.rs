@@ -178,15 +178,17 @@ impl Builder {
         Ok(order)
     }
 
-    /// The files as a reader of the torrent will see them, with padding between them in
-    /// a hybrid torrent, and for each the index into `files`.
+    /// The files as a reader of the torrent will see them, and for each the index into
+    /// `files`. In a hybrid folder padding follows every file that does not fill its last
+    /// piece, also the last one, as BEP 52's reference program does: readers compare.
     fn entries(&self, order: &[usize], piece_length: PieceLength) -> (Vec<FileEntry>, Vec<Option<usize>>) {
         let raw: Vec<Vec<&[u8]>> =
             order.iter().map(|&i| self.files[i].path.iter().map(String::as_bytes).collect()).collect();
         let paths = names::distinct(raw.iter().map(Vec::as_slice));
         let piece = u64::from(piece_length.get());
+        let padded = self.versions == Versions::Hybrid && order.len() > 1;
         let (mut entries, mut sources) = (Vec::new(), Vec::new());
-        for (at, (&index, path)) in order.iter().zip(paths).enumerate() {
+        for (&index, path) in order.iter().zip(paths) {
             let file = &self.files[index];
             entries.push(FileEntry {
                 path,
@@ -199,7 +201,7 @@ impl Builder {
             });
             sources.push(Some(index));
             let gap = (piece - file.length % piece) % piece;
-            if self.versions == Versions::Hybrid && at + 1 < order.len() && gap > 0 && file.length > 0 {
+            if padded && gap > 0 {
                 entries.push(padding(gap));
                 sources.push(None);
             }
