@@ -10,9 +10,11 @@
 
 pub mod allowed_fast;
 pub mod extension;
+pub mod hashes;
 mod io;
 mod message;
 pub mod metadata;
+pub mod pex;
 pub mod priority;
 pub mod wire;
 
