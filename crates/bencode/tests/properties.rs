@@ -1,5 +1,7 @@
 //! Properties of decoding and encoding that hold for any input.
 
+#![allow(clippy::unwrap_used)] // in helpers, which clippy takes for other than tests
+
 use proptest::prelude::*;
 use starling_bencode::{
     DictWriter, ErrorKind, Kind, Limits, ListWriter, Node, decode, decode_prefix, encode_dict, encode_list,

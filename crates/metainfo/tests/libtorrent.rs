@@ -1,13 +1,16 @@
 //! Torrents made by libtorrent: we read the same from them, find the same hashes in the
 //! content, and make the same torrents of it.
 
-use std::path::PathBuf;
+#![allow(clippy::unwrap_used)] // in helpers, which clippy takes for other than tests
 
 use sha1::{Digest, Sha1};
 use starling_metainfo::{
     BLOCK_LENGTH, Builder, FileEntry, Layout, Magnet, PieceLength, Plan, Sha1Hash, Sha256Hash, SourceFile,
     Torrent, Versions, merkle,
 };
+
+mod vectors;
+use vectors::{VECTORS, Vector};
 
 const FOLDER: &[(&str, u64)] = &[
     ("a.bin", 40_000),
@@ -31,17 +34,15 @@ fn content(index: usize, length: u64) -> Vec<u8> {
     (0..length).map(|at| ((at * 31 + index as u64 * 7 + (at >> 8)) % 251) as u8).collect()
 }
 
-fn data(name: &str) -> Vec<u8> {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "data", name].iter().collect();
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+fn vector(name: &str) -> &'static Vector {
+    VECTORS.iter().find(|vector| vector.name == name).unwrap()
 }
 
 fn each_vector(check: impl Fn(&str, &[(&str, u64)], Versions, Torrent)) {
     for (set, files) in SETS {
         for (suffix, versions) in VERSIONS {
             let name = format!("{set}-{suffix}");
-            let torrent = Torrent::parse(&data(&format!("{name}.torrent"))).unwrap();
-            check(&name, files, *versions, torrent);
+            check(&name, files, *versions, Torrent::parse(vector(&name).torrent).unwrap());
         }
     }
 }
@@ -70,8 +71,7 @@ fn hash_piece(layout: &Layout, piece: u32, open: impl Fn(usize) -> Vec<u8>) -> (
 fn layouts_and_hashes_are_read_as_libtorrent_reads_them() {
     each_vector(|name, _, versions, torrent| {
         let info = &torrent.info;
-        let text = String::from_utf8(data(&format!("{name}.txt"))).unwrap();
-        let mut lines = text.lines();
+        let mut lines = vector(name).reading.lines();
         let hash = |hash: Option<String>| hash.unwrap_or("-".to_owned());
         assert_eq!(lines.next().unwrap(), format!("v1 {}", hash(info.hashes.v1().map(|h| h.to_string()))));
         assert_eq!(lines.next().unwrap(), format!("v2 {}", hash(info.hashes.v2().map(|h| h.to_string()))));
@@ -172,8 +172,7 @@ fn we_make_the_torrents_that_libtorrent_makes() {
 
 #[test]
 fn what_stands_around_the_info_dictionary_is_kept() {
-    let bytes = data("folder-hybrid.torrent");
-    let torrent = Torrent::parse(&bytes).unwrap();
+    let torrent = Torrent::parse(vector("folder-hybrid").torrent).unwrap();
     assert_eq!(torrent.trackers, [["http://one.example/announce"], ["udp://two.example:80"]]);
     assert_eq!(torrent.web_seeds, ["http://seed.example/"]);
     assert_eq!(torrent.comment.as_deref(), Some("made for a test"));

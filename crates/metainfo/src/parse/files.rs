@@ -3,7 +3,7 @@
 use starling_bencode::{DictIter, Kind, Node};
 
 use super::ParseError;
-use crate::{Limits, Sha256Hash};
+use crate::{Limits, Sha256Hash, merkle};
 
 /// A file as a torrent writes it, its names not yet made safe.
 pub(super) struct RawFile<'a> {
@@ -78,11 +78,12 @@ fn v1_path<'a>(entry: Node<'_, 'a>, index: usize, limits: &Limits) -> Result<Vec
 /// The files of a v2 part, in the order of the tree.
 pub(super) fn v2<'a>(info: Node<'_, 'a>, limits: &Limits) -> Result<Vec<RawFile<'a>>, ParseError> {
     let tree = info.get("file tree").filter(|tree| tree.kind() == Kind::Dict);
-    let mut folders: Vec<DictIter<'_, 'a>> = vec![tree.ok_or(ParseError::Missing("file tree"))?.dict()];
+    let tree = tree.ok_or(ParseError::Missing("file tree"))?;
+    let mut folders: Vec<Folder<'_, 'a>> = vec![Folder { rest: tree.dict(), last: b"" }];
     let mut path: Vec<&[u8]> = Vec::new();
     let mut files = Vec::new();
     while let Some(folder) = folders.last_mut() {
-        let Some((name, node)) = folder.next() else {
+        let Some((name, node)) = folder.rest.next() else {
             folders.pop();
             path.pop();
             continue;
@@ -90,6 +91,10 @@ pub(super) fn v2<'a>(info: Node<'_, 'a>, limits: &Limits) -> Result<Vec<RawFile<
         if name.is_empty() || node.kind() != Kind::Dict {
             return Err(ParseError::FileTree);
         }
+        if name <= folder.last {
+            return Err(ParseError::TreeOrder);
+        }
+        folder.last = name;
         path.push(name);
         check_path(&path, limits)?;
         match as_file(node)? {
@@ -98,10 +103,16 @@ pub(super) fn v2<'a>(info: Node<'_, 'a>, limits: &Limits) -> Result<Vec<RawFile<
                 files.push(v2_file(file, path.clone(), files.len())?);
                 path.pop();
             }
-            None => folders.push(node.dict()),
+            None => folders.push(Folder { rest: node.dict(), last: b"" }),
         }
     }
     Ok(files)
+}
+
+/// A folder of the tree that is being read.
+struct Folder<'d, 'a> {
+    rest: DictIter<'d, 'a>,
+    last: &'a [u8],
 }
 
 /// The file's properties, if `node` is a file: those have the empty name and no siblings.
@@ -117,8 +128,8 @@ fn v2_file<'a>(file: Node<'_, 'a>, path: Vec<&'a [u8]>, index: usize) -> Result<
     let root = file.get("pieces root").and_then(Node::as_bytes).and_then(|root| root.try_into().ok());
     let pieces_root = match (length, root) {
         (0, _) => None,
-        (_, Some(root)) => Some(Sha256Hash(root)),
-        (_, None) => return Err(ParseError::PiecesRoot(index)),
+        (_, Some(root)) if root != merkle::ZERO.0 => Some(Sha256Hash(root)),
+        (_, _) => return Err(ParseError::PiecesRoot(index)),
     };
     Ok(RawFile { path, length, attributes, pieces_root })
 }

@@ -58,6 +58,10 @@ pub enum ParseError {
     /// The v2 `file tree` holds something that is neither file nor folder.
     #[error("the torrent's file tree has an entry that is neither a file nor a folder")]
     FileTree,
+    /// The v2 `file tree` has names out of order or twice, so that readers could take
+    /// the pieces for those of different files.
+    #[error("the torrent's file tree is not in order")]
+    TreeOrder,
     /// No file at all.
     #[error("the torrent has no files")]
     NoFiles,

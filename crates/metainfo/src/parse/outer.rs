@@ -13,7 +13,7 @@ use crate::{FileEntry, Info, Limits, PieceLength, Sha256Hash, Torrent};
 type PieceLayers = BTreeMap<Sha256Hash, Vec<Sha256Hash>>;
 
 impl Torrent {
-    /// Reads a torrent file. A v2 file without its `piece layers` is let through, as
+    /// Reads a torrent file; bytes after its end, such as a newline, do no harm. A v2 file without its `piece layers` is let through, as
     /// peers can supply them: see [`Torrent::missing_layers`].
     pub fn parse(bytes: &[u8]) -> Result<Torrent, ParseError> {
         Torrent::parse_with(bytes, &Limits::DEFAULT)
@@ -24,7 +24,7 @@ impl Torrent {
         if bytes.len() > limits.torrent_bytes {
             return Err(ParseError::OverLimit { what: "bytes", limit: limits.torrent_bytes });
         }
-        let document = starling_bencode::decode(bytes, limits.bencode())?;
+        let (document, _) = starling_bencode::decode_prefix(bytes, limits.bencode())?;
         let root = document.root();
         let info = root.get("info").ok_or(ParseError::Missing("info"))?;
         let info = Info::parse_with(Bytes::copy_from_slice(info.raw()), limits)?;
