@@ -147,10 +147,19 @@ impl Fetch {
         conn: ConnId,
         range: HashRange,
         hashes: &[Sha256Hash],
+        limits: &HashLimits,
     ) -> HashProgress {
         let Some(request) = self.take(conn, range) else { return HashProgress::Ignored };
         let Some(tree) = files.get(&range.pieces_root) else { return HashProgress::Ignored };
-        if !tree.shape.check(nodes_of(&range), hashes, range.pieces_root) {
+        let nodes = nodes_of(&range);
+        if hashes.len() as u64 != u64::from(range.length) + u64::from(tree.shape.uncles(nodes)) {
+            // Counting proof layers differently is a bug, not a lie.
+            if let Some(source) = self.peers.get_mut(&conn) {
+                source.pause(self.polled, limits);
+            }
+            return HashProgress::Ignored;
+        }
+        if !tree.shape.check(nodes, hashes, range.pieces_root) {
             if let Some(source) = self.peers.get_mut(&conn) {
                 source.refused = true;
             }

@@ -73,7 +73,7 @@ impl Default for HashLimits {
 /// What an answer of a peer led to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HashProgress {
-    /// Nothing was waiting for it.
+    /// Nothing is waiting for it (it may have come too late), or it has a wrong number of hashes.
     Ignored,
     /// Right, and one step on.
     Stored,
@@ -180,7 +180,7 @@ impl HashStore {
 
     /// A `hashes` message came.
     pub fn on_hashes(&mut self, conn: ConnId, range: HashRange, hashes: &[Sha256Hash]) -> HashProgress {
-        self.fetch.on_hashes(&mut self.files, conn, range, hashes)
+        self.fetch.on_hashes(&mut self.files, conn, range, hashes, &self.limits)
     }
 
     /// A `hash reject` came: the peer is left alone for a while.

@@ -235,7 +235,10 @@ fn answers_that_were_not_asked_for_are_ignored() {
     assert_eq!(store.on_hashes(other, range, &hashes), HashProgress::Ignored);
     let widened = HashRange { proof_layers: u32::MAX, ..range };
     assert_eq!(store.on_hashes(conn, widened, &hashes), HashProgress::Ignored);
-    assert_eq!(store.on_hashes(conn, range, &[]), HashProgress::Lie);
+    assert_eq!(store.on_hashes(conn, range, &[]), HashProgress::Ignored, "too few: no proof of a lie");
+    assert_eq!(store.on_hashes(conn, range, &hashes), HashProgress::Ignored, "and that was its answer");
+    let next = store.poll(Time::from_secs(1), |who, _| who == conn);
+    assert!(next.iter().all(|request| request.0 == other), "which costs it a pause");
 }
 
 #[test]
