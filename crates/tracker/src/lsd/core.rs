@@ -66,8 +66,9 @@ pub struct Lsd {
     cookie: Vec<u8>,
     torrents: BTreeMap<Sha1Hash, Torrent>,
     due: BTreeSet<(Time, Sha1Hash)>,
-    /// Nothing more is sent before this.
-    paced_until: Time,
+    /// Since when datagrams are counted, and how many there were.
+    pace_began: Time,
+    pace_sent: usize,
     window: Window,
 }
 
@@ -96,7 +97,8 @@ impl Lsd {
             cookie: format!("{:016x}", rng.next_u64()).into_bytes(),
             torrents: BTreeMap::new(),
             due: BTreeSet::new(),
-            paced_until: Time::ZERO,
+            pace_began: Time::ZERO,
+            pace_sent: 0,
             window: Window::default(),
         }
     }
@@ -152,18 +154,14 @@ impl Lsd {
 
     /// Sends what is due, several torrents to a datagram, as fast as the pace allows.
     fn drain(&mut self, now: Time, out: &mut impl Sink<Output>) {
-        if now < self.paced_until || self.port == 0 {
-            return;
+        if now.since(self.pace_began) >= PACE {
+            (self.pace_began, self.pace_sent) = (now, 0);
         }
-        for sent in 0..=Limits::LSD_DATAGRAMS_PER_SECOND {
-            let more = self.due.first().is_some_and(|(due, _)| *due <= now);
-            if !more {
-                return;
-            }
-            if sent == Limits::LSD_DATAGRAMS_PER_SECOND {
-                self.paced_until = now + PACE;
-                return;
-            }
+        while self.port != 0
+            && self.pace_sent < Limits::LSD_DATAGRAMS_PER_SECOND
+            && self.due.first().is_some_and(|(due, _)| *due <= now)
+        {
+            self.pace_sent += 1;
             let info_hashes = self.take_due(now);
             let message = Message { port: self.port, info_hashes, cookie: Some(self.cookie.clone()) };
             for group in Group::ALL {
@@ -234,7 +232,9 @@ impl Machine for Lsd {
         if self.port == 0 {
             return None;
         }
-        self.due.first().map(|(due, _)| (*due).max(self.paced_until))
+        let held_back = self.pace_sent >= Limits::LSD_DATAGRAMS_PER_SECOND;
+        let earliest = if held_back { self.pace_began + PACE } else { Time::ZERO };
+        self.due.first().map(|(due, _)| (*due).max(earliest))
     }
 }
 
