@@ -174,9 +174,9 @@ impl Decoder<'_> {
             _ => return self.fail(ErrorKind::UnexpectedByte),
         }
         if key {
-            self.note_key()
+            self.note_key();
         } else {
-            self.note_value()
+            self.note_value();
         }
         Ok(())
     }

@@ -1,4 +1,7 @@
 use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
 
 /// A SHA-1 digest: a v1 info-hash or piece hash (BEP 3), 20 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +72,14 @@ macro_rules! hex_format {
             }
         }
 
+        impl FromStr for $type {
+            type Err = NotHex;
+
+            fn from_str(text: &str) -> Result<$type, NotHex> {
+                from_hex(text).map($type)
+            }
+        }
+
         impl fmt::Debug for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{self}")
@@ -79,6 +90,27 @@ macro_rules! hex_format {
 
 hex_format!(Sha1Hash);
 hex_format!(Sha256Hash);
+
+/// The text is not as many hex digits as the hash has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("this is not a hash in hexadecimal")]
+pub struct NotHex;
+
+fn from_hex<const N: usize>(text: &str) -> Result<[u8; N], NotHex> {
+    let mut out = [0; N];
+    if text.len() != 2 * N {
+        return Err(NotHex);
+    }
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = hex_digit(pair[0]).ok_or(NotHex)? << 4 | hex_digit(pair[1]).ok_or(NotHex)?;
+    }
+    Ok(out)
+}
+
+/// The value of a hex digit, in either case.
+pub(crate) fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
 
 impl fmt::Display for InfoHashes {
     /// The v1 hash in hex where there is one, else the v2 hash.
@@ -94,6 +126,17 @@ impl fmt::Display for InfoHashes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hex_is_read_in_either_case_and_at_full_length_only() {
+        let hash = Sha1Hash(std::array::from_fn(|i| i as u8 * 13));
+        let text = hash.to_string();
+        assert_eq!(text.parse(), Ok(hash));
+        assert_eq!(text.to_uppercase().parse(), Ok(hash));
+        for bad in ["", &text[1..], &format!("{text}0"), &text.replace('0', "g"), &"é".repeat(20)] {
+            assert_eq!(bad.parse::<Sha1Hash>(), Err(NotHex), "{bad}");
+        }
+    }
 
     #[test]
     fn two_names_match_only_without_contradiction() {

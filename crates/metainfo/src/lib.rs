@@ -5,6 +5,8 @@
 //! [`Layout`] has file offsets that cannot overflow, a file's path is a list of
 //! components that are safe to create below a folder on any platform.
 //!
+//! Everything that reads a stranger's bytes is bounded by [`Limits`].
+//!
 //! No state, no I/O: reading files to hash them belongs to `disk`.
 
 mod bitfield;
@@ -20,7 +22,7 @@ mod torrent;
 
 pub use bitfield::Bitfield;
 pub use create::{Builder, CreateError, Plan, SourceFile, Versions};
-pub use hash::{InfoHashes, Sha1Hash, Sha256Hash};
+pub use hash::{InfoHashes, NotHex, Sha1Hash, Sha256Hash};
 pub use layout::{BLOCK_LENGTH, FileEntry, Layout, LayoutError, PieceLength, Span};
 pub use limits::Limits;
 pub use magnet::{Magnet, MagnetError, PeerAddress};

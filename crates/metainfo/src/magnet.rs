@@ -96,7 +96,7 @@ impl Magnet {
             return Some(source.parse());
         }
         let v1 = codec::sha1(source);
-        let v2 = codec::multihash(source).or_else(|| codec::sha256(source));
+        let v2 = codec::multihash(source).or_else(|| source.parse().ok());
         InfoHashes::new(v1, v2).map(|hashes| Ok(Magnet::new(hashes)))
     }
 

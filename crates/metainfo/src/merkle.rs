@@ -3,7 +3,8 @@
 //! Layers are counted from the leaves (layer 0). The leaves are filled up to a power
 //! of two with 32 zero bytes; a node over nothing but filling is [`pad`] of its layer.
 //! The *piece layer* has one node for each piece. [`TreeShape`] knows how a file's
-//! tree is built from two lengths and makes and checks answers to hash requests.
+//! tree is built from two lengths, which hash requests it allows and whether an answer
+//! is right. Absent: a stored tree, which belongs to whoever answers requests.
 
 use sha2::{Digest, Sha256};
 
@@ -57,7 +58,7 @@ pub fn root_from_leaves(leaves: &[Sha256Hash], piece_blocks: u32) -> Sha256Hash 
 
 /// The nodes beside the path from the `len` nodes at `index` up to the root of `layer`,
 /// lowest first. `layer` is filled up with `pad`; `len` is a power of two and `index` a
-/// multiple of it, else the answer is `None`.
+/// multiple of it, else the answer is `None`. Hashes all of the layer each time.
 pub fn proof(layer: &[Sha256Hash], pad: Sha256Hash, index: usize, len: usize) -> Option<Vec<Sha256Hash>> {
     let width = layer.len().checked_next_power_of_two()?;
     if !len.is_power_of_two() || !index.is_multiple_of(len) || index.checked_add(len)? > width {
@@ -192,60 +193,6 @@ impl TreeShape {
         reaches_root
             && uncles.len() == expected as usize
             && check_proof(nodes, range.index as usize, uncles, root)
-    }
-
-    /// The answer to a request for nodes of the piece layer, from all of that layer.
-    pub fn answer_pieces(self, range: NodeRange, layer: &[Sha256Hash]) -> Option<Vec<Sha256Hash>> {
-        if range.base_layer != self.piece_layer || layer.len() as u64 != u64::from(self.pieces()) {
-            return None;
-        }
-        self.answer(range, layer, range.index as usize)
-    }
-
-    /// The answer to a request for leaves within one piece, from that piece's leaves and
-    /// the piece layer (which may be empty for a file of one piece or less).
-    pub fn answer_leaves(
-        self,
-        range: NodeRange,
-        leaves: &[Sha256Hash],
-        layer: &[Sha256Hash],
-    ) -> Option<Vec<Sha256Hash>> {
-        if range.base_layer != 0 {
-            return None;
-        }
-        let piece_height = self.piece_layer.min(self.height());
-        let (piece, at) = (range.index >> piece_height, range.index & ((1 << piece_height) - 1));
-        if leaves.len() as u64 != self.leaves_of(piece) {
-            return None;
-        }
-        let mut filled = leaves.to_vec();
-        filled.resize(1 << piece_height, ZERO);
-        let mut out = self.answer(range, &filled, at as usize)?;
-        let missing = (range.length + self.uncles(range)) as usize - out.len();
-        if missing > 0 {
-            let rest = proof(layer, pad(piece_height), piece as usize, 1)?;
-            out.extend_from_slice(rest.get(..missing)?);
-        }
-        Some(out)
-    }
-
-    /// Leaves in `piece`, filling left out.
-    fn leaves_of(self, piece: u32) -> u64 {
-        let per_piece = 1u64 << self.piece_layer;
-        u64::from(self.blocks).saturating_sub(u64::from(piece) * per_piece).min(per_piece)
-    }
-
-    /// Nodes from `at` of `layer` and as many uncles as `layer` yields and `range` wants.
-    fn answer(self, range: NodeRange, layer: &[Sha256Hash], at: usize) -> Option<Vec<Sha256Hash>> {
-        if !self.allows(range) {
-            return None;
-        }
-        let filling = pad(range.base_layer);
-        let uncles = proof(layer, filling, at, range.length as usize)?;
-        let nodes = (at..at + range.length as usize).map(|i| layer.get(i).copied().unwrap_or(filling));
-        let mut out: Vec<Sha256Hash> = nodes.collect();
-        out.extend(uncles.into_iter().take(self.uncles(range) as usize));
-        Some(out)
     }
 }
 

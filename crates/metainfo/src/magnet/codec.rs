@@ -1,45 +1,25 @@
 //! Hex, base32, percent and multihash: the small alphabets of a magnet link.
 
+use crate::hash::hex_digit;
 use crate::{Sha1Hash, Sha256Hash};
 
 /// 40 hex digits or 32 base32 letters.
 pub(super) fn sha1(text: &str) -> Option<Sha1Hash> {
     match text.len() {
-        40 => hex(text).map(Sha1Hash),
+        40 => text.parse().ok(),
         32 => base32(text).map(Sha1Hash),
         _ => None,
     }
 }
 
-/// 64 hex digits.
-pub(super) fn sha256(text: &str) -> Option<Sha256Hash> {
-    if text.len() == 64 { hex(text).map(Sha256Hash) } else { None }
-}
-
 /// A multihash of SHA-256 (0x12) with 32 bytes (0x20), in hex.
 pub(super) fn multihash(text: &str) -> Option<Sha256Hash> {
-    sha256(text.strip_prefix("1220")?)
+    text.strip_prefix("1220")?.parse().ok()
 }
 
 /// Decimal digits and nothing else.
 pub(super) fn decimal(text: &str) -> Option<u32> {
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
-}
-
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    let mut out = [0; N];
-    if digits.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
-    }
-    Some(out)
-}
-
-fn hex_digit(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 /// RFC 4648 without padding, either case.

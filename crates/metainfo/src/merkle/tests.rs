@@ -102,8 +102,6 @@ fn requests_beyond_the_tree_are_refused() {
     ] {
         assert!(!tree.allows(bad), "{bad:?}");
         assert!(!tree.check(bad, &[ZERO; 64], ZERO), "{bad:?}");
-        assert_eq!(tree.answer_leaves(bad, &leaves(4), &[ZERO; 3]), None, "{bad:?}");
-        assert_eq!(tree.answer_pieces(bad, &[ZERO; 3]), None, "{bad:?}");
     }
     assert_eq!(TreeShape::new(0, PieceLength::new(16384).unwrap()), None);
     assert_eq!(TreeShape::new(1, PieceLength::new(20000).unwrap()), None);
@@ -120,58 +118,66 @@ fn uncles_are_left_out_where_the_nodes_give_them() {
     assert_eq!((uncles(1024, 9), uncles(2, 0), uncles(2, 10)), (0, 0, 9));
 }
 
+/// The answer to an allowed request, from the whole tree.
+fn answer(tree: TreeShape, range: NodeRange, all: &[Vec<Sha256Hash>]) -> Vec<Sha256Hash> {
+    let (base, own) = (range.base_layer as usize, range.length.ilog2() as usize);
+    let mut out = all[base][range.index as usize..][..range.length as usize].to_vec();
+    let uncle = |step: usize| all[base + own + step][(range.index as usize >> (own + step)) ^ 1];
+    out.extend((0..tree.uncles(range) as usize).map(uncle));
+    out
+}
+
 proptest! {
     #[test]
-    fn an_answer_proves_itself(blocks in 1u32..70, piece_log in 0u32..4, pick in any::<u32>(), own in 1u32..6, flip in any::<u32>()) {
-        let (piece_blocks, tree) = (1 << piece_log, shape(blocks, 1 << piece_log));
-        let all = leaves(blocks);
-        let root = root(&all, ZERO);
-        let layer = if tree.pieces() > 1 { piece_layer(&all, piece_blocks) } else { Vec::new() };
+    fn an_answer_proves_itself_and_nothing_else(
+        blocks in 2u32..70,
+        pick in any::<u32>(),
+        base in 0u32..8,
+        own in 1u32..6,
+        flip in any::<prop::sample::Index>(),
+    ) {
+        let tree = shape(blocks, 4);
+        let all = layers(&leaves(blocks));
+        let root = all[all.len() - 1][0];
+        let base = base % tree.height();
+        let width = 1u32 << (tree.height() - base);
+        let length = (1 << own).min(width);
+        let range = tree.full_proof(base, pick % (width / length) * length, length);
+        prop_assert!(tree.allows(range));
+        let mut hashes = answer(tree, range, &all);
+        prop_assert!(tree.check(range, &hashes, root));
 
-        let length = 1u32 << own.min(tree.height());
-        if length >= 2 {
-            let index = pick % (blocks.next_power_of_two() / length) * length;
-            let range = tree.full_proof(0, index, length);
-            let piece = index / piece_blocks;
-            let from = (piece * piece_blocks).min(blocks) as usize;
-            let upto = (from + piece_blocks as usize).min(all.len());
-            if let Some(mut hashes) = tree.answer_leaves(range, &all[from..upto], &layer) {
-                prop_assert!(tree.check(range, &hashes, root));
-                let at = flip as usize % hashes.len();
-                hashes[at].0[0] ^= 1;
-                prop_assert!(!tree.check(range, &hashes, root));
-                hashes[at].0[0] ^= 1;
-                hashes.pop();
-                prop_assert!(!tree.check(range, &hashes, root));
-            } else {
-                prop_assert!(length > piece_blocks.min(blocks.next_power_of_two()));
-            }
-        }
-        if tree.pieces() > 1 {
-            let width = tree.pieces().next_power_of_two();
-            let length = (1u32 << own).min(width);
-            let range = tree.full_proof(piece_log, pick % (width / length) * length, length);
-            let hashes = tree.answer_pieces(range, &layer).unwrap();
-            prop_assert!(tree.check(range, &hashes, root));
-            let elsewhere = NodeRange { index: range.index ^ length, ..range };
-            let differ = width > length && range.index.min(elsewhere.index) < tree.pieces();
-            prop_assert!(!differ || !tree.check(elsewhere, &hashes, root));
-        }
+        let elsewhere = NodeRange { index: range.index ^ length, ..range };
+        let differ = width > length && answer(tree, elsewhere, &all)[..length as usize] != hashes[..length as usize];
+        prop_assert!(!differ || !tree.check(elsewhere, &hashes, root));
+        let at = flip.index(hashes.len());
+        hashes[at].0[0] ^= 1;
+        prop_assert!(!tree.check(range, &hashes, root));
+        hashes[at].0[0] ^= 1;
+        hashes.pop();
+        prop_assert!(!tree.check(range, &hashes, root));
     }
 
     #[test]
-    fn no_request_makes_it_panic(blocks in 1u32..50, base_layer: u32, index: u32, length: u32, proof_layers: u32) {
+    fn no_request_makes_it_panic(
+        blocks in 1u32..50,
+        base_layer: u32,
+        index: u32,
+        length: u32,
+        proof_layers: u32,
+        given in 0u32..9,
+    ) {
         let tree = shape(blocks, 4);
-        for range in [
-            NodeRange { base_layer, index, length, proof_layers },
-            NodeRange { base_layer: base_layer % 8, index: index % 64, length: 1 << (length % 8), proof_layers: proof_layers % 10 },
-        ] {
-            for n in [0, 1, 2, 4] {
-                tree.answer_leaves(range, &leaves(n), &leaves(tree.pieces()));
-            }
-            tree.answer_pieces(range, &leaves(tree.pieces()));
-            tree.check(range, &leaves(6), ZERO);
-            tree.uncles(range);
+        let near = NodeRange {
+            base_layer: base_layer % 8,
+            index: index % 64,
+            length: 1 << (length % 8),
+            proof_layers: proof_layers % 10,
+        };
+        for range in [NodeRange { base_layer, index, length, proof_layers }, near] {
+            prop_assert!(!tree.check(range, &leaves(given), ZERO));
+            prop_assert!(tree.uncles(range) <= tree.height());
         }
+        proof(&leaves(given), ZERO, index as usize, length as usize);
     }
 }
