@@ -1,13 +1,15 @@
 //! The tracker's end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use starling_bencode::encode_dict;
 use starling_metainfo::Sha1Hash;
+use starling_sansio::Time;
 use thiserror::Error;
 
 use super::query::{pairs, unescape};
 use crate::peers::{write_v4, write_v6};
+use crate::store::PeerStore;
 use crate::{AnnounceRequest, AnnounceResponse, Event, Limits, ScrapeResponse};
 
 /// An announce as it came.
@@ -23,6 +25,21 @@ pub struct AnnounceQuery {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("{0} is missing or malformed")]
 pub struct QueryError(pub &'static str);
+
+/// Answers a GET of `target` (path and query) that came from `from`: the body of a
+/// response with status 200, or `None` if the path is no tracker's (404).
+pub fn serve(now: Time, from: IpAddr, target: &str, store: &mut PeerStore) -> Option<Vec<u8>> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let body = match path.rsplit('/').next()? {
+        "announce" => parse_announce_query(query).map(|announce| {
+            let answer = store.announce(now, from, &announce.request);
+            encode_announce(&answer, announce.compact)
+        }),
+        "scrape" => parse_scrape_query(query).map(|hashes| encode_scrape(&store.scrape(now, &hashes))),
+        _ => return None,
+    };
+    Some(body.unwrap_or_else(|error| encode_failure(&error.to_string())))
+}
 
 /// Reads the query of an announce, without the `?`. Unknown keys are ignored;
 /// info_hash, peer_id and port must be there.
@@ -121,8 +138,8 @@ pub fn encode_announce(answer: &AnnounceResponse, compact: bool) -> Vec<u8> {
             value.inspect(|&value| d.int(key, i64::from(value)));
         }
         match answer.external_ip {
-            Some(std::net::IpAddr::V4(ip)) => d.bytes("external ip", ip.octets()),
-            Some(std::net::IpAddr::V6(ip)) => d.bytes("external ip", ip.octets()),
+            Some(IpAddr::V4(ip)) => d.bytes("external ip", ip.octets()),
+            Some(IpAddr::V6(ip)) => d.bytes("external ip", ip.octets()),
             None => (),
         }
         answer.warning.as_ref().inspect(|warning| d.bytes("warning message", warning));

@@ -2,8 +2,10 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use starling_metainfo::Sha1Hash;
+use starling_sansio::Time;
 
 use super::*;
+use crate::store::PeerStore;
 use crate::{
     AnnounceRequest, AnnounceResponse, Event, Limits, Retry, ScrapeEntry, ScrapeResponse, TrackerError,
     TrackerUrl,
@@ -157,6 +159,24 @@ fn a_scrape_query_is_bounded_and_checked() {
 #[test]
 fn a_refusal_survives_the_way() {
     assert_eq!(failure(&encode_failure("not registered")), ("not registered".to_owned(), None));
+}
+
+#[test]
+fn a_tracker_serves_what_clients_ask() {
+    let mut store = PeerStore::new(std::time::Duration::from_secs(600), starling_sansio::Rng::from_seed(1));
+    let url = TrackerUrl::parse("http://t.example/announce").unwrap();
+    let from = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap());
+    let mut get = |from, target: &str| serve(Time::ZERO, from, target, &mut store);
+    get(from[0], &announce_target(&url, &request())).unwrap();
+    let other = AnnounceRequest { peer_id: [2; 20], ..request() };
+    let answer = parse_announce(&get(from[1], &announce_target(&url, &other)).unwrap()).unwrap();
+    assert_eq!((answer.peers, answer.interval), (vec![peer("10.0.0.1:6881")], 600));
+    assert_eq!(answer.external_ip, Some(from[1]));
+    let hash = request().info_hash;
+    let scrape = parse_scrape(&get(from[0], &scrape_target(&url, &[hash]).unwrap()).unwrap()).unwrap();
+    assert_eq!(scrape.files[&hash].incomplete, 2);
+    assert_eq!(failure(&get(from[0], "/announce").unwrap()).0, "info_hash is missing or malformed");
+    assert_eq!(get(from[0], "/etc/passwd?info_hash=1"), None);
 }
 
 prop_compose! {

@@ -93,7 +93,7 @@ impl Message {
 }
 
 fn is_cookie(bytes: &[u8]) -> bool {
-    let plain = bytes.iter().all(|b| b.is_ascii_graphic());
+    let plain = bytes.iter().all(u8::is_ascii_graphic);
     !bytes.is_empty() && bytes.len() <= Limits::LSD_COOKIE && plain
 }
 
