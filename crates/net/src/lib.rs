@@ -5,8 +5,14 @@
 //! What is said on the sockets is decided elsewhere: this room moves bytes, keeps
 //! deadlines and caps, and says who is to blame when something ends.
 
+pub mod dns;
+pub mod http;
 mod limits;
+pub mod interfaces;
+pub mod lsd;
 pub mod peer;
+pub mod udp;
+pub mod webseed;
 
 pub use limits::Limits;
 pub use peer::{Closed, Fill, Listener, Listening, PeerHandle, PeerHandler, Peers};
