@@ -7,8 +7,8 @@
 
 pub mod dns;
 pub mod http;
-mod limits;
 pub mod interfaces;
+mod limits;
 pub mod lsd;
 pub mod peer;
 pub mod udp;

@@ -222,9 +222,8 @@ async fn an_https_server_cannot_lead_into_the_clear() {
         .run_until(async {
             let server =
                 Server::start(|_| Reply::Send(answer("302 F", "Location: http://x/\r\n", b""))).await;
-            let plain =
-                Http::new(None).open(&Hops::new(Url::parse(&server.url("/")).unwrap(), Purpose::Torrent));
-            let via = plain.await.unwrap();
+            let start = Hops::new(Url::parse(&server.url("/")).unwrap(), Purpose::Torrent);
+            let via = Http::new(None).open(&start).await.unwrap();
             let response = Response::builder().status(302).header("location", "http://x/y").body(()).unwrap();
             let hops = |purpose| Hops::new(Url::parse("https://x/announce").unwrap(), purpose);
             for purpose in [Purpose::Torrent, Purpose::Tracker] {
