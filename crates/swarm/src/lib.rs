@@ -9,14 +9,25 @@
 //! sockets (`net`); storage and hashing (`disk`).
 
 pub mod allowed_fast;
+mod choker;
+mod config;
+mod depth;
 pub mod extension;
 pub mod hashes;
 mod io;
 mod message;
 pub mod metadata;
+mod peer;
 pub mod pex;
+mod picker;
 pub mod priority;
+mod rate;
+mod stats;
+mod torrent;
 pub mod wire;
 
+pub use config::{Config, Limits, Strategy};
 pub use io::{Blame, Closing, ConnId, Event, FetchEnd, Hello, Input, Output, Peer, Priority, SeedId};
 pub use message::{Block, Handshake, HashRange, Message, Reserved};
+pub use stats::{Demand, Stats};
+pub use torrent::Torrent;

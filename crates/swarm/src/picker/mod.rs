@@ -1,0 +1,485 @@
+//! Which blocks to ask of whom.
+//!
+//! Pieces are begun rarest first (or in order), and a begun piece is finished
+//! before another is begun. A fast peer gets a piece of its own and goes through
+//! it in order, so that it can be hashed as it comes; slow peers share pieces.
+//! Towards the end the rest of an owned piece is shared out from its back.
+//! Asking twice for the very last blocks is the business of `download`.
+
+mod partial;
+mod rarity;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use starling_metainfo::{BLOCK_LENGTH, Info};
+use starling_sansio::Rng;
+
+pub(crate) use partial::{Holder, Partial, Source};
+pub(crate) use rarity::{Class, Has, Rarity, word_at};
+
+use crate::Block;
+
+/// Contiguous blocks of one piece to ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    pub piece: u32,
+    pub first: u32,
+    pub count: u32,
+}
+
+/// A peer that may be asked for something.
+pub(crate) struct Asker<'a> {
+    /// Its slot.
+    pub slot: u32,
+    /// What it has.
+    pub has: &'a Has,
+    /// The partial it owns.
+    pub own: &'a mut Option<u32>,
+    /// Whether it would finish a piece alone in a few seconds.
+    pub fast: bool,
+    /// Whether it gets whole pieces alone only.
+    pub parole: bool,
+    /// While it chokes us: the only pieces it serves.
+    pub only: Option<&'a [u32]>,
+    /// Pieces it would like to serve.
+    pub suggested: &'a [u32],
+    /// The piece it was asked for last.
+    pub last: Option<u32>,
+}
+
+/// What became of a block that came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Received {
+    /// Its piece now has all blocks.
+    Completed,
+    /// It was missing.
+    Useful,
+    /// It was there already, or its piece is not wanted now.
+    Useless,
+}
+
+/// Pieces taken one after the other stay within stretches of this many bytes.
+const STRETCH: u64 = 1 << 20;
+/// Ownerless pieces looked at in one choice.
+const OPEN_LOOKS: usize = 64;
+/// Pieces begun by chance rather than rarest first, to have something to trade soon.
+const RANDOM_FIRST: u32 = 4;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Picker {
+    pub rarity: Rarity,
+    pub sequential: bool,
+    info: Option<Arc<Info>>,
+    partials: Vec<Partial>,
+    vacant: Vec<u32>,
+    open: Vec<u32>,
+    limit: usize,
+    padded: bool,
+    done: u32,
+    version: u64,
+    extra: BTreeMap<(u32, u32), u8>,
+}
+
+impl Picker {
+    /// For a torrent of which nothing may be begun yet.
+    pub fn new(info: Arc<Info>, limit: usize, sequential: bool) -> Picker {
+        let rarity = Rarity::new(info.layout.pieces());
+        let padded = info.layout.files().iter().any(|f| f.padding);
+        Picker { rarity, info: Some(info), limit, padded, sequential, ..Picker::default() }
+    }
+
+    /// Whether there is nothing to pick, for good or for want of metadata.
+    pub fn is_idle(&self) -> bool {
+        self.info.is_none()
+    }
+
+    /// Changes whenever a choice that failed might succeed.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Something changed that makes new choices possible.
+    pub fn touch(&mut self) {
+        self.version += 1;
+    }
+
+    /// Pieces begun and not verified.
+    pub fn begun(&self) -> usize {
+        self.partials.len() - self.vacant.len()
+    }
+
+    /// The partial of `piece`, if it is begun.
+    pub fn partial(&self, piece: u32) -> Option<&Partial> {
+        self.partials.get(self.rarity.begun(piece)? as usize)
+    }
+
+    pub(crate) fn partial_mut(&mut self, piece: u32) -> Option<&mut Partial> {
+        self.partials.get_mut(self.rarity.begun(piece)? as usize)
+    }
+
+    /// All begun pieces.
+    pub fn begun_pieces(&self) -> impl Iterator<Item = &Partial> {
+        self.partials.iter().filter(|p| self.rarity.begun(p.piece).is_some() && p.len() > 0)
+    }
+
+    /// The block number `index` of `piece`.
+    pub fn block(&self, piece: u32, index: u32) -> Block {
+        let begin = index * BLOCK_LENGTH;
+        let whole = self.info.as_ref().map_or(0, |info| info.layout.piece_len(piece));
+        Block { piece, begin, length: BLOCK_LENGTH.min(whole.saturating_sub(begin)) }
+    }
+
+    /// Puts up to `count` blocks to ask of `asker` into `runs`; they count as asked.
+    /// `avoid`: pieces this peer is not to be asked for.
+    pub fn pick(
+        &mut self,
+        asker: &mut Asker<'_>,
+        count: u32,
+        rng: &mut Rng,
+        avoid: &impl Fn(u32) -> bool,
+        runs: &mut Vec<Run>,
+    ) {
+        let mut left = count;
+        while left > 0 {
+            let Some((id, front)) = self.choose(asker, rng, avoid) else { return };
+            let partial = &mut self.partials[id as usize];
+            let run = if front {
+                partial.take_front(left)
+            } else {
+                partial.take_back(left.min(partial.free().div_ceil(2)))
+            };
+            let Some((first, count)) = run else { return };
+            left -= count;
+            asker.last = Some(partial.piece);
+            runs.push(Run { piece: partial.piece, first, count });
+            if partial.free() == 0 {
+                self.close(id);
+                if *asker.own == Some(id) {
+                    *asker.own = None;
+                }
+            }
+        }
+    }
+
+    /// `block` of `piece` came from `source`.
+    pub fn receive(&mut self, piece: u32, block: u32, source: Source) -> Received {
+        let Some(id) = self.rarity.begun(piece) else { return Received::Useless };
+        let Some(partial) = self.partials.get_mut(id as usize) else { return Received::Useless };
+        if !partial.receive(block, source) {
+            return Received::Useless;
+        }
+        let (missing, free) = (partial.missing(), partial.free());
+        if free == 0 && partial.open_at.is_some() {
+            self.close(id);
+        }
+        if missing == 0 { Received::Completed } else { Received::Useful }
+    }
+
+    /// One more is asked for a block that is asked already.
+    pub fn add_extra(&mut self, piece: u32, block: u32) {
+        *self.extra.entry((piece, block)).or_insert(0) += 1;
+    }
+
+    /// How many more than one are asked for the block.
+    pub fn extra(&self, piece: u32, block: u32) -> u8 {
+        if self.extra.is_empty() { 0 } else { self.extra.get(&(piece, block)).copied().unwrap_or(0) }
+    }
+
+    /// Forgets that several were asked for the block; true if so.
+    pub fn clear_extra(&mut self, piece: u32, block: u32) -> bool {
+        !self.extra.is_empty() && self.extra.remove(&(piece, block)).is_some()
+    }
+
+    /// One holder of the block will not send it.
+    pub fn release(&mut self, piece: u32, block: u32) {
+        if let Some(n) = self.extra.get_mut(&(piece, block)) {
+            *n -= 1;
+            if *n == 0 {
+                self.extra.remove(&(piece, block));
+            }
+            return;
+        }
+        let Some(id) = self.rarity.begun(piece) else { return };
+        let Some(partial) = self.partials.get_mut(id as usize) else { return };
+        if partial.release(block) {
+            self.version += 1;
+            self.loosen(id);
+        }
+    }
+
+    /// The owner in `slot` has no use for its piece any more.
+    pub fn disown(&mut self, slot: u32, own: &mut Option<u32>) {
+        let Some(id) = own.take() else { return };
+        if !self.owns(slot, id) {
+            return;
+        }
+        self.partials[id as usize].owner = None;
+        self.version += 1;
+        self.loosen(id);
+    }
+
+    /// Its owner turned out slow: others may join.
+    pub fn share(&mut self, slot: u32, own: &mut Option<u32>) {
+        if let Some(id) = *own
+            && self.owns(slot, id)
+            && !self.partials[id as usize].alone
+        {
+            self.partials[id as usize].shared = true;
+            self.disown(slot, own);
+        }
+    }
+
+    /// The piece is on disk and good, or not wanted any more: forgets its blocks.
+    pub fn finish(&mut self, piece: u32) {
+        if let Some(id) = self.rarity.begun(piece) {
+            self.vacate(id);
+            self.done += 1;
+        }
+        self.rarity.remove(piece);
+    }
+
+    /// Lets go of a begun piece so that it can be begun again.
+    pub fn unbegin(&mut self, piece: u32) {
+        if let Some(id) = self.rarity.begun(piece) {
+            self.vacate(id);
+            self.rarity.remove(piece);
+        }
+    }
+
+    /// The piece failed its hash: starts over but for the blocks in `keep` (ascending).
+    /// `alone`: from one peer only.
+    pub fn retry(&mut self, piece: u32, keep: &[u32], alone: bool) {
+        let Some(id) = self.rarity.begun(piece) else { return };
+        let Some(partial) = self.partials.get_mut(id as usize) else { return };
+        partial.retry(keep);
+        partial.alone = alone;
+        partial.shared = false;
+        partial.owner = None;
+        self.version += 1;
+        self.loosen(id);
+    }
+
+    /// Begins `piece` whole for a web seed; false if it is not startable.
+    pub fn begin_for_seed(&mut self, piece: u32, holder: Holder) -> bool {
+        if !self.rarity.is_startable(piece) {
+            return false;
+        }
+        let id = self.begin(piece);
+        let partial = &mut self.partials[id as usize];
+        partial.owner = Some(holder);
+        while partial.take_front(u32::MAX).is_some() {}
+        true
+    }
+
+    fn owns(&self, slot: u32, id: u32) -> bool {
+        self.partials.get(id as usize).is_some_and(|p| p.owner == Some(Holder::Peer(slot)))
+    }
+
+    /// A partial with free blocks for the asker, and whether to take from its front.
+    fn choose(
+        &mut self,
+        asker: &mut Asker<'_>,
+        rng: &mut Rng,
+        avoid: &impl Fn(u32) -> bool,
+    ) -> Option<(u32, bool)> {
+        if asker.only.is_some() {
+            return self.choose_allowed(asker, avoid);
+        }
+        if let Some(id) = *asker.own {
+            if self.owns(asker.slot, id) && self.partials[id as usize].free() > 0 {
+                return Some((id, true));
+            }
+            *asker.own = None;
+        }
+        if let Some(id) = self.find_open(asker, false, avoid) {
+            return Some((id, true));
+        }
+        if !asker.fast
+            && let Some(id) = self.find_open(asker, true, avoid)
+        {
+            return Some((id, true));
+        }
+        if let Some(id) = self.begin_next(asker, rng, avoid) {
+            return Some((id, true));
+        }
+        if asker.parole {
+            return None;
+        }
+        if let Some(id) = self.find_open(asker, true, avoid) {
+            return Some((id, true));
+        }
+        self.find_owned(asker, avoid).map(|id| (id, false))
+    }
+
+    /// Choked, but these pieces are served all the same.
+    fn choose_allowed(&mut self, asker: &Asker<'_>, avoid: &impl Fn(u32) -> bool) -> Option<(u32, bool)> {
+        for &piece in asker.only? {
+            if !asker.has.get(piece) || avoid(piece) {
+                continue;
+            }
+            match self.rarity.begun(piece) {
+                Some(id) => {
+                    let partial = &self.partials[id as usize];
+                    if partial.free() > 0 && !partial.alone && partial.owner.is_none() {
+                        return Some((id, true));
+                    }
+                }
+                None if self.rarity.is_startable(piece) && self.begun() < self.limit && !asker.parole => {
+                    let id = self.begin(piece);
+                    self.partials[id as usize].shared = true;
+                    self.loosen(id);
+                    return Some((id, true));
+                }
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// An ownerless piece; one that is not shared becomes the asker's own.
+    fn find_open(
+        &mut self,
+        asker: &mut Asker<'_>,
+        shared: bool,
+        avoid: &impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let id = self.open.iter().rev().take(OPEN_LOOKS).copied().find(|&id| {
+            let p = &self.partials[id as usize];
+            p.shared == shared
+                && p.free() > 0
+                && asker.has.get(p.piece)
+                && !avoid(p.piece)
+                && (!asker.parole || (p.alone && p.is_untouched()))
+        })?;
+        if !shared {
+            self.close(id);
+            self.partials[id as usize].owner = Some(Holder::Peer(asker.slot));
+            *asker.own = Some(id);
+        }
+        Some(id)
+    }
+
+    fn begin_next(
+        &mut self,
+        asker: &mut Asker<'_>,
+        rng: &mut Rng,
+        avoid: &impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        if self.begun() >= self.limit || self.rarity.startable() == 0 {
+            return None;
+        }
+        let piece = self.next_piece(asker, rng, avoid)?;
+        let id = self.begin(piece);
+        let partial = &mut self.partials[id as usize];
+        partial.alone = asker.parole;
+        if asker.fast || asker.parole {
+            partial.owner = Some(Holder::Peer(asker.slot));
+            *asker.own = Some(id);
+        } else {
+            partial.shared = true;
+            self.loosen(id);
+        }
+        Some(id)
+    }
+
+    fn next_piece(&self, asker: &Asker<'_>, rng: &mut Rng, avoid: &impl Fn(u32) -> bool) -> Option<u32> {
+        let r = &self.rarity;
+        if self.sequential {
+            return r.first(asker.has, |p| !avoid(p));
+        }
+        let suggested = asker.suggested.iter().copied();
+        let mut good = suggested.filter(|&p| r.is_startable(p) && asker.has.get(p) && !avoid(p));
+        if let Some(piece) = good.next() {
+            return Some(piece);
+        }
+        if let Some(piece) =
+            asker.last.and_then(|last| self.neighbour(last, asker.has)).filter(|&p| !avoid(p))
+        {
+            return Some(piece);
+        }
+        if self.done < RANDOM_FIRST
+            && let Some(piece) = r.any(asker.has, rng, |p| !avoid(p) && r.class(p) > 1)
+        {
+            return Some(piece);
+        }
+        r.rarest(asker.has, rng, |p| !avoid(p))
+    }
+
+    /// The piece after `piece`, if taking it next keeps to the order of rarity: the
+    /// sender then reads on where it was.
+    pub fn neighbour(&self, piece: u32, has: &Has) -> Option<u32> {
+        let next = piece.checked_add(1)?;
+        let length = u64::from(self.info.as_ref()?.layout.piece_length());
+        let r = &self.rarity;
+        let fits = (u64::from(next) * length) % STRETCH != 0
+            && r.is_startable(next)
+            && r.class(next) >= r.class(piece)
+            && r.availability(next) <= r.availability(piece)
+            && has.get(next);
+        fits.then_some(next)
+    }
+
+    /// The owned piece with the most free blocks: its owner needs help.
+    fn find_owned(&self, asker: &Asker<'_>, avoid: &impl Fn(u32) -> bool) -> Option<u32> {
+        let of_use = |p: &Partial| {
+            p.free() > 0 && !p.alone && p.owner.is_some() && asker.has.get(p.piece) && !avoid(p.piece)
+        };
+        let mut best: Option<(u32, u32)> = None;
+        for (id, partial) in self.partials.iter().enumerate() {
+            if of_use(partial) && best.is_none_or(|(free, _)| partial.free() > free) {
+                best = Some((partial.free(), id as u32));
+            }
+        }
+        best.map(|(_, id)| id)
+    }
+
+    fn begin(&mut self, piece: u32) -> u32 {
+        let id = self.vacant.pop().unwrap_or_else(|| {
+            self.partials.push(Partial::default());
+            self.partials.len() as u32 - 1
+        });
+        if let Some(info) = &self.info {
+            let layout = &info.layout;
+            let padding = |b: u32| self.padded && layout.is_padding(piece, b * BLOCK_LENGTH);
+            self.partials[id as usize].reset(piece, layout.blocks(piece), padding);
+        }
+        self.rarity.begin(piece, id);
+        id
+    }
+
+    fn vacate(&mut self, id: u32) {
+        self.close(id);
+        let partial = &mut self.partials[id as usize];
+        if !self.extra.is_empty() {
+            let (from, to) = ((partial.piece, 0), (partial.piece, u32::MAX));
+            let gone: Vec<_> = self.extra.range(from..=to).map(|(&k, _)| k).collect();
+            gone.iter().for_each(|k| drop(self.extra.remove(k)));
+        }
+        partial.reset(u32::MAX, 0, |_| false);
+        self.vacant.push(id);
+        self.version += 1;
+    }
+
+    /// Lists an ownerless partial with free blocks; one that nobody touched is begun no more.
+    fn loosen(&mut self, id: u32) {
+        let partial = &mut self.partials[id as usize];
+        if partial.owner.is_some() || partial.free() == 0 || partial.open_at.is_some() {
+            return;
+        }
+        partial.open_at = Some(self.open.len() as u32);
+        self.open.push(id);
+    }
+
+    /// Takes a partial off the list of ownerless ones, and from its owner.
+    fn close(&mut self, id: u32) {
+        let partial = &mut self.partials[id as usize];
+        partial.owner = None;
+        let Some(at) = partial.open_at.take() else { return };
+        self.open.swap_remove(at as usize);
+        if let Some(&moved) = self.open.get(at as usize) {
+            self.partials[moved as usize].open_at = Some(at);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Choking and unchoking peers as the [`crate::choker`] decides, and the budgets it sets.
+
+use starling_sansio::Sink;
+
+use crate::Output;
+use crate::choker::{Candidate, Choker, Chosen};
+use crate::peer::Link;
+use crate::torrent::Torrent;
+use crate::torrent::upload::is_newcomer;
+
+/// Slots at least, when their number follows the upload rate.
+const SLOTS_MIN: usize = 8;
+/// Slots at most, then.
+const SLOTS_MAX: usize = 64;
+/// Bytes per second that all newcomers together may always get.
+const NEWCOMER_TRICKLE: f64 = 32.0 * 1024.0;
+/// Of what comes from others this part may be lent to newcomers.
+const NEWCOMER_PART: f64 = 8.0;
+/// Upload shared out in proportion never starts below this, in bytes per second.
+const CAPACITY_MIN: f64 = 1024.0 * 1024.0;
+/// How much more than was used is tried in the next second.
+const CAPACITY_GROWTH: f64 = 1.5;
+
+impl Torrent {
+    /// Peers that may be unchoked at a time.
+    fn slots(&self) -> usize {
+        let paid = (self.totals.up.get() as f64 / 1024.0 * 0.6).sqrt() as usize;
+        self.config.slots.unwrap_or(paid.clamp(SLOTS_MIN, SLOTS_MAX))
+    }
+
+    pub(crate) fn on_interested(&mut self, slot: u32, on: bool, out: &mut impl Sink<Output>) {
+        let Some(link) = self.links.get_mut(slot) else { return };
+        link.peer_interested = on;
+        if on {
+            self.fill_slots(out);
+        } else if !link.am_choking && link.up.queue.is_empty() {
+            self.choke(slot, out);
+            self.fill_slots(out);
+        }
+    }
+
+    /// Gives free slots away at once, rather than at the next decision.
+    pub(crate) fn fill_slots(&mut self, out: &mut impl Sink<Output>) {
+        if self.have.count() == 0 {
+            return;
+        }
+        let taken = self.links.iter().filter(|l| !l.am_choking && !l.closing).count();
+        let free = self.slots().saturating_sub(taken);
+        if free == 0 {
+            return;
+        }
+        let waits = |l: &&Link| l.am_choking && l.peer_interested && !l.closing;
+        let mut waiting: Vec<_> = self.links.iter().filter(waits).map(|l| (l.up.since, l.slot)).collect();
+        waiting.sort_unstable();
+        for (_, slot) in waiting.into_iter().take(free) {
+            self.unchoke(slot, out);
+        }
+    }
+
+    /// Decides anew who is unchoked.
+    pub(crate) fn rechoke(&mut self, out: &mut impl Sink<Output>) {
+        self.choking.next = self.now + self.config.limits.rechoke;
+        let candidates = self.candidates();
+        let slots = self.slots();
+        let mut chosen = Vec::new();
+        let (now, rng) = (self.now, &mut self.rng);
+        if self.finished {
+            self.choking.seeding.choose(now, &candidates, slots, rng, &mut chosen);
+        } else {
+            self.choking.strategy.choose(now, &candidates, slots, rng, &mut chosen);
+        }
+        for slot in 0..self.links.slots() {
+            let lucky = chosen.iter().any(|c| c.slot == slot);
+            if lucky { self.unchoke(slot, out) } else { self.choke(slot, out) }
+        }
+        self.choking.shares = chosen;
+        self.share_out(out);
+    }
+
+    fn candidates(&mut self) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        for link in self.links.iter_mut().filter(|l| !l.closing) {
+            let total = link.down.rate.total();
+            let given = total - link.down.at_rechoke;
+            link.down.at_rechoke = total;
+            link.down.refused.clear();
+            link.strikes = link.strikes.saturating_sub(1);
+            if link.peer_interested {
+                candidates.push(candidate(link, given));
+            }
+        }
+        candidates
+    }
+
+    /// Once a second: what each may get until the next time, and what newcomers may.
+    pub(crate) fn share_out(&mut self, out: &mut impl Sink<Output>) {
+        let secs = self.now.since(self.choking.refilled).as_secs_f64().min(2.0);
+        self.choking.refilled = self.now;
+        let (down, up) = (self.totals.down.total(), self.totals.up.total());
+        let got = (down - self.choking.down_at_tick) as f64;
+        let used = (up - self.choking.up_at_tick) as f64;
+        (self.choking.down_at_tick, self.choking.up_at_tick) = (down, up);
+        let lent = (got / NEWCOMER_PART + NEWCOMER_TRICKLE * secs) as u64;
+        let pool = (self.choking.newcomer_pool + lent).min(self.config.limits.newcomer_pool);
+        self.choking.newcomer_pool = pool;
+        if secs > 0.0 {
+            self.choking.capacity =
+                (used / secs * CAPACITY_GROWTH).max(CAPACITY_MIN).max(self.choking.capacity * 0.9);
+        }
+        let capacity = self.choking.capacity;
+        for &Chosen { slot, share } in &self.choking.shares {
+            if let Some(link) = self.links.get_mut(slot) {
+                link.up.allowance = share.map(|part| (capacity * part) as u64 + 16 * 1024);
+            }
+        }
+        self.pump_all(out);
+    }
+}
+
+fn candidate(link: &Link, given: u64) -> Candidate {
+    Candidate {
+        slot: link.slot,
+        unchoked: !link.am_choking,
+        since: link.up.since,
+        given,
+        turn: link.up.turn,
+        got: link.up.rate.total(),
+        snubbed: link.down.snubbed,
+        newcomer: is_newcomer(link),
+    }
+}
