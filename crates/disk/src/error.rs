@@ -1,0 +1,87 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// What went wrong, and whose doing it was.
+#[derive(Clone, Debug, Error)]
+pub enum DiskError {
+    /// The disk has no room left (or the quota is used up).
+    #[error("no room left on the disk for {}", .0.display())]
+    Full(PathBuf),
+    /// The disk said something else.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// The verb.
+        doing: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// Somebody put a link where a file or folder of the torrent belongs.
+    #[error("{} is a symbolic link, which is not followed", .0.display())]
+    Symlink(PathBuf),
+    /// Something else than a file lies where a file belongs.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// The data is not there (any more).
+    #[error("{} ends before what should be in it", .0.display())]
+    Short(PathBuf),
+    /// The caller named a torrent that is not open.
+    #[error("the torrent is not open")]
+    NotOpen,
+    /// The caller named bytes that the torrent does not have.
+    #[error("no such bytes in the torrent")]
+    OutOfRange,
+    /// The caller stopped it.
+    #[error("cancelled")]
+    Cancelled,
+    /// A file changed while it was being hashed.
+    #[error("{} changed while it was read", .0.display())]
+    Changed(PathBuf),
+    /// What was found cannot be made into a torrent.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl DiskError {
+    /// Names the file and the verb of an error of the system.
+    pub fn io(doing: &'static str, path: impl AsRef<Path>, source: io::Error) -> DiskError {
+        let path = path.as_ref().to_path_buf();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::Full(path),
+            io::ErrorKind::UnexpectedEof => DiskError::Short(path),
+            _ => match source.get_ref().and_then(|inner| inner.downcast_ref::<DiskError>()) {
+                Some(inner) => inner.clone(),
+                None => DiskError::Io { doing, path, source: Arc::new(source) },
+            },
+        }
+    }
+
+    /// Whether trying again later may help.
+    pub fn is_recoverable(&self) -> bool {
+        match self {
+            DiskError::Full(_) => true,
+            DiskError::Io { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::FileTooLarge
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether it only says that the data is not there.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            DiskError::Short(_) => true,
+            DiskError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Worker threads of one device.
+//!
+//! Threads are started when there is work and none is free. A worker that ran
+//! out of work dozes for a moment first: small blocks that come meanwhile do not
+//! wake it one by one, so that at high rates it finds several at a time, which
+//! then share a system call. Anything but a block wakes a worker at once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::torrent::Torrent;
+
+/// How long a worker waits for more before it really sleeps.
+const DOZE: Duration = Duration::from_millis(1);
+/// Bytes of blocks that wake a worker out of its doze.
+const WORTH_WAKING: usize = 256 * 1024;
+
+/// Something to do on a worker thread.
+pub(crate) enum Job {
+    /// Blocks wait for this piece.
+    Piece(Arc<Torrent>, u32),
+    /// Anything rarer.
+    Task(Box<dyn FnOnce(&mut Scratch) + Send>),
+}
+
+/// What a worker keeps from job to job.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// A spare inbox, so that none is allocated for each piece.
+    pub(crate) items: Vec<crate::piece::Item>,
+    /// The same for blocks that came, and for blocks to be written.
+    pub(crate) fresh: Vec<(u32, bytes::Bytes)>,
+    pub(crate) out: Vec<(u32, bytes::Bytes)>,
+    /// For reading back.
+    pub(crate) buffer: Vec<u8>,
+}
+
+/// A device's queue.
+pub(crate) struct Lane {
+    workers_max: usize,
+    name: String,
+    /// Bytes of blocks that wait to be taken by a worker.
+    waiting_bytes: AtomicUsize,
+    idle: AtomicUsize,
+    state: Mutex<State>,
+    doze: Condvar,
+    sleep: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Job>,
+    background: VecDeque<Job>,
+    dozing: usize,
+    sleeping: usize,
+    threads: Vec<JoinHandle<()>>,
+    stopped: bool,
+}
+
+impl Lane {
+    pub(crate) fn new(name: String, workers_max: usize) -> Arc<Lane> {
+        Arc::new(Lane {
+            workers_max,
+            name,
+            waiting_bytes: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+            state: Mutex::default(),
+            doze: Condvar::new(),
+            sleep: Condvar::new(),
+        })
+    }
+
+    /// Counts a block in; `job` if its piece is not scheduled yet.
+    pub(crate) fn block(self: &Arc<Lane>, bytes: usize, job: Option<Job>) {
+        let waiting = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes;
+        if let Some(job) = job {
+            let mut state = self.lock();
+            if state.stopped {
+                return;
+            }
+            state.ready.push_back(job);
+            if state.dozing == 0 || waiting >= WORTH_WAKING {
+                self.wake(state);
+            }
+        } else if waiting >= WORTH_WAKING && self.idle.load(Relaxed) > 0 {
+            self.wake(self.lock());
+        }
+    }
+
+    /// Blocks were taken by a worker.
+    pub(crate) fn taken(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Queues a job behind the others of its kind.
+    pub(crate) fn push(self: &Arc<Lane>, job: Job) {
+        let mut state = self.lock();
+        if state.stopped {
+            return;
+        }
+        state.ready.push_back(job);
+        self.wake(state);
+    }
+
+    /// Queues a job that may wait for all others.
+    pub(crate) fn push_background(self: &Arc<Lane>, job: Job) {
+        let mut state = self.lock();
+        if state.stopped {
+            return;
+        }
+        state.background.push_back(job);
+        self.wake(state);
+    }
+
+    /// A worker goes on with the same piece after the others had their turn.
+    pub(crate) fn again(self: &Arc<Lane>, job: Job) {
+        let mut state = self.lock();
+        if !state.stopped {
+            state.ready.push_back(job);
+        }
+    }
+
+    /// Drops what is queued and ends the workers after their present job.
+    pub(crate) fn stop(&self) -> Vec<JoinHandle<()>> {
+        let (jobs, threads) = {
+            let mut state = self.lock();
+            state.stopped = true;
+            let jobs = (std::mem::take(&mut state.ready), std::mem::take(&mut state.background));
+            (jobs, std::mem::take(&mut state.threads))
+        };
+        self.doze.notify_all();
+        self.sleep.notify_all();
+        drop(jobs);
+        threads
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gets one more worker going, if any is not.
+    fn wake(self: &Arc<Lane>, mut state: MutexGuard<'_, State>) {
+        if state.dozing > 0 {
+            self.doze.notify_one();
+        } else if state.sleeping > 0 {
+            self.sleep.notify_one();
+        } else if state.threads.len() < self.workers_max && !state.stopped {
+            let lane = Arc::clone(self);
+            let name = format!("{}-{}", self.name, state.threads.len());
+            match std::thread::Builder::new().name(name).spawn(move || lane.work()) {
+                Ok(thread) => state.threads.push(thread),
+                Err(error) => tracing::warn!(%error, "cannot start a disk worker"),
+            }
+        }
+    }
+
+    fn work(self: Arc<Lane>) {
+        let mut scratch = Scratch::default();
+        while let Some(job) = self.next() {
+            match job {
+                Job::Piece(torrent, piece) => crate::process::run(&torrent, piece, &mut scratch),
+                Job::Task(task) => task(&mut scratch),
+            }
+        }
+    }
+
+    fn next(self: &Arc<Lane>) -> Option<Job> {
+        let mut state = self.lock();
+        let mut rested = false;
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if let Some(job) = state.ready.pop_front().or_else(|| state.background.pop_front()) {
+                if !state.ready.is_empty() && (state.sleeping > 0 || state.threads.len() < self.workers_max) {
+                    self.wake(state);
+                }
+                return Some(job);
+            }
+            self.idle.fetch_add(1, Relaxed);
+            if rested {
+                state.sleeping += 1;
+                state = self.sleep.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.sleeping -= 1;
+            } else {
+                state.dozing += 1;
+                state = self.doze.wait_timeout(state, DOZE).unwrap_or_else(PoisonError::into_inner).0;
+                state.dozing -= 1;
+            }
+            self.idle.fetch_sub(1, Relaxed);
+            rested = !rested;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_blocked_worker_does_not_hold_up_the_others() {
+        let lane = Lane::new("t".into(), 2);
+        let (tell, hear) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        lane.push(Job::Task(Box::new(move |_| gate.recv().unwrap())));
+        for n in 0..100 {
+            let tell = tell.clone();
+            lane.push(Job::Task(Box::new(move |_| tell.send(n).unwrap())));
+        }
+        let heard: Vec<i32> = hear.iter().take(100).collect();
+        assert_eq!(heard, (0..100).collect::<Vec<_>>());
+        release.send(()).unwrap();
+        for thread in lane.stop() {
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn background_jobs_come_last() {
+        let lane = Lane::new("t".into(), 1);
+        let (tell, hear) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        lane.push(Job::Task(Box::new(move |_| gate.recv().unwrap())));
+        let say = |word: &'static str| {
+            let tell = tell.clone();
+            Job::Task(Box::new(move |_: &mut Scratch| tell.send(word).unwrap()))
+        };
+        lane.push_background(say("later"));
+        lane.push(say("first"));
+        release.send(()).unwrap();
+        assert_eq!(hear.iter().take(2).collect::<Vec<_>>(), ["first", "later"]);
+        for thread in lane.stop() {
+            thread.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Opening a torrent: what is there, what of it is to be believed, what hashed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
+
+use starling_metainfo::{Bitfield, FileEntry, Sha256Hash};
+
+use crate::resume::{self, Identity, Resume};
+use crate::storage::{Slot, Stat, read_exact};
+use crate::torrent::{Torrent, lock};
+use crate::{Allocate, Check, DiskError, Event, checking};
+
+/// A resume file larger than this is not read: 8 times the hashes of the largest torrent.
+const RESUME_MAX: u64 = 1 << 30;
+
+/// The part of an [`crate::OpenSpec`] that is still to be done.
+pub(crate) struct Wishes {
+    pub(crate) wanted: Vec<bool>,
+    pub(crate) allocate: Allocate,
+    pub(crate) check: Check,
+    pub(crate) layers: BTreeMap<Sha256Hash, Vec<Sha256Hash>>,
+}
+
+/// Finds the torrent's device and goes on there. On a worker of nobody's device.
+pub(crate) fn begin(torrent: &Arc<Torrent>, wishes: Wishes) {
+    match torrent.storage.device() {
+        Ok(device) => {
+            let _ = torrent.lane.set(torrent.shared.lane(Some(device)));
+            let _ = torrent.keeper.set(torrent.shared.keeper(device));
+            torrent.submit(move |torrent, _| {
+                if let Err(error) = torrent.plan(&wishes) {
+                    give_up(torrent, error);
+                }
+            });
+        }
+        Err(error) => give_up(torrent, error),
+    }
+}
+
+fn give_up(torrent: &Arc<Torrent>, error: DiskError) {
+    torrent.shared.drop_torrent(torrent);
+    let recoverable = error.is_recoverable();
+    torrent.shared.tell(Event::Failed { key: torrent.key, error, recoverable });
+}
+
+/// What is believed, and what is to be hashed first.
+struct Plan {
+    trusted: Bitfield,
+    recheck: Vec<u32>,
+    /// The resume file goes on as it is: its length and entries.
+    journal: Option<(u64, u64)>,
+}
+
+/// What lies on disk.
+struct Found {
+    files: Vec<Option<Stat>>,
+    parts: Option<Stat>,
+}
+
+impl Torrent {
+    fn plan(self: &Arc<Torrent>, wishes: &Wishes) -> Result<(), DiskError> {
+        let found = self.look(&wishes.wanted)?;
+        let (resume, length) = self.read_resume();
+        self.learn_layers(&wishes.layers, resume.as_ref());
+        let plan = match resume.filter(|_| wishes.check == Check::Trust) {
+            Some(resume) => self.believe(&resume, length, &found),
+            None => Plan {
+                trusted: Bitfield::new(self.info.layout.pieces()),
+                recheck: self.all_possible(&found),
+                journal: None,
+            },
+        };
+        self.make_files(wishes.allocate)?;
+        let Plan { trusted, recheck, journal } = plan;
+        let checked = !recheck.is_empty();
+        checking::start(self, recheck, move |torrent, good| torrent.opened(trusted, &good, journal, checked));
+        Ok(())
+    }
+
+    /// Looks at every file, and decides which lie at their own place.
+    fn look(&self, wanted: &[bool]) -> Result<Found, DiskError> {
+        let files = self.info.layout.files();
+        let stat = |(index, file): (usize, &FileEntry)| match file.padding {
+            false => self.storage.stat(Slot::File(index)),
+            true => Ok(None),
+        };
+        let stats: Vec<Option<Stat>> = files.iter().enumerate().map(stat).collect::<Result<_, _>>()?;
+        self.places.change(|placed| {
+            *placed = stats
+                .iter()
+                .enumerate()
+                .map(|(index, stat)| {
+                    wanted.get(index).copied().unwrap_or(true) || stat.is_some_and(|s| s.length > 0)
+                })
+                .collect();
+        });
+        Ok(Found { files: stats, parts: self.storage.stat(Slot::Parts)? })
+    }
+
+    fn read_resume(&self) -> (Option<Resume>, u64) {
+        if self.journal.is_none() {
+            return (None, 0);
+        }
+        match self.read_resume_bytes() {
+            Ok(Some(bytes)) => match resume::parse(&bytes, &Identity::of(&self.info)) {
+                Ok(resume) => return (Some(resume), bytes.len() as u64),
+                Err(error) => tracing::warn!(%error, "resume file ignored, the data is checked"),
+            },
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "resume file unreadable, the data is checked"),
+        }
+        (None, 0)
+    }
+
+    fn read_resume_bytes(&self) -> Result<Option<Vec<u8>>, DiskError> {
+        let Some(stat) = self.storage.stat(Slot::Resume)? else { return Ok(None) };
+        let path = self.storage.path(Slot::Resume);
+        if stat.length > RESUME_MAX {
+            return Err(DiskError::Unfit(format!("{} is too large", path.display())));
+        }
+        let mut bytes = vec![0; stat.length as usize];
+        read_exact(&*self.storage, Slot::Resume, 0, &mut bytes)
+            .map_err(|e| DiskError::io("read", path, e))?;
+        Ok(Some(bytes))
+    }
+
+    fn learn_layers(&self, known: &BTreeMap<Sha256Hash, Vec<Sha256Hash>>, resume: Option<&Resume>) {
+        for (index, file) in self.info.layout.files().iter().enumerate() {
+            if let Some(layer) = file.pieces_root.and_then(|root| known.get(&root)) {
+                self.learn_layer(index, layer.clone());
+            }
+        }
+        for (index, layer) in resume.into_iter().flat_map(|resume| &resume.layers) {
+            self.learn_layer(*index, layer.clone());
+        }
+    }
+
+    fn believe(&self, resume: &Resume, length: u64, found: &Found) -> Plan {
+        let mut suspect = Bitfield::new(self.info.layout.pieces());
+        if let Some(left) = &resume.clean {
+            for (index, file) in self.info.layout.files().iter().enumerate().filter(|(_, file)| !file.padding)
+            {
+                let then = left.iter().find(|(i, _)| *i == index).map(|(_, stat)| *stat);
+                if then != found.files.get(index).copied().flatten() && file.length > 0 {
+                    insert_all(&mut suspect, self.info.layout.file_pieces(index));
+                }
+            }
+        }
+        insert_all(&mut suspect, resume.unsynced.iter().copied());
+        let mut trusted = Bitfield::new(suspect.len());
+        let believed =
+            resume.synced.iter().filter(|&piece| !suspect.get(piece) && self.is_possible(piece, found));
+        insert_all(&mut trusted, believed);
+        let recheck: Vec<u32> = suspect.iter().filter(|&piece| self.is_possible(piece, found)).collect();
+        let as_left = resume.clean.is_some() && trusted == resume.synced && recheck.is_empty();
+        Plan { trusted, recheck, journal: as_left.then_some((length, resume.entries)) }
+    }
+
+    fn all_possible(&self, found: &Found) -> Vec<u32> {
+        (0..self.info.layout.pieces()).filter(|&piece| self.is_possible(piece, found)).collect()
+    }
+
+    /// Whether all files of the piece are long enough to hold it.
+    fn is_possible(&self, piece: u32, found: &Found) -> bool {
+        let layout = &self.info.layout;
+        let held = self.places.hold();
+        layout
+            .spans(piece, 0, layout.piece_len(piece))
+            .filter_map(|span| Some((held.place(layout, &span)?, u64::from(span.length))))
+            .all(|((slot, offset), length)| {
+                let stat = match slot {
+                    Slot::File(index) => found.files.get(index).copied().flatten(),
+                    Slot::Parts | Slot::Resume => found.parts,
+                };
+                stat.is_some_and(|stat| stat.length >= offset + length)
+            })
+    }
+
+    /// Creates empty files, and takes room for all if that is wished.
+    pub(crate) fn make_files(&self, allocate: Allocate) -> Result<(), DiskError> {
+        let held = self.places.hold();
+        for (index, file) in self.info.layout.files().iter().enumerate() {
+            let here = !file.padding && held.is_placed(index);
+            if here && (file.length == 0 || allocate == Allocate::Full) {
+                self.storage.prepare(Slot::File(index), file.length, allocate == Allocate::Full)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn opened(
+        self: &Arc<Torrent>,
+        trusted: Bitfield,
+        good: &[u32],
+        journal: Option<(u64, u64)>,
+        checked: bool,
+    ) {
+        {
+            let mut ledger = lock(&self.ledger);
+            ledger.have.clone_from(&trusted);
+            ledger.synced = trusted;
+            for &piece in good {
+                ledger.verified(piece, self.info.layout.piece_len(piece));
+            }
+        }
+        good.iter().for_each(|&piece| self.soil_piece(piece));
+        if let Some(own) = &self.journal {
+            let mut own = lock(own);
+            match journal {
+                Some((length, entries)) => own.resume(length, entries),
+                // What a check found bad must not be claimed by the old file any more.
+                None if checked || !lock(&self.ledger).have.is_full() => {
+                    if self.storage.stat(Slot::Resume).is_ok_and(|stat| stat.is_some()) || checked {
+                        if let Err(error) = self.write_snapshot(&mut own, None) {
+                            drop(own);
+                            return give_up(self, error);
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+        if !good.is_empty() {
+            self.watch();
+        }
+        self.open.store(true, Release);
+        let have = lock(&self.ledger).have.clone();
+        self.shared.tell(Event::Opened { key: self.key, have, piece_layers: self.known_layers() });
+    }
+
+    fn known_layers(&self) -> BTreeMap<Sha256Hash, Vec<Sha256Hash>> {
+        let layers = self.layers.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let files = self.info.layout.files();
+        let root = |index: &usize| files.get(*index).and_then(|file| file.pieces_root);
+        layers.iter().filter_map(|(index, layer)| Some((root(index)?, layer.to_vec()))).collect()
+    }
+}
+
+fn insert_all(set: &mut Bitfield, pieces: impl Iterator<Item = u32>) {
+    for piece in pieces {
+        set.insert(piece);
+    }
+}

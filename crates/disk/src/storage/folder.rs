@@ -1,0 +1,295 @@
+//! The real files, below a folder.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+use starling_metainfo::Info;
+
+use super::beneath::Root;
+use super::{FdCache, Slot, Stat, Storage};
+use crate::DiskError;
+
+/// A torrent's files below a folder: `root/name` or `root/name/…`.
+pub struct Folder {
+    info: Arc<Info>,
+    path: PathBuf,
+    resume: Option<PathBuf>,
+    create: bool,
+    root: OnceLock<Root>,
+    fds: Arc<FdCache>,
+    owner: u32,
+    /// Folders with new names in them, relative to the root.
+    new_names: Mutex<BTreeSet<PathBuf>>,
+    resident: AtomicU8,
+}
+
+/// How pages that need no waiting can be read here.
+const ASK_KERNEL: u8 = 0;
+const ALL_RESIDENT: u8 = 1;
+const UNKNOWABLE: u8 = 2;
+
+impl Folder {
+    /// The files of `info` below `root`, which is created when first used.
+    pub fn new(info: Arc<Info>, root: PathBuf, resume: Option<PathBuf>, fds: Arc<FdCache>) -> Folder {
+        Folder {
+            info,
+            path: root,
+            resume,
+            create: true,
+            root: OnceLock::new(),
+            owner: fds.new_owner(),
+            fds,
+            new_names: Mutex::default(),
+            resident: AtomicU8::new(ASK_KERNEL),
+        }
+    }
+
+    /// The same, to be read only: nothing is created.
+    pub fn existing(info: Arc<Info>, root: PathBuf, fds: Arc<FdCache>) -> Folder {
+        let mut folder = Folder::new(info, root, None, fds);
+        folder.create = false;
+        folder
+    }
+
+    fn root(&self) -> Result<&Root, DiskError> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        if self.create {
+            std::fs::create_dir_all(&self.path).map_err(|e| DiskError::io("create", &self.path, e))?;
+        }
+        let root = Root::open(&self.path)?;
+        Ok(self.root.get_or_init(|| root))
+    }
+
+    /// Below the root; for files of the torrent and the parts file.
+    fn relative(&self, slot: Slot) -> PathBuf {
+        match slot {
+            Slot::File(index) => {
+                let mut path = PathBuf::new();
+                if !self.info.single_file {
+                    path.push(&self.info.name);
+                }
+                path.extend(self.info.layout.files().get(index).into_iter().flat_map(|f| &f.path));
+                path
+            }
+            Slot::Parts | Slot::Resume => {
+                let name = self.info.hashes.to_string();
+                PathBuf::from(format!(".{}.parts", name.get(..16).unwrap_or(&name)))
+            }
+        }
+    }
+
+    fn resume_path(&self) -> Result<&Path, DiskError> {
+        self.resume.as_deref().ok_or(DiskError::OutOfRange)
+    }
+
+    fn fd(&self, slot: Slot, writable: bool) -> Result<Arc<File>, DiskError> {
+        if let Some(file) = self.fds.get(self.owner, slot, writable) {
+            return Ok(file);
+        }
+        let file = Arc::new(self.open(slot, writable)?);
+        self.fds.put(self.owner, slot, &file, writable);
+        Ok(file)
+    }
+
+    fn open(&self, slot: Slot, writable: bool) -> Result<File, DiskError> {
+        if slot == Slot::Resume {
+            let path = self.resume_path()?;
+            let mut options = OpenOptions::new();
+            let options = options.read(true).write(writable);
+            return options.open(path).map_err(|e| DiskError::io("open", path, e));
+        }
+        let (root, path) = (self.root()?, self.relative(slot));
+        let flags = if writable { OFlags::RDWR } else { OFlags::RDONLY };
+        match root.open_file(&path, flags, Mode::empty()) {
+            Err(DiskError::Io { source, .. }) if writable && source.kind() == io::ErrorKind::NotFound => {
+                self.create_file(root, &path, self.mode(slot))
+            }
+            result => result,
+        }
+    }
+
+    fn create_file(&self, root: &Root, path: &Path, mode: Mode) -> Result<File, DiskError> {
+        let mut new_names = vec![path.parent().map(Path::to_path_buf).unwrap_or_default()];
+        let made = root.make_parents(path, &mut new_names);
+        self.new_names.lock().unwrap_or_else(PoisonError::into_inner).extend(new_names);
+        made?;
+        root.open_file(path, OFlags::RDWR | OFlags::CREATE, mode)
+    }
+
+    fn mode(&self, slot: Slot) -> Mode {
+        let executable = match slot {
+            Slot::File(index) => self.info.layout.files().get(index).is_some_and(|f| f.executable),
+            Slot::Parts | Slot::Resume => false,
+        };
+        Mode::from_raw_mode(if executable { 0o777 } else { 0o666 })
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let folders = std::mem::take(&mut *self.new_names.lock().unwrap_or_else(PoisonError::into_inner));
+        let root = self.root().map_err(io::Error::other)?;
+        for folder in &folders {
+            if let Err(error) = root.sync_folder(folder) {
+                self.new_names.lock().unwrap_or_else(PoisonError::into_inner).extend(folders);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, file: &File, slot: Slot, length: u64) -> Result<(), DiskError> {
+        let wrap = |errno: Errno| DiskError::io("reserve room for", self.path(slot), errno.into());
+        loop {
+            match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length) {
+                Err(Errno::INTR) => {}
+                // No such thing here: at least see that there is room at all.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    let free = rustix::fs::fstatvfs(file).map_err(wrap)?;
+                    let have =
+                        file.metadata().map_err(|e| DiskError::io("look at", self.path(slot), e))?.len();
+                    if free.f_bavail.saturating_mul(free.f_frsize) < length.saturating_sub(have) {
+                        return Err(wrap(Errno::NOSPC));
+                    }
+                    return rustix::fs::ftruncate(file, length.max(have)).map_err(wrap);
+                }
+                result => return result.map_err(wrap),
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_nowait(&self, file: &File, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Option<usize> {
+        use rustix::io::ReadWriteFlags;
+        if self.resident.load(Relaxed) == ASK_KERNEL {
+            match rustix::io::preadv2(file, bufs, offset, ReadWriteFlags::NOWAIT) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    const TMPFS_MAGIC: i64 = 0x0102_1994;
+                    let memory =
+                        rustix::fs::fstatfs(file).is_ok_and(|fs| i64::from(fs.f_type) == TMPFS_MAGIC);
+                    self.resident.store(if memory { ALL_RESIDENT } else { UNKNOWABLE }, Relaxed);
+                }
+                result => return result.ok(),
+            }
+        }
+        (self.resident.load(Relaxed) == ALL_RESIDENT).then(|| rustix::io::preadv(file, bufs, offset).ok())?
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn read_nowait(&self, _: &File, _: u64, _: &mut [IoSliceMut<'_>]) -> Option<usize> {
+        self.resident.store(UNKNOWABLE, Relaxed);
+        None
+    }
+}
+
+impl Storage for Folder {
+    fn device(&self) -> Result<u64, DiskError> {
+        let root = self.root()?;
+        let stat =
+            rustix::fs::fstat(root.dir()).map_err(|e| DiskError::io("look at", &self.path, e.into()))?;
+        Ok(stat.st_dev)
+    }
+
+    fn stat(&self, slot: Slot) -> Result<Option<Stat>, DiskError> {
+        let file = match self
+            .fds
+            .get(self.owner, slot, false)
+            .map_or_else(|| self.open(slot, false).map(Arc::new), Ok)
+        {
+            Ok(file) => file,
+            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let meta = file.metadata().and_then(|meta| Ok((meta.len(), meta.modified()?)));
+        let (length, modified) = meta.map_err(|e| DiskError::io("look at", self.path(slot), e))?;
+        Ok(Some(Stat { length, modified }))
+    }
+
+    fn prepare(&self, slot: Slot, length: u64, reserve: bool) -> Result<(), DiskError> {
+        let file = self.fd(slot, true)?;
+        let wrap = |e| DiskError::io("resize", self.path(slot), e);
+        if file.metadata().map_err(wrap)?.len() > length {
+            file.set_len(length).map_err(wrap)?;
+        }
+        if reserve && length > 0 { self.reserve(&file, slot, length) } else { Ok(()) }
+    }
+
+    fn read(&self, slot: Slot, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let file = self.fd(slot, false).map_err(io::Error::other)?;
+        Ok(rustix::io::preadv(&*file, bufs, offset)?)
+    }
+
+    fn read_resident(&self, slot: Slot, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Option<usize> {
+        if self.resident.load(Relaxed) == UNKNOWABLE {
+            return None;
+        }
+        let file = self.fds.get(self.owner, slot, false)?;
+        self.read_nowait(&file, offset, bufs)
+    }
+
+    fn will_need(&self, slot: Slot, offset: u64, length: u64) {
+        if let Ok(file) = self.fd(slot, false) {
+            let _ = rustix::fs::fadvise(&*file, offset, length.try_into().ok(), Advice::WillNeed);
+        }
+    }
+
+    fn forget_cached(&self, slot: Slot) {
+        if let Ok(file) = self.fd(slot, false) {
+            let _ = rustix::fs::fadvise(&*file, 0, None, Advice::DontNeed);
+        }
+    }
+
+    fn write(&self, slot: Slot, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let file = self.fd(slot, true).map_err(io::Error::other)?;
+        Ok(rustix::io::pwritev(&*file, bufs, offset)?)
+    }
+
+    fn sync(&self, slot: Slot) -> io::Result<()> {
+        let file = self.fd(slot, true).map_err(io::Error::other)?;
+        file.sync_data()?;
+        self.sync_names()
+    }
+
+    fn replace(&self, slot: Slot, bytes: &[u8]) -> io::Result<()> {
+        debug_assert_eq!(slot, Slot::Resume, "only the resume file is replaced as a whole");
+        let path = self.resume_path().map_err(io::Error::other)?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        self.fds.close(self.owner, Some(slot));
+        File::open(folder)?.sync_all()
+    }
+
+    fn remove(&self, slot: Slot) -> io::Result<()> {
+        self.fds.close(self.owner, Some(slot));
+        if slot == Slot::Resume {
+            let path = self.resume_path().map_err(io::Error::other)?;
+            return std::fs::remove_file(path);
+        }
+        self.root().map_err(io::Error::other)?.remove(&self.relative(slot))
+    }
+
+    fn path(&self, slot: Slot) -> PathBuf {
+        match (slot, &self.resume) {
+            (Slot::Resume, Some(path)) => path.clone(),
+            _ => self.path.join(self.relative(slot)),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        self.fds.close(self.owner, None);
+    }
+}
