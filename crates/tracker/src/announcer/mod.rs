@@ -155,7 +155,8 @@ pub struct TrackerStatus {
     pub working: bool,
     /// One sentence: what went wrong last, or the tracker's warning.
     pub message: Option<String>,
-    /// When it is announced to next, if that is planned.
+    /// From when on it may be announced to again; one that stands behind a working
+    /// tracker of its tier waits its turn.
     pub next: Option<Time>,
     /// Seeds, as it says.
     pub seeds: Option<u32>,

@@ -13,9 +13,9 @@ const FRAME: usize = 160 + Limits::LSD_COOKIE;
 /// A multicast group of BEP 14.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Group {
-    /// 239.192.152.143:6771
+    /// `239.192.152.143:6771`
     V4,
-    /// [ff15::efc0:988f]:6771
+    /// `[ff15::efc0:988f]:6771`
     V6,
 }
 

@@ -246,7 +246,10 @@ impl<J: Copy + Ord> UdpClient<J> {
 
     fn datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut impl Sink<Output<J>>) {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        let Ok(response) = Response::decode(bytes, Family::of(from.ip())) else { return };
+        let response = match Response::decode(bytes, Family::of(from.ip())) {
+            Ok(response) => response,
+            Err(_) => return self.broken_answer(from, bytes, out),
+        };
         match self.transactions.get(&response.transaction()) {
             Some(&Waiting::Connection(target)) if target == from => {
                 self.connection_answer(now, target, response, out);
@@ -255,6 +258,17 @@ impl<J: Copy + Ord> UdpClient<J> {
                 self.job_answer(now, job, response, out);
             }
             _ => (),
+        }
+    }
+
+    /// Some trackers refuse by an answer without content: better known at once than
+    /// after a minute.
+    fn broken_answer(&mut self, from: SocketAddr, bytes: &[u8], out: &mut impl Sink<Output<J>>) {
+        let Some(transaction) = bytes.get(4..).and_then(<[u8]>::first_chunk) else { return };
+        let waiting = self.transactions.get(&u32::from_be_bytes(*transaction));
+        let Some(&Waiting::Job(job)) = waiting else { return };
+        if self.jobs.get(&job).is_some_and(|state| state.target == from && state.sent > 0) {
+            self.finish(job, Err(TrackerError::Malformed("an answer without content")), out);
         }
     }
 

@@ -1,3 +1,5 @@
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
 use super::*;
 use crate::ScrapeEntry;
 
@@ -214,6 +216,19 @@ fn a_refusal_ends_whoever_it_is_for() {
 }
 
 #[test]
+fn an_answer_without_content_is_a_refusal() {
+    let mut s = Scene::new();
+    s.announce(1);
+    s.connect(5);
+    let (_, transaction) = s.one_sent();
+    let bytes = [[0, 0, 0, 1], transaction.to_be_bytes()].concat();
+    s.input(Input::Datagram { from: addr("192.0.2.2:6969"), bytes: bytes.clone() });
+    assert_eq!(s.client.jobs(), 1, "not from the tracker");
+    s.input(Input::Datagram { from: addr(TRACKER), bytes });
+    assert_eq!(s.done(), [(1, Err(TrackerError::Malformed("an answer without content")))]);
+}
+
+#[test]
 fn a_tracker_that_forgot_the_connection_is_connected_to_once_more() {
     let mut s = Scene::new();
     s.announce(1);
@@ -277,4 +292,55 @@ fn a_clock_at_its_end_does_not_spin() {
     s.client.handle_timeout(Time::NEVER, &mut s.out);
     assert!(s.sent().len() <= 2);
     assert_eq!(s.client.jobs(), 0, "it has timed out");
+}
+
+proptest! {
+    /// Whatever is lost, late, forged or cancelled: each job ends once, and nothing is
+    /// left when all have ended.
+    #[test]
+    fn any_story_ends_and_leaves_nothing(
+        seed in any::<u64>(), steps in proptest::collection::vec((0u8..8, any::<u16>()), 1..120),
+    ) {
+        let mut s = Scene::new();
+        s.client = UdpClient::new(Timing::default(), Rng::from_seed(seed));
+        let mut open = BTreeSet::new();
+        let mut requests = Vec::new();
+        for (job, (step, n)) in (0..).zip(steps) {
+            match step {
+                0 => { s.announce(job); open.insert(job); }
+                1 => { s.scrape(job, 3); open.insert(job); }
+                2 => { s.now = s.now + Duration::from_secs(u64::from(n % 90)); }
+                3 if n % 4 == 0 => { s.input(Input::Cancel { job: u32::from(n % 120) }); open.remove(&u32::from(n % 120)); }
+                4 | 5 if !requests.is_empty() => s.reply(&reply_to(&requests[usize::from(n) % requests.len()], n)),
+                6 => { let at = s.now; s.client.handle_timeout(at, &mut s.out); }
+                _ => s.input(Input::Datagram { from: addr(TRACKER), bytes: n.to_be_bytes().repeat(usize::from(n % 40)) }),
+            }
+            let (sent, done): (Vec<_>, Vec<_>) =
+                s.out.drain(..).partition(|output| matches!(output, Output::Send { .. }));
+            for output in sent.into_iter().chain(done) {
+                match output {
+                    Output::Send { bytes, .. } => requests.push(Request::decode(&bytes).unwrap()),
+                    Output::Done { job, .. } => prop_assert!(open.remove(&job), "{job} ended twice"),
+                }
+            }
+        }
+        prop_assert_eq!(s.client.jobs(), open.len());
+        while s.client.next_timeout().is_some() { s.pass(); }
+        let late: BTreeSet<u32> = s.done().iter().map(|(job, _)| *job).collect();
+        prop_assert_eq!(late, open);
+        prop_assert!(s.client.connections.is_empty() && s.client.transactions.is_empty());
+    }
+}
+
+/// An answer to `request`, of the right kind or another.
+fn reply_to(request: &Request, n: u16) -> Response {
+    let (Request::Connect { transaction }
+    | Request::Announce { transaction, .. }
+    | Request::Scrape { transaction, .. }) = *request;
+    match n % 4 {
+        0 => Response::Connect { transaction, connection: u64::from(n) },
+        1 => Response::Announce { transaction, answer: AnnounceResponse::default() },
+        2 => Response::Scrape { transaction, entries: Vec::new() },
+        _ => Response::Error { transaction, message: "no".to_owned() },
+    }
 }
