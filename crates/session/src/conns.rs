@@ -1,0 +1,111 @@
+//! The connections of a node: whose they are, and what is known of how they end.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use starling_swarm::ConnId;
+
+use crate::{Ending, TorrentKey};
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// We dialled; no answer yet.
+    Dialing,
+    /// It came in; no handshake yet.
+    Incoming,
+    /// Both handshakes are done; the torrent's core knows it.
+    Up,
+    /// We asked for its end.
+    Closing,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Conn {
+    /// Which torrent; `None` until an incoming handshake names it.
+    pub torrent: Option<TorrentKey>,
+    /// The far end.
+    pub addr: SocketAddr,
+    /// The address it listens at, which the book knows it by.
+    pub listens: Option<SocketAddr>,
+    /// Whether we dialled.
+    pub outbound: bool,
+    /// How far it has come.
+    pub stage: Stage,
+    /// Whether the torrent's core was told of it.
+    pub told: bool,
+    /// The peer's id, once the handshake told.
+    pub peer_id: [u8; 20],
+    /// What the book shall note at its end.
+    pub ending: Ending,
+}
+
+/// All connections, with the counts that limits are checked against.
+#[derive(Debug, Default)]
+pub struct Conns {
+    table: BTreeMap<ConnId, Conn>,
+    per_ip: BTreeMap<IpAddr, usize>,
+    dialing: usize,
+}
+
+impl Conns {
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Outgoing attempts under way.
+    pub fn dialing(&self) -> usize {
+        self.dialing
+    }
+
+    /// Connections with this address.
+    pub fn with_ip(&self, ip: IpAddr) -> usize {
+        self.per_ip.get(&ip).copied().unwrap_or(0)
+    }
+
+    pub fn get(&self, conn: ConnId) -> Option<&Conn> {
+        self.table.get(&conn)
+    }
+
+    /// For every field but `stage`, which [`Conns::set_stage`] changes.
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
+        self.table.get_mut(&conn)
+    }
+
+    pub fn set_stage(&mut self, conn: ConnId, stage: Stage) {
+        let Some(entry) = self.table.get_mut(&conn) else { return };
+        if entry.stage == Stage::Dialing && stage != Stage::Dialing {
+            self.dialing -= 1;
+        }
+        entry.stage = stage;
+    }
+
+    pub fn insert(&mut self, id: ConnId, conn: Conn) {
+        *self.per_ip.entry(conn.addr.ip()).or_default() += 1;
+        self.dialing += usize::from(conn.stage == Stage::Dialing);
+        self.table.insert(id, conn);
+    }
+
+    pub fn remove(&mut self, id: ConnId) -> Option<Conn> {
+        let conn = self.table.remove(&id)?;
+        self.dialing -= usize::from(conn.stage == Stage::Dialing);
+        if let Some(count) = self.per_ip.get_mut(&conn.addr.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_ip.remove(&conn.addr.ip());
+            }
+        }
+        Some(conn)
+    }
+
+    /// The connections of one torrent, oldest first.
+    pub fn of(&self, key: TorrentKey) -> impl Iterator<Item = (ConnId, &Conn)> {
+        self.table.iter().filter(move |(_, c)| c.torrent == Some(key)).map(|(id, c)| (*id, c))
+    }
+
+    /// Every connection, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+        self.table.iter().map(|(id, c)| (*id, c))
+    }
+}

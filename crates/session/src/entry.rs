@@ -1,0 +1,171 @@
+//! One torrent of the session: its core, its addresses, its discovery.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use starling_metainfo::{Bitfield, InfoHashes, Sha256Hash, Torrent};
+use starling_sansio::{Machine, Rng, Time};
+use starling_swarm::{Handshake, Input as Swarm, Priority, Reserved, SeedId};
+
+use crate::limiter::Bucket;
+use crate::trackers::Trackers;
+use crate::{AddSpec, Book, Config, RateLimits};
+
+/// How far a torrent has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Its metadata is being asked of peers.
+    Metadata,
+    /// Its storage is being opened or checked.
+    Opening,
+    /// It takes part in its swarm.
+    Active,
+    /// Its storage cannot be used.
+    Failed,
+    /// Its trackers are being told that we leave.
+    Leaving,
+}
+
+/// BEP 52 piece layers by file root.
+pub type Layers = BTreeMap<Sha256Hash, Vec<Sha256Hash>>;
+
+/// One torrent of the session.
+#[derive(Debug)]
+pub struct Entry {
+    pub hashes: InfoHashes,
+    pub core: starling_swarm::Torrent,
+    pub torrent: Option<Arc<Torrent>>,
+    pub phase: Phase,
+    pub peer_id: [u8; 20],
+    pub book: Book,
+    pub trackers: Trackers,
+    /// Tiers the announcer was not told of yet.
+    pub new_tiers: Vec<Vec<String>>,
+    pub web_seeds: Vec<String>,
+    /// When the book next has somebody to dial; kept because asking is not free.
+    pub dial_due: Time,
+    /// What stands for this torrent in the session's timer queue.
+    pub timer: Time,
+    pub rates: RateLimits,
+    pub buckets: [Option<Bucket>; 2],
+    /// Why it does not ask for data: the user, the disk.
+    pub paused: [bool; 2],
+    /// Connections, so that the limit is checked without a scan.
+    pub conns: usize,
+    select: Vec<u32>,
+}
+
+impl Entry {
+    pub fn new(spec: &AddSpec, config: &Config, rng: &mut Rng, now: Time) -> Entry {
+        let peer_id = peer_id(rng);
+        let mut swarm = config.swarm.clone();
+        swarm.sequential = spec.sequential;
+        swarm.super_seeding = spec.super_seeding;
+        let port = config.listen_port;
+        let limits = &config.limits;
+        let mut entry = Entry {
+            hashes: spec.hashes,
+            core: starling_swarm::Torrent::new(spec.hashes, swarm, rng.fork(), peer_id, port),
+            torrent: None,
+            phase: Phase::Metadata,
+            peer_id,
+            book: Book::new(limits.known_peers),
+            trackers: Trackers::new(spec.hashes, peer_id, config, rng.fork()),
+            new_tiers: Vec::new(),
+            web_seeds: Vec::new(),
+            dial_due: Time::NEVER,
+            timer: Time::NEVER,
+            rates: spec.rates,
+            buckets: [spec.rates.down, spec.rates.up].map(|r| r.map(|rate| Bucket::new(rate, now))),
+            paused: [false; 2],
+            conns: 0,
+            select: spec.select.clone(),
+        };
+        entry.add_trackers(&spec.trackers);
+        entry.add_web_seeds(&spec.web_seeds, limits.web_seeds);
+        if let Some(torrent) = &spec.torrent {
+            entry.learn(torrent.clone(), config);
+        }
+        entry
+    }
+
+    /// Takes in the metadata, with the trackers and web seeds that stand around it.
+    pub fn learn(&mut self, torrent: Arc<Torrent>, config: &Config) {
+        self.hashes = torrent.info.hashes;
+        self.add_trackers(&torrent.trackers);
+        self.add_web_seeds(&torrent.web_seeds, config.limits.web_seeds);
+        self.torrent = Some(torrent);
+        self.phase = Phase::Opening;
+    }
+
+    /// BEP 27: peers only from trackers, told to nobody.
+    pub fn is_private(&self) -> bool {
+        self.torrent.as_ref().is_some_and(|t| t.info.private)
+    }
+
+    /// Whether connections make sense now.
+    pub fn takes_part(&self) -> bool {
+        matches!(self.phase, Phase::Metadata | Phase::Active)
+    }
+
+    /// What the torrent's core must hear when its storage is open.
+    pub fn loaded(&mut self, have: Bitfield, kept: Layers) -> Vec<Swarm> {
+        let Some(torrent) = &self.torrent else { return Vec::new() };
+        self.phase = Phase::Active;
+        let mut layers = torrent.piece_layers.clone();
+        layers.extend(kept);
+        let mut inputs = Vec::new();
+        if !self.select.is_empty() {
+            inputs.push(Swarm::SetPriorities(self.priorities(torrent)));
+        }
+        inputs.insert(0, Swarm::Loaded { info: torrent.info.clone(), piece_layers: layers, have });
+        inputs.extend((0..self.web_seeds.len() as u32).map(|n| Swarm::AddWebSeed { seed: SeedId(n) }));
+        inputs
+    }
+
+    /// Our handshake on an outgoing connection.
+    pub fn handshake(&self) -> Handshake {
+        Handshake { reserved: Reserved::OURS, info_hash: self.hashes.wire(), peer_id: self.peer_id }
+    }
+
+    /// When anything of this torrent is next due.
+    pub fn next_timeout(&self) -> Time {
+        let core = self.core.next_timeout().unwrap_or(Time::NEVER);
+        let trackers = self.trackers.next_timeout().unwrap_or(Time::NEVER);
+        core.min(trackers).min(self.dial_due)
+    }
+
+    /// BEP 53: `select` counts real files, priorities also count padding.
+    fn priorities(&self, torrent: &Torrent) -> Vec<Priority> {
+        let mut real = 0;
+        let choose = |padding: bool| {
+            if padding {
+                return Priority::Normal;
+            }
+            real += 1;
+            if self.select.contains(&(real - 1)) { Priority::Normal } else { Priority::Skip }
+        };
+        torrent.info.layout.files().iter().map(|f| f.padding).map(choose).collect()
+    }
+
+    fn add_trackers(&mut self, tiers: &[Vec<String>]) {
+        let new = self.trackers.add(tiers);
+        self.new_tiers.extend(new);
+    }
+
+    fn add_web_seeds(&mut self, urls: &[String], limit: usize) {
+        for url in urls {
+            if self.web_seeds.len() < limit && !self.web_seeds.contains(url) {
+                self.web_seeds.push(url.clone());
+            }
+        }
+    }
+}
+
+/// Azureus style: `-SL0100-` and twelve characters by chance (BEP 20).
+fn peer_id(rng: &mut Rng) -> [u8; 20] {
+    const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-.";
+    let mut id = *b"-SL0100-            ";
+    id[8..].fill_with(|| DIGITS[rng.index(DIGITS.len())]);
+    id
+}
