@@ -30,8 +30,14 @@ pub enum Program {
 
 impl Program {
     /// Those that the test command needs.
-    pub const TESTED: [Program; 5] =
-        [Program::Namespaces, Program::Libtorrent, Program::Aria2, Program::Transmission, Program::Nginx];
+    pub const TESTED: [Program; 6] = [
+        Program::Namespaces,
+        Program::Libtorrent,
+        Program::Aria2,
+        Program::Transmission,
+        Program::Opentracker,
+        Program::Nginx,
+    ];
 
     /// Its name for people.
     pub fn name(self) -> &'static str {

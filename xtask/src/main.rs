@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command line's own voice
 
+mod bench;
 mod install;
 mod test;
 mod tidy;
@@ -16,7 +17,9 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [--install]     everything that must pass: format, clippy, tests, docs, corpora, interop
-  tidy [--update]      measure style, check the law of dependence; --update lowers the baseline";
+  tidy [--update]      measure style, check the law of dependence; --update lowers the baseline
+  bench swarm [--size 1GiB] [--runs 5] [--only NAME,NAME] [--without-starling] [--dry]
+                       transfers beside the real programs, into docs/benchmarks.md";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     match words.split_first() {
         Some((&"test", rest)) => test::run(rest),
         Some((&"tidy", rest)) => tidy::run(rest),
+        Some((&"bench", rest)) => bench::run(rest),
         _ => usage(),
     }
 }

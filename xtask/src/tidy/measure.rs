@@ -184,7 +184,9 @@ fn spread(numbers: &mut [u64]) -> (usize, u64, u64) {
 fn is_test_file(folder: &Path, path: &Path) -> bool {
     let inside = path.strip_prefix(folder).unwrap_or(path);
     let mut parts = inside.iter().filter_map(|part| part.to_str());
-    parts.any(|part| matches!(part, "tests" | "tests.rs" | "test_support.rs" | "testing.rs" | "benches"))
+    parts.any(|part| {
+        matches!(part, "tests" | "tests.rs" | "test_support.rs" | "testing.rs" | "benches" | "examples")
+    })
 }
 
 fn count_words(source: &Source, word: &str) -> u64 {

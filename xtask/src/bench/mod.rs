@@ -1,0 +1,51 @@
+//! `cargo xtask bench`: starling beside the real programs, in one run.
+
+mod floor;
+mod options;
+mod report;
+mod sample;
+mod swarm;
+mod table;
+
+use std::process::{Command, ExitCode, Stdio};
+
+use starling_interop::client::starling;
+
+use crate::workspace;
+use options::Options;
+
+/// Runs one benchmark, or one side of the floor's transfer.
+pub fn run(args: &[&str]) -> ExitCode {
+    let Some((name, rest)) = args.split_first() else { return crate::usage() };
+    let result = match (*name, Options::parse(rest)) {
+        ("floor-send", _) => floor::send(rest),
+        ("floor-receive", _) => floor::receive(rest),
+        ("swarm", Ok(options)) => built(&options).and_then(|()| swarm::run(&options)),
+        (_, Err(problem)) => Err(problem),
+        _ => return crate::usage(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the binary as it is released, unless told to do without.
+fn built(options: &Options) -> Result<(), String> {
+    if options.without_starling {
+        starling::use_binary("/nonexistent".into());
+        return Ok(());
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["build", "--release", "--package", "starling"]).current_dir(workspace::root());
+    if !cargo.stdin(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return Err("starling does not build".into());
+    }
+    let here = std::env::current_exe().map_err(|e| e.to_string())?;
+    let target = here.ancestors().nth(2).ok_or("no target folder")?;
+    starling::use_binary(target.join("release/starling"));
+    Ok(())
+}
