@@ -65,6 +65,8 @@ pub enum Check {
     Trust,
     /// Nothing: all that exists is hashed.
     Force,
+    /// Every file that has its full length: it was hashed just now.
+    Complete,
 }
 
 /// A torrent to open.

@@ -73,9 +73,13 @@ impl Lane {
         })
     }
 
-    /// Counts a block in; `job` if its piece is not scheduled yet.
-    pub(crate) fn block(self: &Arc<Lane>, bytes: usize, job: Option<Job>) {
-        let waiting = self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes;
+    /// Counts a block in, before any worker can see it; how many bytes wait now.
+    pub(crate) fn arriving(&self, bytes: usize) -> usize {
+        self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes
+    }
+
+    /// A block was posted and so many bytes `waiting`; `job` if its piece is not scheduled yet.
+    pub(crate) fn posted(self: &Arc<Lane>, waiting: usize, job: Option<Job>) {
         if let Some(job) = job {
             let mut state = self.lock();
             if state.stopped {

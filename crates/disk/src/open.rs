@@ -63,13 +63,14 @@ impl Torrent {
         let found = self.look(&wishes.wanted)?;
         let (resume, length) = self.read_resume();
         self.learn_layers(&wishes.layers, resume.as_ref());
+        let mut trusted = Bitfield::new(self.info.layout.pieces());
         let plan = match resume.filter(|_| wishes.check == Check::Trust) {
             Some(resume) => self.believe(&resume, length, &found),
-            None => Plan {
-                trusted: Bitfield::new(self.info.layout.pieces()),
-                recheck: self.all_possible(&found),
-                journal: None,
-            },
+            None if wishes.check == Check::Complete => {
+                insert_all(&mut trusted, self.all_possible(&found).into_iter());
+                Plan { trusted, recheck: Vec::new(), journal: None }
+            }
+            None => Plan { trusted, recheck: self.all_possible(&found), journal: None },
         };
         self.make_files(wishes.allocate)?;
         let Plan { trusted, recheck, journal } = plan;

@@ -173,7 +173,8 @@ impl Torrent {
 
     /// Queues something for a piece.
     pub(crate) fn post(self: &Arc<Torrent>, piece: u32, item: Item) {
-        let bytes = item.bytes();
+        let Some(lane) = self.lane.get() else { return };
+        let waiting = lane.arriving(item.bytes());
         let mut slots = lock(&self.slots);
         let slot = slots.entry(piece).or_default();
         slot.inbox.push(item);
@@ -182,9 +183,7 @@ impl Torrent {
             Job::Piece(Arc::clone(self), piece)
         });
         drop(slots);
-        if let Some(lane) = self.lane.get() {
-            lane.block(bytes, job);
-        }
+        lane.posted(waiting, job);
     }
 
     pub(crate) fn io(&self) -> SpanIo<'_> {

@@ -1,6 +1,6 @@
 use super::*;
 use proptest::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn identity() -> Identity {
     Identity { id: [7; 32], pieces: 20, files: 3 }
@@ -83,10 +83,35 @@ fn numbers_out_of_range_are_damage() {
     }
 }
 
-/// The fuzz target's corpus: `cargo test` replays it, and writes the seeds if asked to.
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/resume")
+}
+
+/// Writes the seeds anew, after the format changed.
+#[test]
+#[ignore = "changes the corpus"]
+fn write_corpus() {
+    let stat = Stat { length: 9, modified: UNIX_EPOCH + Duration::from_millis(1500) };
+    let clean = snapshot(&identity(), &Bitfield::full(20), &[], Some(&[(0, stat), (2, stat)]));
+    let mut all = journal();
+    all.extend(lost_record(&[3]));
+    all.extend(dirty_record());
+    let mut damaged = all.clone();
+    damaged[HEADER + 6] ^= 1;
+    let mut zeros = all.clone();
+    zeros.extend([0; 64]);
+    let torn = all[..all.len() - 3].to_vec();
+    std::fs::create_dir_all(corpus()).unwrap();
+    let seeds = [("clean", clean), ("journal", all), ("damaged", damaged), ("zeros", zeros), ("torn", torn)];
+    for (name, bytes) in seeds {
+        std::fs::write(corpus().join(name), bytes).unwrap();
+    }
+}
+
+/// The fuzz target's corpus.
 #[test]
 fn corpus_replays() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/resume");
+    let folder = corpus();
     let mut replayed = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let _ = parse(&std::fs::read(entry.unwrap().path()).unwrap(), &identity());

@@ -1,0 +1,291 @@
+//! Files in memory that can be slow, full, broken, or lose power.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use starling_disk::DiskError;
+use starling_disk::storage::{Slot, Stat, Storage};
+
+const PAGE: usize = 4096;
+
+#[derive(Clone, Default)]
+struct Held {
+    bytes: Vec<u8>,
+    modified: u64,
+}
+
+/// What is to go wrong.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Faults {
+    /// Bytes that may still be written; then the disk is full.
+    pub room: Option<u64>,
+    /// So many writes from now one fails with ENOSPC.
+    pub fail_write: Option<u32>,
+    /// So many syncs from now one fails with EIO and forgets what it was to sync.
+    pub fail_sync: Option<u32>,
+    /// Each write takes only this many bytes.
+    pub short: Option<usize>,
+    /// The resume file is spared from the above.
+    pub spare_resume: bool,
+}
+
+#[derive(Default)]
+struct State {
+    /// As programs see them.
+    seen: BTreeMap<Slot, Held>,
+    /// As they are after a power cut.
+    safe: BTreeMap<Slot, Held>,
+    faults: Faults,
+    clock: u64,
+    writes: u32,
+    gate_closed: bool,
+    waiting: u32,
+    dead: bool,
+}
+
+pub struct Memory {
+    device: u64,
+    state: Mutex<State>,
+    gate: Condvar,
+}
+
+impl Memory {
+    pub fn new(device: u64) -> Memory {
+        Memory { device, state: Mutex::default(), gate: Condvar::new() }
+    }
+
+    pub fn set_faults(&self, faults: Faults) {
+        self.state.lock().unwrap().faults = faults;
+    }
+
+    /// Writes wait until the gate opens.
+    pub fn close_gate(&self) {
+        self.state.lock().unwrap().gate_closed = true;
+    }
+
+    pub fn open_gate(&self) {
+        self.state.lock().unwrap().gate_closed = false;
+        self.gate.notify_all();
+    }
+
+    /// How many writes there were.
+    pub fn writes(&self) -> u32 {
+        self.state.lock().unwrap().writes
+    }
+
+    /// What a file holds.
+    pub fn bytes(&self, slot: Slot) -> Option<Vec<u8>> {
+        self.state.lock().unwrap().seen.get(&slot).map(|held| held.bytes.clone())
+    }
+
+    /// Changes a file behind the disk's back.
+    pub fn tamper(&self, slot: Slot, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock().unwrap();
+        state.clock += 1;
+        let clock = state.clock;
+        let held = state.seen.entry(slot).or_default();
+        change(&mut held.bytes);
+        held.modified = clock;
+        let held = held.clone();
+        state.safe.insert(slot, held);
+    }
+
+    /// From now on all calls fail: the program was killed.
+    pub fn kill(&self) {
+        self.state.lock().unwrap().dead = true;
+        self.gate.notify_all();
+    }
+
+    /// What the next start finds. After a mere kill all that was written; after a power
+    /// cut what was synced, and of the rest each page or not, as `seed` has it.
+    pub fn reborn(&self, power_cut: Option<u64>) -> Memory {
+        let state = self.state.lock().unwrap();
+        let next = Memory::new(self.device);
+        {
+            let mut new = next.state.lock().unwrap();
+            new.clock = state.clock;
+            new.seen = match power_cut {
+                None => state.seen.clone(),
+                Some(seed) => after_power_cut(&state, seed),
+            };
+            new.safe = new.seen.clone();
+        }
+        next
+    }
+}
+
+fn after_power_cut(state: &State, mut seed: u64) -> BTreeMap<Slot, Held> {
+    let mut chance = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 40 & 1 == 1
+    };
+    let mut files = state.safe.clone();
+    for (slot, held) in &state.seen {
+        if !files.contains_key(slot) && chance() {
+            continue; // not even the name is there
+        }
+        let safe = files.entry(*slot).or_default();
+        if chance() && safe.bytes.len() < held.bytes.len() {
+            safe.bytes.resize(held.bytes.len(), 0);
+        }
+        let length = safe.bytes.len();
+        for start in (0..held.bytes.len().min(length)).step_by(PAGE) {
+            let end = (start + PAGE).min(held.bytes.len()).min(length);
+            if chance() {
+                safe.bytes[start..end].copy_from_slice(&held.bytes[start..end]);
+            }
+        }
+        safe.modified = held.modified;
+    }
+    files
+}
+
+impl Memory {
+    fn enter(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
+        let state = self.state.lock().unwrap();
+        if state.dead { Err(io::Error::other("killed")) } else { Ok(state) }
+    }
+}
+
+impl Storage for Memory {
+    fn device(&self) -> Result<u64, DiskError> {
+        Ok(self.device)
+    }
+
+    fn stat(&self, slot: Slot) -> Result<Option<Stat>, DiskError> {
+        let state = self.enter().map_err(|e| DiskError::io("look at", self.path(slot), e))?;
+        Ok(state.seen.get(&slot).map(|held| Stat {
+            length: held.bytes.len() as u64,
+            modified: UNIX_EPOCH + Duration::from_micros(held.modified),
+        }))
+    }
+
+    fn prepare(&self, slot: Slot, length: u64, reserve: bool) -> Result<(), DiskError> {
+        let wrap = |e| DiskError::io("resize", self.path(slot), e);
+        let mut state = self.enter().map_err(wrap)?;
+        let held = state.seen.entry(slot).or_default();
+        held.bytes.truncate(length as usize);
+        let more = length - held.bytes.len() as u64;
+        if reserve {
+            if state.faults.room.is_some_and(|room| room < more) {
+                return Err(wrap(io::ErrorKind::StorageFull.into()));
+            }
+            state.seen.entry(slot).or_default().bytes.resize(length as usize, 0);
+        }
+        Ok(())
+    }
+
+    fn read(&self, slot: Slot, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let state = self.enter()?;
+        let held = state.seen.get(&slot).ok_or(io::ErrorKind::NotFound)?;
+        let rest = held.bytes.get(offset as usize..).unwrap_or_default();
+        let count = bufs[0].len().min(rest.len());
+        bufs[0][..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn read_resident(&self, _: Slot, _: u64, _: &mut [IoSliceMut<'_>]) -> Option<usize> {
+        None
+    }
+
+    fn will_need(&self, _: Slot, _: u64, _: u64) {}
+
+    fn forget_cached(&self, _: Slot) {}
+
+    fn write(&self, slot: Slot, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut state = self.enter()?;
+        if slot != Slot::Resume {
+            state.waiting += 1;
+            while state.gate_closed && !state.dead {
+                state = self.gate.wait(state).unwrap();
+            }
+            state.waiting -= 1;
+            if state.dead {
+                return Err(io::Error::other("killed"));
+            }
+        }
+        let spared = slot == Slot::Resume && state.faults.spare_resume;
+        let mut count: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if !spared {
+            count = limit(&mut state.faults, count)?;
+        }
+        state.writes += 1;
+        state.clock += 1;
+        let clock = state.clock;
+        let held = state.seen.entry(slot).or_default();
+        held.modified = clock;
+        let flat: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).take(count).collect();
+        let end = offset as usize + count;
+        if held.bytes.len() < end {
+            held.bytes.resize(end, 0);
+        }
+        held.bytes[offset as usize..end].copy_from_slice(&flat);
+        Ok(count)
+    }
+
+    fn sync(&self, slot: Slot) -> io::Result<()> {
+        let mut state = self.enter()?;
+        if !(slot == Slot::Resume && state.faults.spare_resume) {
+            if let Some(left) = state.faults.fail_sync {
+                state.faults.fail_sync = left.checked_sub(1);
+                if left == 0 {
+                    // As Linux does: the pages count as clean now, and are gone when evicted.
+                    let safe = state.safe.get(&slot).cloned().unwrap_or_default();
+                    state.seen.insert(slot, safe);
+                    return Err(io::Error::other("input/output error"));
+                }
+            }
+        }
+        if let Some(held) = state.seen.get(&slot).cloned() {
+            state.safe.insert(slot, held);
+        }
+        Ok(())
+    }
+
+    fn replace(&self, slot: Slot, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.enter()?;
+        if !state.faults.spare_resume {
+            limit(&mut state.faults, bytes.len())?;
+        }
+        state.clock += 1;
+        let held = Held { bytes: bytes.to_vec(), modified: state.clock };
+        state.seen.insert(slot, held.clone());
+        state.safe.insert(slot, held);
+        Ok(())
+    }
+
+    fn remove(&self, slot: Slot) -> io::Result<()> {
+        let mut state = self.enter()?;
+        state.seen.remove(&slot);
+        state.safe.remove(&slot);
+        Ok(())
+    }
+
+    fn path(&self, slot: Slot) -> PathBuf {
+        format!("memory/{slot:?}").into()
+    }
+}
+
+/// How much of a write goes through.
+fn limit(faults: &mut Faults, mut count: usize) -> io::Result<usize> {
+    if let Some(left) = faults.fail_write {
+        faults.fail_write = left.checked_sub(1);
+        if left == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+    }
+    if let Some(short) = faults.short {
+        count = count.min(short);
+    }
+    if let Some(room) = &mut faults.room {
+        if *room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        count = count.min(*room as usize);
+        *room -= count as u64;
+    }
+    Ok(count)
+}

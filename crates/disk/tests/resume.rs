@@ -1,0 +1,243 @@
+//! Stopping, crashing, and starting again.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use common::memory::Memory;
+use common::{BLOCK, Bench, KEY, Sample, Version, sample};
+use starling_disk::storage::{Slot, Storage};
+use starling_disk::{Check, Config, Disk, Event};
+use starling_metainfo::Bitfield;
+
+/// Opens, counting the pieces that had to be hashed.
+fn reopen(bench: &Bench, sample: &Sample, memory: &Arc<Memory>, check: Check) -> (Bitfield, u32) {
+    let mut spec = sample.spec_with_resume("memory".as_ref());
+    spec.check = check;
+    bench.disk.open_on(KEY, spec, Arc::clone(memory) as Arc<dyn Storage>);
+    let mut hashed = 0;
+    let have = bench.wait("Opened", |event| match event {
+        Event::Checking { total, .. } => {
+            hashed = total;
+            None
+        }
+        Event::Opened { have, .. } => Some(have),
+        Event::Failed { error, .. } => panic!("{error}"),
+        _ => None,
+    });
+    (have, hashed)
+}
+
+fn list(have: &Bitfield) -> Vec<u32> {
+    have.iter().collect()
+}
+
+#[test]
+fn after_a_clean_stop_nothing_is_hashed() {
+    let sample = sample(Version::V1, &[BLOCK * 7, 5, BLOCK * 9], BLOCK * 2);
+    let memory = Arc::new(Memory::new(1));
+    let bench = Bench::new(Config::default());
+    reopen(&bench, &sample, &memory, Check::Trust);
+    [0, 3, 5].into_iter().for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(3);
+    bench.close();
+    let (have, hashed) = reopen(&bench, &sample, &memory, Check::Trust);
+    assert_eq!((list(&have), hashed), (vec![0, 3, 5], 0));
+    bench.close();
+    let (have, hashed) = reopen(&bench, &sample, &memory, Check::Force);
+    assert_eq!((list(&have), hashed > 0), (vec![0, 3, 5], true));
+}
+
+#[test]
+fn a_file_that_changed_is_hashed_again_and_only_that() {
+    let sample = sample(Version::V1, &[BLOCK * 4, BLOCK * 4], BLOCK);
+    let memory = Arc::new(Memory::new(1));
+    let bench = Bench::new(Config::default());
+    reopen(&bench, &sample, &memory, Check::Trust);
+    (0..8).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(8);
+    bench.close();
+    memory.tamper(Slot::File(1), |bytes| bytes[0] ^= 1);
+    let (have, hashed) = reopen(&bench, &sample, &memory, Check::Trust);
+    assert_eq!((list(&have), hashed), (vec![0, 1, 2, 3, 5, 6, 7], 4));
+    bench.close();
+    memory.tamper(Slot::File(0), |bytes| bytes.truncate(BLOCK as usize));
+    let (have, _) = reopen(&bench, &sample, &memory, Check::Trust);
+    assert_eq!(list(&have), [0, 5, 6, 7]);
+    bench.close();
+    memory.remove(Slot::File(0)).unwrap();
+    let (have, hashed) = reopen(&bench, &sample, &memory, Check::Trust);
+    assert_eq!((list(&have), hashed), (vec![5, 6, 7], 0));
+}
+
+#[test]
+fn damaged_resume_files_mean_a_full_check_of_what_exists() {
+    let sample = sample(Version::Hybrid, &[BLOCK * 4, BLOCK * 4], BLOCK);
+    let memory = Arc::new(Memory::new(1));
+    let bench = Bench::new(Config::default());
+    reopen(&bench, &sample, &memory, Check::Trust);
+    (4..8).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(4);
+    bench.close();
+    for damage in [&b"not a resume file at all, but rather long, as such texts may be"[..], b"", &[0; 100]] {
+        memory.tamper(Slot::Resume, |bytes| *bytes = damage.to_vec());
+        let (have, hashed) = reopen(&bench, &sample, &memory, Check::Trust);
+        assert_eq!((list(&have), hashed), (vec![4, 5, 6, 7], 4), "the missing file is not hashed");
+        bench.close();
+        assert_eq!(reopen(&bench, &sample, &memory, Check::Trust).1, 0, "and then all is in order again");
+        bench.close();
+    }
+}
+
+#[test]
+fn after_a_crash_only_what_was_not_synced_is_hashed() {
+    let sample = sample(Version::V1, &[BLOCK * 8], BLOCK);
+    let memory = Arc::new(Memory::new(1));
+    let config = Config { checkpoint_interval: Duration::from_secs(3600), ..Config::default() };
+    let bench = Bench::new(config);
+    reopen(&bench, &sample, &memory, Check::Trust);
+    (0..4).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(4);
+    bench.disk.checkpoint(KEY);
+    // The checkpoint's record is the first thing synced to the journal after its snapshot.
+    wait_until(|| list(&synced(&sample, &memory)).len() == 4);
+    (4..6).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(2);
+    wait_until(|| unsynced(&sample, &memory).len() == 2);
+    memory.kill();
+    bench.disk.shutdown();
+    let memory = Arc::new(memory.reborn(None));
+    let bench = Bench::new(Config::default());
+    let (have, hashed) = reopen(&bench, &sample, &memory, Check::Trust);
+    assert_eq!((list(&have), hashed), ((0..6).collect(), 2));
+}
+
+fn journal(sample: &Sample, memory: &Memory) -> Option<starling_disk::resume::Resume> {
+    let identity = starling_disk::resume::Identity::of(&sample.info);
+    starling_disk::resume::parse(&memory.bytes(Slot::Resume)?, &identity).ok()
+}
+
+fn synced(sample: &Sample, memory: &Memory) -> Bitfield {
+    journal(sample, memory).map(|journal| journal.synced).unwrap_or_default()
+}
+
+fn unsynced(sample: &Sample, memory: &Memory) -> Vec<u32> {
+    journal(sample, memory).map(|journal| journal.unsynced).unwrap_or_default()
+}
+
+fn wait_until(done: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never happened");
+        std::thread::yield_now();
+    }
+}
+
+/// Killed, or cut from power, at every possible number of writes: no piece is claimed that
+/// is not there, and after a mere kill every piece on record comes back.
+#[test]
+fn no_crash_makes_a_bad_piece_count() {
+    let sample = sample(Version::V1, &[BLOCK * 11 + 3, 1, BLOCK * 9], BLOCK * 2);
+    for moment in 0..60u64 {
+        for power_cut in [false, true] {
+            crash_once(&sample, moment, power_cut);
+        }
+    }
+}
+
+fn crash_once(sample: &Sample, moment: u64, power_cut: bool) {
+    let memory = Arc::new(Memory::new(1));
+    let (tell, events) = channel();
+    let doomed = Arc::clone(&memory);
+    let config = Config {
+        workers_per_device: 2,
+        checkpoint_bytes: BLOCK * (1 + moment % 7),
+        checkpoint_interval: Duration::from_millis(moment % 5),
+        ..Config::default()
+    };
+    let disk = Disk::new(config, move |event| {
+        if doomed.writes() > moment as u32 {
+            doomed.kill();
+        }
+        drop(tell.send(event));
+    });
+    let spec = sample.spec_with_resume("memory".as_ref());
+    disk.open_on(KEY, spec, Arc::clone(&memory) as Arc<dyn Storage>);
+    events.iter().find(|event| matches!(event, Event::Opened { .. })).unwrap();
+    (0..sample.pieces()).for_each(|piece| sample.store_piece(&disk, piece));
+    let over = |event: &Event| match event {
+        Event::Failed { .. } => true,
+        Event::PieceVerified { .. } => memory.writes() > moment as u32,
+        _ => false,
+    };
+    events.iter().take(sample.pieces() as usize).find(over);
+    memory.kill();
+    disk.shutdown();
+    let next = Arc::new(memory.reborn(power_cut.then_some(moment)));
+    let bench = Bench::new(Config::default());
+    let (have, _) = reopen(&bench, sample, &next, Check::Trust);
+    bench.close();
+    let (truth, _) = reopen(&bench, sample, &next, Check::Force);
+    let wrong: Vec<u32> = have.iter().filter(|&piece| !truth.get(piece)).collect();
+    assert!(wrong.is_empty(), "moment {moment}, power cut {power_cut}: {wrong:?} are claimed");
+    // And it can be finished.
+    let missing: Vec<u32> = truth.missing().collect();
+    missing.iter().for_each(|&piece| sample.store_piece(&bench.disk, piece));
+    assert_eq!(bench.verified(missing.len()), missing);
+    bench.close();
+    for file in [0, 2] {
+        assert!(next.bytes(Slot::File(file)).unwrap() == sample.file_data(file));
+    }
+}
+
+#[test]
+fn existing_data_is_found_without_a_resume_file() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V2, &[BLOCK * 5 + 1, 0, 3], BLOCK * 2);
+    sample.write_files(root.path());
+    let bench = Bench::new(Config::default());
+    assert!(bench.open(sample.spec_with_resume(root.path())).is_full());
+    bench.close();
+    bench.disk.open(KEY, sample.spec_with_resume(root.path()));
+    let have = bench.wait("Opened", |event| match event {
+        Event::Checking { .. } => panic!("checked again"),
+        Event::Opened { have, .. } => Some(have),
+        _ => None,
+    });
+    assert!(have.is_full());
+}
+
+#[test]
+fn a_check_on_demand_finds_rot_and_gifts() {
+    let sample = sample(Version::V1, &[BLOCK * 4], BLOCK);
+    let memory = Arc::new(Memory::new(1));
+    let bench = Bench::new(Config::default());
+    reopen(&bench, &sample, &memory, Check::Trust);
+    (0..3).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(3);
+    memory.tamper(Slot::File(0), |bytes| {
+        *bytes = sample.data.clone();
+        bytes[BLOCK as usize] ^= 1;
+    });
+    bench.disk.check(KEY);
+    let (mut lost, mut found) = (Vec::new(), Vec::new());
+    let have = bench.wait("Checked", |event| match event {
+        Event::PieceLost { piece, .. } => {
+            lost.push(piece);
+            None
+        }
+        Event::PieceVerified { piece, .. } => {
+            found.push(piece);
+            None
+        }
+        Event::Checked { have, .. } => Some(have),
+        _ => None,
+    });
+    assert_eq!((lost, found, list(&have)), (vec![1], vec![3], vec![0, 2, 3]));
+    sample.store_piece(&bench.disk, 1);
+    assert_eq!(bench.verified(1), [1]);
+    bench.close();
+    assert_eq!(reopen(&bench, &sample, &memory, Check::Trust).0.count(), 4);
+}
