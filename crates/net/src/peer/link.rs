@@ -18,9 +18,9 @@ use super::inbox::Inbox;
 use super::{Closed, PeerHandler};
 
 /// Reads after which other connections get their turn.
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 2;
 /// Writes after which other connections get their turn.
-const WRITES_PER_TURN: usize = 8;
+const WRITES_PER_TURN: usize = 4;
 
 pub(crate) struct Link {
     stream: TcpStream,

@@ -156,3 +156,6 @@ impl Peers {
         self.0.all.get()
     }
 }
+
+#[cfg(test)]
+mod tests;

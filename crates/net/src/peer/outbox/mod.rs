@@ -9,6 +9,9 @@ use starling_swarm::{Block, Message};
 
 use super::Fill;
 
+#[cfg(test)]
+mod tests;
+
 /// Most blocks in one write.
 const BATCH_MAX: usize = 16;
 /// Fewest that are tried, when the socket takes little.
