@@ -97,8 +97,6 @@ pub struct Limits {
     pub rechoke: Duration,
     /// How long an optimistic unchoke lasts.
     pub optimistic: Duration,
-    /// Payload a peer gets on credit before it has given anything, in bytes.
-    pub newcomer_credit: u64,
     /// Payload all newcomers together get on credit at once, in bytes.
     pub newcomer_pool: u64,
     /// Requests for hashes of a peer in a second.
@@ -133,8 +131,7 @@ impl Default for Limits {
             snub: Duration::from_secs(10),
             rechoke: Duration::from_secs(10),
             optimistic: Duration::from_secs(30),
-            newcomer_credit: 2 << 20,
-            newcomer_pool: 16 << 20,
+            newcomer_pool: 2 << 20,
             hash_requests_per_sec: 200,
         }
     }

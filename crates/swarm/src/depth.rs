@@ -21,6 +21,8 @@ pub(crate) struct Depth {
     window_bytes: u64,
     windows: [f64; WINDOWS],
     next_window: usize,
+    /// The rate over seconds, bursts and pauses together.
+    mean: f64,
     startup: bool,
     best: f64,
     flat: u32,
@@ -28,8 +30,9 @@ pub(crate) struct Depth {
 
 const WINDOWS: usize = 8;
 const WINDOW_MIN: Duration = Duration::from_millis(50);
-const START: u32 = 32;
+const START: u32 = 8;
 const FLOOR: u32 = 4;
+const MEAN_SECS: f64 = 1.0;
 const DELAY_GAIN: f64 = 2.0;
 /// Blocks of slack at most: 4 MiB.
 const SLACK_BLOCKS: f64 = 256.0;
@@ -47,6 +50,7 @@ impl Depth {
             window_bytes: 0,
             windows: [0.0; WINDOWS],
             next_window: 0,
+            mean: 0.0,
             startup: true,
             best: 0.0,
             flat: 0,
@@ -114,7 +118,9 @@ impl Depth {
 
     fn close_window(&mut self, now: Time, start: Time) {
         let secs = now.since(start).as_secs_f64().max(1e-6);
-        self.windows[self.next_window] = self.window_bytes as f64 / secs;
+        let latest = self.window_bytes as f64 / secs;
+        self.mean += (latest - self.mean) * (1.0 - (-secs / MEAN_SECS).exp());
+        self.windows[self.next_window] = latest;
         self.next_window = (self.next_window + 1) % WINDOWS;
         self.window_start = Some(now);
         self.window_bytes = 0;
@@ -133,7 +139,8 @@ impl Depth {
     fn formula(&self, rate: f64) -> u32 {
         let blocks_per_sec = rate / f64::from(BLOCK_LENGTH);
         let delay = self.rtt_min.unwrap_or_default().as_secs_f64();
-        let wanted = blocks_per_sec * DELAY_GAIN * delay + blocks_per_sec.min(SLACK_BLOCKS);
+        let slack = (self.mean / f64::from(BLOCK_LENGTH)).min(SLACK_BLOCKS);
+        let wanted = blocks_per_sec * DELAY_GAIN * delay + slack;
         (wanted.ceil() as u32).max(FLOOR).min(self.cap)
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct Choking {
     pub strategy: Box<dyn Choker>,
     pub seeding: Seeding,
     pub next: Time,
+    /// Somebody who gives is there: newcomers stand back.
+    pub givers: bool,
     /// Bytes that newcomers may still get.
     pub newcomer_pool: u64,
     /// Shares as last decided, and the upload rate they are parts of.
@@ -86,6 +88,7 @@ impl Choking {
             strategy,
             seeding: Seeding::default(),
             next: Time::ZERO,
+            givers: false,
             newcomer_pool: config.limits.newcomer_pool,
             shares: Vec::new(),
             capacity: 0.0,
@@ -115,3 +118,6 @@ fn by_chance(
         chosen.push(Chosen { slot: lucky.slot, share });
     }
 }
+
+#[cfg(test)]
+mod tests;

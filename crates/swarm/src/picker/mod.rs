@@ -64,7 +64,7 @@ const STRETCH: u64 = 1 << 20;
 /// Ownerless pieces looked at in one choice.
 const OPEN_LOOKS: usize = 64;
 /// Pieces begun by chance rather than rarest first, to have something to trade soon.
-const RANDOM_FIRST: u32 = 4;
+const RANDOM_FIRST: usize = 4;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -117,11 +117,6 @@ impl Picker {
 
     pub(crate) fn partial_mut(&mut self, piece: u32) -> Option<&mut Partial> {
         self.partials.get_mut(self.rarity.begun(piece)? as usize)
-    }
-
-    /// All begun pieces.
-    pub fn begun_pieces(&self) -> impl Iterator<Item = &Partial> {
-        self.partials.iter().filter(|p| self.rarity.begun(p.piece).is_some() && p.len() > 0)
     }
 
     /// The block number `index` of `piece`.
@@ -205,7 +200,7 @@ impl Picker {
         let Some(partial) = self.partials.get_mut(id as usize) else { return };
         if partial.release(block) {
             self.version += 1;
-            self.loosen(id);
+            self.loosen(id, false);
         }
     }
 
@@ -217,7 +212,7 @@ impl Picker {
         }
         self.partials[id as usize].owner = None;
         self.version += 1;
-        self.loosen(id);
+        self.loosen(id, false);
     }
 
     /// Its owner turned out slow: others may join.
@@ -240,14 +235,6 @@ impl Picker {
         self.rarity.remove(piece);
     }
 
-    /// Lets go of a begun piece so that it can be begun again.
-    pub fn unbegin(&mut self, piece: u32) {
-        if let Some(id) = self.rarity.begun(piece) {
-            self.vacate(id);
-            self.rarity.remove(piece);
-        }
-    }
-
     /// The piece failed its hash: starts over but for the blocks in `keep` (ascending).
     /// `alone`: from one peer only.
     pub fn retry(&mut self, piece: u32, keep: &[u32], alone: bool) {
@@ -258,19 +245,32 @@ impl Picker {
         partial.shared = false;
         partial.owner = None;
         self.version += 1;
-        self.loosen(id);
+        self.loosen(id, false);
     }
 
     /// Begins `piece` whole for a web seed; false if it is not startable.
     pub fn begin_for_seed(&mut self, piece: u32, holder: Holder) -> bool {
-        if !self.rarity.is_startable(piece) {
-            return false;
-        }
-        let id = self.begin(piece);
+        let id = match self.rarity.begun(piece) {
+            Some(id) if self.is_orphan(id) => id,
+            None if self.rarity.is_startable(piece) => self.begin(piece),
+            _ => return false,
+        };
+        self.close(id);
         let partial = &mut self.partials[id as usize];
         partial.owner = Some(holder);
         while partial.take_front(u32::MAX).is_some() {}
         true
+    }
+
+    /// A begun piece that nobody is asked for.
+    pub fn orphan(&self) -> Option<u32> {
+        self.open.iter().find(|&&id| self.is_orphan(id)).map(|&id| self.partials[id as usize].piece)
+    }
+
+    fn is_orphan(&self, id: u32) -> bool {
+        self.partials
+            .get(id as usize)
+            .is_some_and(|p| p.free() > 0 && p.free() == p.missing() && p.owner.is_none())
     }
 
     fn owns(&self, slot: u32, id: u32) -> bool {
@@ -316,7 +316,7 @@ impl Picker {
     /// Choked, but these pieces are served all the same.
     fn choose_allowed(&mut self, asker: &Asker<'_>, avoid: &impl Fn(u32) -> bool) -> Option<(u32, bool)> {
         for &piece in asker.only? {
-            if !asker.has.get(piece) || avoid(piece) {
+            if !asker.has.get(piece) || avoid(piece) || self.rarity.class(piece) < self.rarity.dearest() {
                 continue;
             }
             match self.rarity.begun(piece) {
@@ -329,7 +329,7 @@ impl Picker {
                 None if self.rarity.is_startable(piece) && self.begun() < self.limit && !asker.parole => {
                     let id = self.begin(piece);
                     self.partials[id as usize].shared = true;
-                    self.loosen(id);
+                    self.loosen(id, true);
                     return Some((id, true));
                 }
                 None => {}
@@ -379,7 +379,7 @@ impl Picker {
             *asker.own = Some(id);
         } else {
             partial.shared = true;
-            self.loosen(id);
+            self.loosen(id, true);
         }
         Some(id)
     }
@@ -399,8 +399,8 @@ impl Picker {
         {
             return Some(piece);
         }
-        if self.done < RANDOM_FIRST
-            && let Some(piece) = r.any(asker.has, rng, |p| !avoid(p) && r.class(p) > 1)
+        if self.done as usize + self.begun() < RANDOM_FIRST
+            && let Some(piece) = r.any(asker.has, rng, |p| !avoid(p) && r.class(p) == r.dearest())
         {
             return Some(piece);
         }
@@ -462,10 +462,20 @@ impl Picker {
         self.version += 1;
     }
 
-    /// Lists an ownerless partial with free blocks; one that nobody touched is begun no more.
-    fn loosen(&mut self, id: u32) {
+    /// Lists an ownerless partial with free blocks. One that nobody touched is begun no
+    /// more, unless it is `fresh`, about to be touched.
+    fn loosen(&mut self, id: u32, fresh: bool) {
         let partial = &mut self.partials[id as usize];
-        if partial.owner.is_some() || partial.free() == 0 || partial.open_at.is_some() {
+        if partial.owner.is_some() || partial.free() == 0 {
+            return;
+        }
+        if partial.is_untouched() && !partial.alone && !fresh {
+            let piece = partial.piece;
+            self.vacate(id);
+            return self.rarity.insert(piece);
+        }
+        let partial = &mut self.partials[id as usize];
+        if partial.open_at.is_some() {
             return;
         }
         partial.open_at = Some(self.open.len() as u32);

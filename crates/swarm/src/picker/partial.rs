@@ -125,15 +125,6 @@ impl Partial {
         Some(((last + 1 - run) as u32, run as u32))
     }
 
-    /// Takes `block` if it is free.
-    pub fn take_one(&mut self, block: u32) -> bool {
-        let free = self.blocks.get(block as usize) == Some(&FREE);
-        if free {
-            self.take(block as usize, 1);
-        }
-        free
-    }
-
     /// Nobody is asked for `block` any more. True if it was asked.
     pub fn release(&mut self, block: u32) -> bool {
         match self.blocks.get_mut(block as usize) {

@@ -152,6 +152,11 @@ impl Rarity {
         (place != NOWHERE && place & BEGUN != 0).then_some(place & !BEGUN)
     }
 
+    /// The dearest class with a startable piece.
+    pub fn dearest(&self) -> Class {
+        (1..CLASSES).rev().find(|&class| self.buckets_of(class).next().is_some()).unwrap_or(0) as Class
+    }
+
     /// The rarest startable piece of the dearest class that `has` holds and `fits`;
     /// by chance among equals.
     pub fn rarest(&self, has: &Has, rng: &mut Rng, fits: impl Fn(u32) -> bool) -> Option<u32> {

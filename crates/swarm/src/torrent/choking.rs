@@ -13,9 +13,9 @@ const SLOTS_MIN: usize = 8;
 /// Slots at most, then.
 const SLOTS_MAX: usize = 64;
 /// Bytes per second that all newcomers together may always get.
-const NEWCOMER_TRICKLE: f64 = 32.0 * 1024.0;
+const NEWCOMER_TRICKLE: f64 = 8.0 * 1024.0;
 /// Of what comes from others this part may be lent to newcomers.
-const NEWCOMER_PART: f64 = 8.0;
+const NEWCOMER_PART: f64 = 32.0;
 /// Upload shared out in proportion never starts below this, in bytes per second.
 const CAPACITY_MIN: f64 = 1024.0 * 1024.0;
 /// How much more than was used is tried in the next second.
@@ -96,6 +96,7 @@ impl Torrent {
     pub(crate) fn share_out(&mut self, out: &mut impl Sink<Output>) {
         let secs = self.now.since(self.choking.refilled).as_secs_f64().min(2.0);
         self.choking.refilled = self.now;
+        self.choking.givers = self.links.iter().any(|l| !l.closing && !l.is_seed() && !is_newcomer(l));
         let (down, up) = (self.totals.down.total(), self.totals.up.total());
         let got = (down - self.choking.down_at_tick) as f64;
         let used = (up - self.choking.up_at_tick) as f64;

@@ -10,6 +10,8 @@ use crate::{Blame, Block, Message, Output};
 
 /// Pieces remembered that a peer would not serve though it has them.
 const REFUSED_MAX: usize = 16;
+/// A peer that chokes us is asked for its allowed-fast pieces after that long.
+const FAST_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Torrent {
     /// Asks a peer for as much as its depth allows, in batches.
@@ -42,7 +44,7 @@ impl Torrent {
         if !link.am_interested || self.picker.is_idle() || link.closing {
             return None;
         }
-        if link.peer_choking && down.allowed.is_empty() {
+        if link.peer_choking && (down.allowed.is_empty() || self.picker.sequential || self.is_new(link)) {
             return None;
         }
         let target = if down.snubbed { 1 } else { down.depth.target() };
@@ -54,6 +56,12 @@ impl Torrent {
         let granted = self.grant_down.map_or(u64::MAX, |bytes| bytes.div_ceil(BLOCK_LENGTH.into()));
         let room = u64::from(target.saturating_sub(in_flight)).min(granted) as u32;
         (room > 0).then_some(room)
+    }
+
+    /// Whether an unchoke may still be on its way: the allowed-fast set, the same for a
+    /// whole network, is the worse start.
+    fn is_new(&self, link: &Link) -> bool {
+        self.now.since(link.connected) < FAST_AFTER
     }
 
     fn pick(&mut self, slot: u32, room: u32, runs: &mut Vec<crate::picker::Run>) {

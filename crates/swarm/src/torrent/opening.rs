@@ -20,6 +20,7 @@ impl Torrent {
             link.send(now, message, out);
         }
         self.allow_fast(slot, out);
+        self.reveal(slot, out);
     }
 
     /// Once the metadata is known to us, those connected already are told.

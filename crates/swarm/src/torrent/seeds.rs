@@ -109,7 +109,8 @@ impl Torrent {
     /// Where the longest run of pieces lies that may be begun; in order, where the first lies.
     fn widest_gap(&self) -> Option<(u32, u32)> {
         let most = self.config.limits.fetch_max.div_ceil(BLOCK_LENGTH.into()) as u32;
-        self.picker.rarity.widest_gap(self.picker.sequential, most)
+        let gap = self.picker.rarity.widest_gap(self.picker.sequential, most);
+        gap.or_else(|| self.picker.orphan().map(|piece| (piece, 1)))
     }
 
     /// A block of a fetch came.

@@ -13,8 +13,6 @@ use crate::{Blame, Block, Message, Output};
 
 /// Rejects in a row, none served between, before a peer that asks on is closed.
 const REJECTS_MAX: u32 = 20_000;
-/// Of what we download or give to those who give, this part is lent to newcomers.
-const NEWCOMER_PART: u64 = 8;
 /// A peer that gave less than this part of what it got is a newcomer still.
 const GIVES_PART: u64 = 16;
 
@@ -130,7 +128,7 @@ impl Torrent {
             return false;
         }
         let watermark = link.watermark(limits);
-        let newcomer = !seeding && is_newcomer(link);
+        let newcomer = !seeding && self.choking.givers && is_newcomer(link);
         let mut sent = 0;
         while let Some(&block) = link.up.queue.front() {
             let length = u64::from(block.length);
@@ -147,11 +145,10 @@ impl Torrent {
             self.grant_up = self.grant_up.map(|bytes| bytes.saturating_sub(length));
             self.totals.up.add(length);
             let pool = &mut self.choking.newcomer_pool;
-            *pool = if newcomer { *pool - length } else { *pool + length / NEWCOMER_PART };
+            *pool -= if newcomer { length } else { 0 };
             out.put(Output::SendBlock { conn: link.conn, block });
             sent += 1;
         }
-        self.choking.newcomer_pool = self.choking.newcomer_pool.min(limits.newcomer_pool);
         sent > 0
     }
 

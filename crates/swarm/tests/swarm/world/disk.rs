@@ -55,6 +55,11 @@ impl Disk {
         Some(Input::PieceFailed { piece, digests: content.digests(piece, &tags) })
     }
 
+    /// A piece rots.
+    pub fn lose(&mut self, piece: u32) {
+        self.have.remove(piece);
+    }
+
     pub fn retry(&mut self, piece: u32, keep: &[u32], layout: &Layout) {
         let old = self.begun.remove(&piece).expect("only what failed is retried");
         let mut begun = fresh(piece, layout);

@@ -19,7 +19,10 @@ use starling_swarm::{
 };
 
 pub use content::{Content, KIB, MIB, Tag};
-pub use node::{Manner, Node, NodeId};
+pub use node::{Manner, Node, NodeId, ip_of};
+
+/// Messages up to so many bytes do not count for a node's own line.
+const SMALL: u64 = 1000;
 
 /// A connection between two nodes, the same both ways.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,7 @@ impl LinkSpec {
 
 #[derive(Debug)]
 enum Happening {
+    Arrive { to: NodeId, conn: ConnId, message: Message, tag: Tag, size: u64 },
     Deliver { to: NodeId, conn: ConnId, message: Message, tag: Tag },
     Sent { node: NodeId, conn: ConnId, bytes: u32 },
     Gone { node: NodeId, conn: ConnId },
@@ -59,7 +63,9 @@ struct Pipe {
     to: NodeId,
     conn: ConnId,
     spec: LinkSpec,
+    /// When the wire is free for the next message.
     free: Time,
+    /// When the last message to this end was handed over.
     arrived: Time,
 }
 
@@ -231,6 +237,9 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         let mut out = Vec::new();
         let (node, tag) = match happening {
+            Happening::Arrive { to, conn, message, tag, size } => {
+                return self.arrive(to, conn, message, tag, size);
+            }
             Happening::Deliver { to, conn, message, tag } => {
                 if !self.pipes.contains_key(&(to, conn)) {
                     return;
@@ -342,7 +351,7 @@ impl World {
         self.nodes[node].served += u64::from(block.length);
         *self.nodes[node].served_pieces.entry(block.piece).or_default() += u64::from(block.length);
         if self.nodes[node].withholds(block, self.now) {
-            return;
+            return self.at(self.now, Happening::Sent { node, conn, bytes: block.length });
         }
         let tag = self.nodes[node].tag_for(block, node as Tag);
         let done = self.transmit(node, conn, Message::Piece(block), u64::from(block.length) + 13, tag);
@@ -354,29 +363,35 @@ impl World {
         let now = self.now;
         let Some(pipe) = self.pipes.get_mut(&(node, conn)) else { return now };
         let micros = |rate: u64| Duration::from_nanos((size as f64 * 1e9 / rate as f64) as u64);
-        let sender = &mut self.nodes[node];
-        let start = pipe.free.max(now);
-        let start = if size > 1000 { start.max(sender.up_free) } else { start };
+        let mut start = pipe.free.max(now);
+        if size > SMALL {
+            let sender = &mut self.nodes[node];
+            sender.up_free = sender.up_free.max(now) + micros(sender.up_rate);
+            start = start.max(sender.up_free);
+        }
         let left = start + micros(pipe.spec.rate);
-        if size > 1000 {
-            sender.up_free = start + micros(sender.up_rate);
-        }
         pipe.free = left;
-        let (to, to_conn) = (pipe.to, pipe.conn);
-        let mut arrives = left + pipe.spec.delay;
-        if size > 1000 {
-            let receiver = &mut self.nodes[to];
-            receiver.down_free = receiver.down_free.max(arrives) + micros(receiver.down_rate);
-            arrives = receiver.down_free;
-        }
-        let pipe = self.pipes.get_mut(&(node, conn)).unwrap();
-        pipe.arrived = pipe.arrived.max(arrives);
-        let at = pipe.arrived;
-        if matches!(message, Message::Piece(_)) {
-            self.nodes[to].received += size - 13;
-        }
-        self.at(at, Happening::Deliver { to, conn: to_conn, message, tag });
+        let (to, to_conn, at) = (pipe.to, pipe.conn, left + pipe.spec.delay);
+        self.at(at, Happening::Arrive { to, conn: to_conn, message, tag, size });
         left
+    }
+
+    /// The last byte of a message has come to a node's own line.
+    fn arrive(&mut self, to: NodeId, conn: ConnId, message: Message, tag: Tag, size: u64) {
+        let Some(pipe) = self.pipes.get_mut(&(to, conn)) else { return };
+        let receiver = &mut self.nodes[to];
+        let mut at = self.now;
+        if size > SMALL {
+            let takes = Duration::from_nanos((size as f64 * 1e9 / receiver.down_rate as f64) as u64);
+            receiver.down_free = receiver.down_free.max(at) + takes;
+            at = receiver.down_free;
+        }
+        pipe.arrived = pipe.arrived.max(at);
+        let at = pipe.arrived;
+        if let Message::Piece(block) = &message {
+            receiver.received += u64::from(block.length);
+        }
+        self.at(at, Happening::Deliver { to, conn, message, tag });
     }
 
     fn close(&mut self, node: NodeId, conn: ConnId, why: starling_swarm::Closing) {

@@ -120,5 +120,5 @@ pub fn addr_of(node: NodeId, port: u16) -> SocketAddr {
 /// The address of a node: every node has its own.
 pub fn ip_of(node: NodeId) -> IpAddr {
     let n = node as u32;
-    IpAddr::V4(Ipv4Addr::new(80, (n >> 16) as u8, (n >> 8) as u8, n as u8 + 1))
+    IpAddr::V4(Ipv4Addr::from(0x5000_0001 + n))
 }

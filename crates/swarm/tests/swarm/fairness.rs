@@ -1,0 +1,90 @@
+//! Who gets what.
+
+use std::time::Duration;
+
+use starling_swarm::{Config, Strategy};
+
+use crate::world::{Content, KIB, LinkSpec, MIB, Manner, World};
+
+struct Outcome {
+    /// Seconds until the last of the contributors was done.
+    givers: f64,
+    /// Seconds until the free-rider was done, if it was.
+    rider: Option<f64>,
+    /// Bytes the free-rider had of the leechers when these were done.
+    lent: u64,
+}
+
+/// One slow seed, seven leechers that give, and one that does not.
+fn with_a_free_rider(strategy: Strategy, seed: u64) -> Outcome {
+    let mut w = World::new(seed, Content::v1(64 * MIB, 256 * KIB));
+    let config = Config { choker: strategy, ..Config::default() };
+    let origin = w.seed();
+    w.nodes[origin].up_rate = 1_000_000;
+    let givers: Vec<_> = (0..7).map(|_| w.leech_with(config.clone())).collect();
+    let rider = w.leech_with(config);
+    w.nodes[rider].manner = Manner::Free;
+    givers.iter().for_each(|&g| w.nodes[g].up_rate = 1_000_000);
+    for &node in givers.iter().chain([&rider]) {
+        w.connect(node, origin, LinkSpec::of(40, 4_000_000));
+    }
+    for (i, &a) in givers.iter().enumerate() {
+        w.connect(rider, a, LinkSpec::of(40, 4_000_000));
+        givers[i + 1..].iter().for_each(|&b| w.connect(a, b, LinkSpec::of(40, 4_000_000)));
+    }
+    let start = w.now;
+    let mut lent = None;
+    assert!(w.run_until(Duration::from_secs(1000), |w| {
+        let first = givers.iter().any(|&g| w.nodes[g].torrent.is_finished());
+        if first && lent.is_none() {
+            lent = Some(w.nodes[rider].received - w.nodes[rider].received.min(w.nodes[origin].served / 8));
+        }
+        givers.iter().all(|&g| w.nodes[g].torrent.is_finished())
+    }));
+    let done = w.now.since(start).as_secs_f64();
+    let rider_done = w.nodes[rider].torrent.is_finished().then_some(done);
+    Outcome { givers: done, rider: rider_done, lent: lent.unwrap() }
+}
+
+#[test]
+fn free_riders_live_on_the_newcomers_budget() {
+    for strategy in [Strategy::TitForTat, Strategy::PropShare] {
+        let o = with_a_free_rider(strategy, 1);
+        eprintln!("{strategy:?}: givers {:.1} s, rider {:?}, lent {} KiB", o.givers, o.rider, o.lent / KIB);
+        assert!(o.rider.is_none(), "{strategy:?}: the free-rider is done before those who give");
+        assert!(o.lent < 32 * MIB, "{strategy:?}: {} KiB", o.lent / KIB);
+    }
+}
+
+#[test]
+fn a_free_slot_is_given_at_once() {
+    let mut w = World::new(2, Content::v1(16 * MIB, MIB));
+    let seed = w.seed();
+    let leeches: Vec<_> = (0..4).map(|_| w.leech()).collect();
+    for &leech in &leeches {
+        w.connect(leech, seed, LinkSpec::of(20, 1_000_000));
+    }
+    w.run_for(Duration::from_millis(100));
+    for &leech in &leeches {
+        assert!(!w.nodes[leech].torrent.peers()[0].choked[1]);
+    }
+}
+
+#[test]
+fn a_seed_lets_everyone_have_a_turn() {
+    let mut w = World::new(3, Content::v1(512 * MIB, MIB));
+    let all = starling_metainfo::Bitfield::full(512);
+    let seed = w.node(Config { slots: Some(4), ..Config::default() }, Some(all));
+    w.nodes[seed].up_rate = 2_000_000;
+    let leeches: Vec<_> = (0..12).map(|_| w.leech()).collect();
+    for &leech in &leeches {
+        w.connect(leech, seed, LinkSpec::of(20, 1_000_000));
+    }
+    w.run_for(Duration::from_secs(240));
+    for &leech in &leeches {
+        let got = w.nodes[leech].received;
+        assert!(got > 10 * MIB, "{got} bytes in four minutes");
+        let unchoked = w.nodes[seed].torrent.peers().iter().filter(|p| !p.choked[0]).count();
+        assert!(unchoked <= 4, "{unchoked}");
+    }
+}
