@@ -261,13 +261,13 @@ impl FromStr for PeerAddress {
     fn from_str(text: &str) -> Result<PeerAddress, ()> {
         let (host, port) = text.rsplit_once(':').ok_or(())?;
         let port = codec::decimal(port).and_then(|port| u16::try_from(port).ok()).filter(|&p| p != 0);
-        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = match bracketed {
             Some(v6) => v6.parse::<std::net::Ipv6Addr>().map_err(|_| ())?.to_string(),
             None => host.to_owned(),
         };
         let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
-        let good =
-            !host.is_empty() && host.len() <= 253 && (named || host.contains(':') && text.starts_with('['));
+        let good = !host.is_empty() && host.len() <= 253 && (named || bracketed.is_some());
         Ok(PeerAddress { host: Some(host).filter(|_| good).ok_or(())?, port: port.ok_or(())? })
     }
 }
