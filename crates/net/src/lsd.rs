@@ -1,7 +1,8 @@
 //! Multicast for local service discovery (BEP 14): every interface, both families.
 //!
 //! The loopback interface takes part, and what is sent comes back to this machine, so
-//! that two programs on one host meet, also without any network. The port is shared
+//! that two programs on one host meet, also without any network (over IPv4: Linux has
+//! no route for IPv6 multicast on loopback). The port is shared
 //! with whatever other program listens there. When to send what is the tracker
 //! room's; datagrams do not leave the link (TTL 1).
 
@@ -219,6 +220,28 @@ mod tests {
                 let expected = |name| (name, IpAddr::from(Ipv4Addr::LOCALHOST), b"hello".to_vec());
                 assert_eq!(heard, [expected('a'), expected('b')]);
                 assert_eq!(a.send(true, b"hello"), 0);
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_an_interface_took_comes_back_in_either_family() {
+        LocalSet::new()
+            .run_until(async {
+                let lsd = Lsd::open_at(None, TEST_PORT + 2).unwrap();
+                let (seen, mut arrivals) = unbounded_channel();
+                let _receiving = lsd.listen(move |from, datagram| {
+                    let _ = seen.send((from.is_ipv6(), datagram.to_vec()));
+                });
+                // Loopback takes IPv4 on any system; for IPv6 Linux has no such route there.
+                let taken = [lsd.send(false, b"four"), lsd.send(true, b"six")];
+                assert!(taken[0] >= 1);
+                let mut heard = [0, 0];
+                while heard != taken {
+                    let (v6, datagram) = arrivals.recv().await.unwrap();
+                    assert_eq!(datagram, if v6 { &b"six"[..] } else { b"four" });
+                    heard[usize::from(v6)] += 1;
+                }
             })
             .await;
     }

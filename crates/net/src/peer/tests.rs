@@ -379,6 +379,27 @@ async fn who_asks_and_never_reads_is_no_longer_heard_and_then_left() {
 }
 
 #[tokio::test]
+async fn who_reads_late_gets_all_answers() {
+    local(async {
+        let end = End::new(Limits { control_pause_bytes: 4 << 10, ..Limits::DEFAULT });
+        end.handler.rejects.set(true);
+        let (mut reader, mut writer) = stranger(&end).await.into_split();
+        let count = 300_000;
+        let mut requests = Vec::new();
+        (0..count).for_each(|piece| encode(&Message::Request(block(piece)), &mut requests));
+        let asking =
+            tokio::task::spawn_local(async move { writer.write_all(&requests).await.map(|()| writer) });
+        let mut answers = vec![0; 17 * count as usize];
+        reader.read_exact(&mut answers).await.unwrap();
+        let mut last = Vec::new();
+        encode(&Message::Reject(block(count - 1)), &mut last);
+        assert!(answers.ends_with(&last));
+        asking.await.unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_flood_from_one_peer_does_not_keep_others_waiting() {
     local(async {
         let mut end = End::new(Limits::DEFAULT);
