@@ -86,7 +86,7 @@ impl Choking {
         };
         Choking {
             strategy,
-            seeding: Seeding::default(),
+            seeding: Seeding,
             next: Time::ZERO,
             givers: false,
             newcomer_pool: config.limits.newcomer_pool,

@@ -455,7 +455,9 @@ impl Picker {
         if !self.extra.is_empty() {
             let (from, to) = ((partial.piece, 0), (partial.piece, u32::MAX));
             let gone: Vec<_> = self.extra.range(from..=to).map(|(&k, _)| k).collect();
-            gone.iter().for_each(|k| drop(self.extra.remove(k)));
+            for key in gone {
+                self.extra.remove(&key);
+            }
         }
         partial.reset(u32::MAX, 0, |_| false);
         self.vacant.push(id);

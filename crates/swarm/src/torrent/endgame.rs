@@ -51,6 +51,28 @@ impl Torrent {
                 return;
             }
         }
+        self.relieve_web_seeds(slot, room.saturating_sub(in_flight), out);
+    }
+
+    /// The same for what a web seed would bring later.
+    fn relieve_web_seeds(&mut self, slot: u32, room: u32, out: &mut impl Sink<Output>) {
+        for _ in 0..room {
+            let Some(link) = self.links.get(slot) else { return };
+            let eta = link.down.depth.eta_secs(link.down.queue.len() as u32) * ADVANTAGE;
+            let taken = |piece: u32, index: u32| {
+                !link.has.get(piece)
+                    || self.picker.extra(piece, index) > 0
+                    || self.suspicion.avoids(piece, link.ip)
+                    || link.down.queue.iter().any(|a| a.piece == piece && u32::from(a.index) == index)
+            };
+            let Some((piece, index)) = self.seeds.latest(&self.picker, eta, taken) else { return };
+            let block = self.picker.block(piece, index);
+            self.picker.add_extra(piece, index);
+            let now = self.now;
+            let Some(link) = self.links.get_mut(slot) else { return };
+            ask(link, now, block, index, out);
+            self.busy = true;
+        }
     }
 
     /// Peers with requests in flight, the slowest first, and when they will be done.

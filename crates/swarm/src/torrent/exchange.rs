@@ -46,7 +46,7 @@ impl Torrent {
                 }
             }
             (Metadata::Fetching(fetch), MetadataMessage::Reject { piece }) => {
-                fetch.on_reject(now, conn, piece)
+                fetch.on_reject(now, conn, piece);
             }
             (Metadata::Fetching(fetch), MetadataMessage::Data { piece, total_size, bytes }) => {
                 let progress = fetch.on_data(conn, piece, total_size, bytes);

@@ -51,7 +51,7 @@ impl Torrent {
         match message {
             Message::Have(piece) => self.on_have(slot, piece, out),
             Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
-                self.on_opening(slot, message, out)
+                self.on_opening(slot, message, out);
             }
             Message::Choke => self.on_choke(slot, out),
             Message::Unchoke => self.on_unchoke(slot, out),
@@ -99,7 +99,7 @@ impl Torrent {
         let Some(set) = Bitfield::from_bytes(bytes, self.pieces()) else {
             return self.close(slot, Blame::Peer, "sent a bitfield of the wrong size", out);
         };
-        if set.is_full() && set.len() > 0 {
+        if set.is_full() && !set.is_empty() {
             return self.take_all(slot, out);
         }
         if !self.picker.is_idle() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use starling_metainfo::BLOCK_LENGTH;
 use starling_sansio::{Sink, Time};
 
-use crate::picker::{Holder, Received, Source};
+use crate::picker::{Holder, Picker, Received, Source};
 use crate::rate::Rate;
 use crate::torrent::Torrent;
 use crate::{Block, Event, FetchEnd, Output, SeedId};
@@ -40,6 +40,23 @@ impl Seeds {
     /// Whether there is a web seed that may be asked.
     pub fn can_fetch(&self) -> bool {
         self.list.values().any(|seed| !seed.dropped)
+    }
+
+    /// The last block being fetched that is more than `secs` away and not `taken`.
+    pub fn latest(&self, picker: &Picker, secs: f64, taken: impl Fn(u32, u32) -> bool) -> Option<(u32, u32)> {
+        self.list.values().find_map(|seed| {
+            let pieces = seed.fetching.clone()?;
+            let partials = || pieces.clone().filter_map(|piece| picker.partial(piece));
+            let left: u64 = partials().map(|p| u64::from(p.missing()) * u64::from(BLOCK_LENGTH)).sum();
+            if (left as f64) < secs * seed.rate.get().max(1) as f64 {
+                return None;
+            }
+            pieces.clone().rev().find_map(|piece| {
+                let partial = picker.partial(piece).filter(|p| !p.alone)?;
+                let fits = |&index: &u32| partial.is_asked(index) && !taken(piece, index);
+                (0..partial.len()).rev().find(fits).map(|index| (piece, index))
+            })
+        })
     }
 }
 
@@ -186,9 +203,13 @@ impl Torrent {
         match s.fetching.take() {
             Some(pieces) => {
                 out.put(Output::CancelFetch { seed });
-                pieces.for_each(|piece| drop(self.release_fetched(piece, seed)));
+                for piece in pieces {
+                    self.release_fetched(piece, seed);
+                }
             }
-            None => drop(self.seeds.list.remove(&seed)),
+            None => {
+                self.seeds.list.remove(&seed);
+            }
         }
     }
 

@@ -56,6 +56,16 @@ fn free_riders_live_on_the_newcomers_budget() {
     }
 }
 
+/// The mean time until those who give are done.
+#[test]
+fn the_default_strategy_is_no_slower() {
+    let time = |strategy| (0..3).map(|seed| with_a_free_rider(strategy, seed + 10).givers).sum::<f64>() / 3.0;
+    let (tit_for_tat, prop_share) = (time(Strategy::TitForTat), time(Strategy::PropShare));
+    eprintln!("givers done after: tit-for-tat {tit_for_tat:.1} s, PropShare {prop_share:.1} s");
+    let default = if Config::default().choker == Strategy::TitForTat { tit_for_tat } else { prop_share };
+    assert!(default <= tit_for_tat.min(prop_share) * 1.1);
+}
+
 #[test]
 fn a_free_slot_is_given_at_once() {
     let mut w = World::new(2, Content::v1(16 * MIB, MIB));

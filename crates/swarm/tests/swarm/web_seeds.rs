@@ -36,6 +36,15 @@ fn several_web_seeds_and_peers_share_the_work() {
 }
 
 #[test]
+fn a_slow_web_seed_does_not_hold_up_the_end() {
+    let mut w = World::new(6, Content::v1(16 * MIB, 256 * KIB));
+    let (seed, leech) = (w.seed(), w.leech());
+    w.web_seed(leech, good(50_000));
+    w.connect(leech, seed, LinkSpec::of(20, 8_000_000));
+    assert!(w.run_until_finished(&[leech], Duration::from_secs(6)));
+}
+
+#[test]
 fn a_web_seed_with_a_wrong_file_is_dropped() {
     let mut w = World::new(3, Content::v1(16 * MIB, 256 * KIB));
     let (seed, leech) = (w.seed(), w.leech());

@@ -60,7 +60,7 @@ fn padding_is_never_asked_for() {
     w.connect(leech, seed, LinkSpec::lan());
     assert!(w.run_until_finished(&[leech], Duration::from_secs(10)));
     let received = w.nodes[leech].received;
-    assert!(received < 400 * KIB, "{received} of {}", w.content.layout().pieces() as u64 * 256 * KIB);
+    assert!(received < 400 * KIB, "{received} of {}", u64::from(w.content.layout().pieces()) * 256 * KIB);
 }
 
 #[test]

@@ -33,9 +33,9 @@ impl Disk {
         let index = (block.begin / BLOCK_LENGTH) as usize;
         assert!(begun[index].is_none(), "a block is stored twice: {block:?}");
         if begun[..index].iter().all(Option::is_some) {
-            self.in_order += 1
+            self.in_order += 1;
         } else {
-            self.out_of_order += 1
+            self.out_of_order += 1;
         }
         begun[index] = Some(tag);
         let whole = begun.iter().all(Option::is_some);

@@ -305,7 +305,7 @@ impl World {
                     }
                 }
                 Output::Retry { piece, keep } => {
-                    self.nodes[node].disk.retry(piece, &keep, self.content.layout())
+                    self.nodes[node].disk.retry(piece, &keep, self.content.layout());
                 }
                 Output::Digest { piece } => self.at(self.now, Happening::Digest { node, piece }),
                 Output::Close { conn, why } => self.close(node, conn, why),
