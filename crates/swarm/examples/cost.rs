@@ -53,7 +53,14 @@ fn leech(info: &Arc<Info>, peers: u32) {
                 _ => {}
             }
         }
-        let Some(input) = asked.pop_front() else { break };
+        let Some(input) = asked.pop_front() else {
+            match torrent.next_timeout().filter(|_| !torrent.is_finished()) {
+                Some(at) => now = now.max(at),
+                None => break,
+            }
+            torrent.handle_timeout(now, &mut out);
+            continue;
+        };
         blocks += u64::from(matches!(input, Input::Message { .. }));
         now = now + std::time::Duration::from_micros(16);
         torrent.handle(now, input, &mut out);

@@ -55,7 +55,7 @@ pub struct Limits {
     pub requests_in: u32,
     /// What a peer is taken to accept when it does not tell.
     pub requests_out_default: u32,
-    /// Pieces begun and not yet verified.
+    /// Pieces begun and not yet verified; more only if they are small.
     pub partial_pieces: usize,
     /// Largest block we serve, in bytes.
     pub block_length_max: u32,

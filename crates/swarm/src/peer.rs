@@ -319,3 +319,13 @@ impl Links {
         self.slots.len() as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Link>() < 1024, "{} bytes", size_of::<Link>());
+    }
+}

@@ -63,6 +63,8 @@ pub(crate) enum Received {
 const STRETCH: u64 = 1 << 20;
 /// Ownerless pieces looked at in one choice.
 const OPEN_LOOKS: usize = 64;
+/// Small pieces may be begun beyond the limit up to so many bytes.
+const BEGUN_BYTES: u32 = 128 << 20;
 /// Pieces begun by chance rather than rarest first, to have something to trade soon.
 const RANDOM_FIRST: usize = 4;
 
@@ -86,6 +88,7 @@ impl Picker {
     /// For a torrent of which nothing may be begun yet.
     pub fn new(info: Arc<Info>, limit: usize, sequential: bool) -> Picker {
         let rarity = Rarity::new(info.layout.pieces());
+        let limit = limit.max((BEGUN_BYTES / info.layout.piece_length()) as usize);
         let padded = info.layout.files().iter().any(|f| f.padding);
         Picker { rarity, info: Some(info), limit, padded, sequential, ..Picker::default() }
     }
@@ -103,6 +106,11 @@ impl Picker {
     /// Something changed that makes new choices possible.
     pub fn touch(&mut self) {
         self.version += 1;
+    }
+
+    /// Whether no more pieces may be begun until some are done.
+    pub fn is_full(&self) -> bool {
+        self.begun() >= self.limit
     }
 
     /// Pieces begun and not verified.

@@ -153,6 +153,9 @@ impl Torrent {
         }
         self.acquit(piece, out);
         if !self.picker.is_idle() {
+            if self.picker.is_full() {
+                self.refill_soon();
+            }
             self.picker.finish(piece);
         }
         out.put(Output::Event(Event::Have { piece }));
