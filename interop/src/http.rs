@@ -52,9 +52,25 @@ fn exchange_bytes(addr: SocketAddr, head: &str, body: &[u8]) -> std::io::Result<
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let (mut answer, mut chunk) = (Vec::new(), [0; 16 << 10]);
+    while !is_whole(&answer) {
+        match stream.read(&mut chunk)? {
+            0 => break,
+            read => answer.extend(&chunk[..read]),
+        }
+    }
     Ok(answer)
+}
+
+/// Whether everything that the head promises is there: some servers keep the
+/// connection open all the same.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length
+        .and_then(|length| length.trim().parse().ok())
+        .is_some_and(|length: usize| answer.len() >= end + 4 + length)
 }
 
 /// Tries until something answers at all.

@@ -18,6 +18,7 @@ pub mod namespace;
 pub mod probe;
 pub mod process;
 mod programs;
+pub mod scene;
 pub mod torrent;
 pub mod tracker;
 pub mod webserver;
