@@ -1,0 +1,136 @@
+//! What the runtime itself remembers of a torrent, beside the session and the disk.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use starling_metainfo::Torrent;
+use starling_net::webseed::WebSeed;
+use starling_session::{Phase, TorrentStats};
+use starling_swarm::SeedId;
+use tokio::sync::oneshot;
+
+use crate::{Check, Progress, State};
+
+/// Tracker and web seed messages kept for the user.
+const TRACKERS_MAX: usize = 200;
+/// Banned addresses kept for the user.
+const BANNED_MAX: usize = 1_000;
+
+/// One torrent of the runtime.
+pub(crate) struct Local {
+    pub(crate) name: Option<String>,
+    pub(crate) dir: PathBuf,
+    pub(crate) check: Check,
+    pub(crate) preallocate: bool,
+    pub(crate) metadata_only: bool,
+    pub(crate) select: Vec<u32>,
+    pub(crate) checking: Option<(u32, u32)>,
+    pub(crate) is_open: bool,
+    pub(crate) finished: bool,
+    pub(crate) failed: Option<String>,
+    pub(crate) paused: Option<String>,
+    /// Web seeds that were asked for something.
+    pub(crate) seeds: BTreeMap<SeedId, WebSeed>,
+    /// Resolved when the storage is closed.
+    pub(crate) closing: Vec<oneshot::Sender<()>>,
+    trackers: Vec<(String, Result<String, String>)>,
+    banned: Vec<IpAddr>,
+}
+
+impl Local {
+    pub(crate) fn new(add: &crate::Add, name: Option<String>, select: Vec<u32>) -> Local {
+        Local {
+            name,
+            dir: add.dir.clone(),
+            check: add.check,
+            preallocate: add.preallocate,
+            metadata_only: add.metadata_only,
+            select,
+            checking: None,
+            is_open: false,
+            finished: false,
+            failed: None,
+            paused: None,
+            seeds: BTreeMap::new(),
+            closing: Vec::new(),
+            trackers: Vec::new(),
+            banned: Vec::new(),
+        }
+    }
+
+    pub(crate) fn learned(&mut self, torrent: &Torrent) {
+        self.name = Some(torrent.info.name.clone());
+    }
+
+    pub(crate) fn opened(&mut self) {
+        self.checking = None;
+        self.is_open = true;
+    }
+
+    pub(crate) fn banned(&mut self, ip: IpAddr) {
+        if self.banned.len() < BANNED_MAX && !self.banned.contains(&ip) {
+            self.banned.push(ip);
+        }
+    }
+
+    pub(crate) fn tracker_said(&mut self, url: String, said: Result<String, String>) {
+        match self.trackers.iter().position(|(known, _)| *known == url) {
+            Some(at) => self.trackers[at].1 = said,
+            None if self.trackers.len() < TRACKERS_MAX => self.trackers.push((url, said)),
+            None => {}
+        }
+    }
+
+    /// For each entry of the layout, whether it is wanted (BEP 53 counts real files).
+    pub(crate) fn wanted(&self, torrent: &Torrent) -> Vec<bool> {
+        let mut real = 0;
+        let wanted = |padding: bool| {
+            real += u32::from(!padding);
+            padding || self.select.is_empty() || self.select.contains(&(real - 1))
+        };
+        torrent.info.layout.files().iter().map(|f| f.padding).map(wanted).collect()
+    }
+
+    fn state(&self, stats: &TorrentStats) -> State {
+        if let Some(why) = &self.failed {
+            return State::Failed(why.clone());
+        }
+        match stats.phase {
+            Phase::Metadata => State::Metadata,
+            Phase::Opening => {
+                let (done, total) = self.checking.unwrap_or((0, 0));
+                State::Checking { done, total }
+            }
+            _ if self.paused.is_some() => State::Paused(self.paused.clone().unwrap_or_default()),
+            _ if self.finished => State::Seeding,
+            _ => State::Downloading,
+        }
+    }
+
+    pub(crate) fn progress(&self, stats: TorrentStats) -> Progress {
+        let swarm = &stats.swarm;
+        Progress {
+            hashes: stats.hashes,
+            name: self.name.clone(),
+            state: self.state(&stats),
+            pieces: swarm.pieces_have,
+            pieces_total: swarm.pieces,
+            bytes_done: swarm.bytes_wanted.saturating_sub(swarm.bytes_left),
+            bytes_wanted: swarm.bytes_wanted,
+            down_rate: swarm.down_rate,
+            up_rate: swarm.up_rate,
+            downloaded: swarm.downloaded,
+            uploaded: swarm.uploaded,
+            wasted: swarm.wasted + swarm.failed,
+            peers: swarm.peers,
+            seeds: swarm.seeds,
+            web_seeds: self.seeds.len(),
+            known_peers: stats.known_peers,
+            trackers: self.trackers.clone(),
+            banned: self.banned.clone(),
+            torrent: stats.torrent.as_ref().map(Arc::clone),
+        }
+    }
+}

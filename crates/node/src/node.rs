@@ -1,0 +1,285 @@
+//! The public face: a handle on the network thread.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use starling_disk::Disk;
+use starling_net::{Listener, PeerHandler, Peers};
+use starling_session::{Input, Session, TorrentKey};
+use starling_swarm::Peer;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::engine::Engine;
+use crate::outside::Outside;
+use crate::source::{self, Loaded};
+use crate::{Add, Config, Error, Progress, State};
+
+/// How long closing may take before the process stops waiting for the disk.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the handles ask of the network thread.
+pub(crate) enum Command {
+    Add(Box<Add>, Loaded, oneshot::Sender<TorrentKey>),
+    Progress(TorrentKey, oneshot::Sender<Option<Progress>>),
+    Peers(TorrentKey, oneshot::Sender<Vec<Peer>>),
+    Remove(TorrentKey, oneshot::Sender<()>),
+    SetRates(starling_session::RateLimits),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// A running node. Dropping it without [`Node::shutdown`] ends it like a crash would:
+/// nothing is lost, but trackers are not told and a recheck may be due.
+pub struct Node {
+    commands: mpsc::UnboundedSender<Command>,
+    news: watch::Receiver<u64>,
+    addr: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A torrent of a node.
+#[derive(Clone)]
+pub struct Torrent {
+    key: TorrentKey,
+    commands: mpsc::UnboundedSender<Command>,
+    news: watch::Receiver<u64>,
+}
+
+impl Node {
+    /// Starts a node: listens, and looks for peers on the local network.
+    pub fn start(config: Config) -> Result<Node, Error> {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (news_out, news) = watch::channel(0);
+        let (started, listening) = std::sync::mpsc::channel();
+        let run = move || run_thread(config, inbox, news_out, &started);
+        let listen_error = |error| Error::Listen { addr: SocketAddr::from(([0, 0, 0, 0], 0)), error };
+        let thread = std::thread::Builder::new().name("starling-net".into()).spawn(run).map_err(listen_error)?;
+        let addr = listening.recv().map_err(|_| Error::Stopped)??;
+        Ok(Node { commands, news, addr, thread: Some(thread) })
+    }
+
+    /// Where the node listens; the IP may be unspecified, the port is not 0.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Adds a torrent. Reads its source first, over the network if it is an address.
+    pub async fn add(&self, add: Add) -> Result<Torrent, Error> {
+        let loaded = match &add.torrent {
+            Some(torrent) => Loaded::Torrent(torrent.clone()),
+            None => source::load(&add.source).await?,
+        };
+        let (answer, key) = oneshot::channel();
+        self.commands.send(Command::Add(Box::new(add), loaded, answer)).map_err(|_| Error::Stopped)?;
+        let key = key.await.map_err(|_| Error::Stopped)?;
+        Ok(Torrent { key, commands: self.commands.clone(), news: self.news.clone() })
+    }
+
+    /// Limits over all torrents from now on.
+    pub fn set_rates(&self, rates: starling_session::RateLimits) {
+        let _ = self.commands.send(Command::SetRates(rates));
+    }
+
+    /// Counts what happens to the torrents: metadata, completion, failure. Look at the
+    /// state after `changed()` returns.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.clone()
+    }
+
+    /// Tells trackers that we leave, closes connections, syncs all data.
+    pub async fn shutdown(mut self) {
+        let (done, stopped) = oneshot::channel();
+        if self.commands.send(Command::Shutdown(done)).is_ok() {
+            let _ = stopped.await;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Torrent {
+    /// Where it stands.
+    pub async fn progress(&self) -> Result<Progress, Error> {
+        let (answer, progress) = oneshot::channel();
+        self.commands.send(Command::Progress(self.key, answer)).map_err(|_| Error::Stopped)?;
+        progress.await.ok().flatten().ok_or(Error::Stopped)
+    }
+
+    /// Its connected peers.
+    pub async fn peers(&self) -> Result<Vec<Peer>, Error> {
+        let (answer, peers) = oneshot::channel();
+        self.commands.send(Command::Peers(self.key, answer)).map_err(|_| Error::Stopped)?;
+        peers.await.map_err(|_| Error::Stopped)
+    }
+
+    /// Waits until all that is wanted is verified on disk.
+    pub async fn finished(&mut self) -> Result<(), Error> {
+        loop {
+            self.news.mark_unchanged();
+            match self.progress().await?.state {
+                State::Seeding => return Ok(()),
+                State::Failed(why) => return Err(Error::Failed(why)),
+                _ => self.news.changed().await.map_err(|_| Error::Stopped)?,
+            }
+        }
+    }
+
+    /// Leaves the swarm and closes the files, which stay.
+    pub async fn remove(self) -> Result<(), Error> {
+        let (done, removed) = oneshot::channel();
+        self.commands.send(Command::Remove(self.key, done)).map_err(|_| Error::Stopped)?;
+        removed.await.map_err(|_| Error::Stopped)
+    }
+}
+
+/// The network thread, from its first socket to its end.
+fn run_thread(
+    config: Config,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    news: watch::Sender<u64>,
+    started: &std::sync::mpsc::Sender<Result<SocketAddr, Error>>,
+) {
+    let listen = config.listen;
+    let failed = |error| Error::Listen { addr: listen, error };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(started.send(Err(failed(error)))),
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let listener = match Listener::bind(config.listen) {
+            Ok(listener) => listener,
+            Err(error) => return drop(started.send(Err(failed(error)))),
+        };
+        let _ = started.send(Ok(listener.addr()));
+        serve(config, listener, inbox, news).await;
+    });
+    // A resolver that hangs must not hold us up.
+    runtime.shutdown_background();
+}
+
+async fn serve(
+    config: Config,
+    listener: Listener,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    news: watch::Sender<u64>,
+) {
+    let (disk_out, disk_news) = mpsc::unbounded_channel();
+    let disk_config = starling_disk::Config { memory: config.memory, ..starling_disk::Config::default() };
+    let disk = Disk::new(disk_config, move |event| drop(disk_out.send(event)));
+    let outside = Outside::open(listener.addr(), config.lan);
+    let bind = Some(config.listen.ip()).filter(|ip| !ip.is_unspecified());
+    let session = Session::new(session_config(&config, &listener), seed());
+    let peers = Peers::new(net_limits(&config));
+    let engine = Engine::new(session, disk, peers.clone(), outside, bind, config.state, news);
+    let _receiving = Outside::listen(&engine);
+    let handler: Rc<dyn PeerHandler> = engine.clone();
+    let admit = engine.clone();
+    let _listening = peers.listen(listener, handler, move |addr| admit.admit(addr));
+    let storage = tokio::task::spawn_local(engine.clone().run_storage(disk_news));
+    let timer = tokio::task::spawn_local(engine.clone().run_timer());
+    engine.run_commands(inbox).await;
+    timer.abort();
+    storage.abort();
+}
+
+fn session_config(config: &Config, listener: &Listener) -> starling_session::Config {
+    let families = match config.listen.ip() {
+        ip if ip.is_unspecified() => starling_tracker::Family::ALL.to_vec(),
+        ip => vec![starling_tracker::Family::of(ip)],
+    };
+    starling_session::Config {
+        listen_port: listener.port(),
+        lan: config.lan,
+        families,
+        rates: config.rates,
+        limits: config.limits,
+        swarm: config.swarm.clone(),
+    }
+}
+
+fn net_limits(config: &Config) -> starling_net::Limits {
+    starling_net::Limits {
+        connections_max: config.limits.connections,
+        connections_per_ip_max: config.limits.connections_per_ip,
+        ..starling_net::Limits::DEFAULT
+    }
+}
+
+/// A seed nobody can guess: the standard library's hasher keys come from the system.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+impl Engine {
+    async fn run_commands(self: Rc<Engine>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Add(add, loaded, answer) => drop(answer.send(self.add(&add, loaded))),
+                Command::Progress(key, answer) => drop(answer.send(self.progress(key))),
+                Command::Peers(key, answer) => {
+                    let peers = self.core.borrow().session.core(key).map(|core| core.peers());
+                    let _ = answer.send(peers.unwrap_or_default());
+                }
+                Command::Remove(key, done) => {
+                    match self.core.borrow_mut().torrents.get_mut(&key) {
+                        Some(local) => local.closing.push(done),
+                        None => drop(done.send(())),
+                    }
+                    self.feed(Input::Remove { key });
+                }
+                Command::SetRates(rates) => self.feed(Input::SetRates(rates)),
+                Command::Shutdown(done) => {
+                    self.shutdown().await;
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn add(&self, add: &Add, loaded: Loaded) -> TorrentKey {
+        let (key, spec) = {
+            let core = &mut *self.core.borrow_mut();
+            core.next_key += 1;
+            let key = TorrentKey(core.next_key);
+            let (local, spec) = self.prepare(add, loaded);
+            core.torrents.insert(key, local);
+            (key, spec)
+        };
+        self.feed(Input::Add { key, spec: Box::new(spec) });
+        key
+    }
+
+    fn progress(&self, key: TorrentKey) -> Option<Progress> {
+        let core = self.core.borrow();
+        Some(core.torrents.get(&key)?.progress(core.session.stats(key)?))
+    }
+
+    async fn shutdown(&self) {
+        let (done, stopped) = oneshot::channel();
+        let mut closing = Vec::new();
+        {
+            let core = &mut *self.core.borrow_mut();
+            core.stopped.push(done);
+            for local in core.torrents.values_mut() {
+                let (done, closed) = oneshot::channel();
+                local.closing.push(done);
+                closing.push(closed);
+            }
+        }
+        self.feed(Input::Shutdown);
+        let all = async {
+            let _ = stopped.await;
+            for closed in closing {
+                let _ = closed.await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_DEADLINE, all).await.is_err() {
+            tracing::error!("the disk did not close in time; the next start checks the data");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a user may name a torrent by, and how it is read.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use starling_metainfo::{Limits, Magnet, Torrent};
+
+use crate::{Error, web};
+
+/// What a source turned out to be.
+#[derive(Clone, Debug)]
+pub enum Loaded {
+    /// All of a torrent.
+    Torrent(Arc<Torrent>),
+    /// A link, which names a torrent without containing it.
+    Magnet(Box<Magnet>),
+}
+
+/// Reads a magnet link, an info-hash, a `.torrent` file, or fetches one over HTTP(S).
+pub async fn load(source: &str) -> Result<Loaded, Error> {
+    if let Some(magnet) = Magnet::from_source(source) {
+        let magnet = magnet.map_err(|error| Error::Source(error.to_string()))?;
+        return Ok(Loaded::Magnet(Box::new(magnet)));
+    }
+    let bytes = if source.starts_with("http://") || source.starts_with("https://") {
+        web::fetch_torrent(source).await?
+    } else {
+        read_file(Path::new(source))?
+    };
+    let torrent = Torrent::parse(&bytes).map_err(|error| Error::Torrent(format!("{source}: {error}")))?;
+    Ok(Loaded::Torrent(Arc::new(torrent)))
+}
+
+/// The same, for what only a whole torrent will do.
+pub async fn load_torrent(source: &str) -> Result<Arc<Torrent>, Error> {
+    match load(source).await? {
+        Loaded::Torrent(torrent) => Ok(torrent),
+        Loaded::Magnet(_) => {
+            Err(Error::Source("a link does not say what the data must be; name the torrent file".to_owned()))
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let disk = |error| Error::Disk { path: path.to_owned(), error };
+    let meta = std::fs::metadata(path).map_err(disk)?;
+    if meta.is_dir() {
+        let why = format!("{} is a folder, not a torrent; `starling share` makes one of it", path.display());
+        return Err(Error::Source(why));
+    }
+    if meta.len() > Limits::DEFAULT.torrent_bytes as u64 {
+        return Err(Error::Torrent(format!("{} is too large for a torrent file", path.display())));
+    }
+    std::fs::read(path).map_err(disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(source: &str) -> Result<Loaded, Error> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(load(source))
+    }
+
+    #[test]
+    fn tells_links_hashes_and_files_apart() {
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        assert!(matches!(run(hash), Ok(Loaded::Magnet(_))));
+        assert!(matches!(run(&format!("magnet:?xt=urn:btih:{hash}")), Ok(Loaded::Magnet(_))));
+        assert!(matches!(run("magnet:?dn=x"), Err(Error::Source(_))));
+        assert!(matches!(run("/no/such/file"), Err(Error::Disk { .. })));
+        assert!(matches!(run("/"), Err(Error::Source(_))));
+    }
+
+    #[test]
+    fn a_file_that_is_no_torrent_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.torrent");
+        std::fs::write(&path, b"d4:infoe").unwrap();
+        let error = run(path.to_str().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("x.torrent"), "{error}");
+    }
+}

@@ -1,0 +1,158 @@
+//! Between the engine and the disk's workers.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use starling_disk::{Allocate, Event as News, OpenSpec};
+use starling_metainfo::Torrent;
+use starling_session::{Input, TorrentKey};
+use starling_swarm::Input as Swarm;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::Check;
+use crate::engine::{Core, Engine};
+
+/// News from the disk handled before other tasks get their turn.
+const BATCH: usize = 64;
+
+impl Engine {
+    pub(crate) fn open(&self, core: &mut Core, key: TorrentKey, torrent: &Arc<Torrent>) {
+        let Some(local) = core.torrents.get(&key) else { return };
+        if local.metadata_only {
+            return;
+        }
+        let name = resume_name(&torrent.info.hashes.to_string(), &local.dir);
+        let spec = OpenSpec {
+            piece_layers: torrent.piece_layers.clone(),
+            wanted: local.wanted(torrent),
+            allocate: if local.preallocate { Allocate::Full } else { Allocate::Sparse },
+            resume: self.state_file(&name, "resume"),
+            check: match local.check {
+                Check::Resume => starling_disk::Check::Trust,
+                Check::Full => starling_disk::Check::Force,
+                Check::Complete => starling_disk::Check::Complete,
+            },
+            ..OpenSpec::new(torrent.info.clone(), &local.dir)
+        };
+        self.disk.open(starling_disk::TorrentKey(key.0), spec);
+    }
+
+    /// Stops what uses a torrent's files and closes them.
+    pub(crate) fn close_storage(&self, core: &mut Core, key: TorrentKey) {
+        let Some(local) = core.torrents.get_mut(&key) else { return };
+        local.seeds.clear();
+        if local.is_open {
+            self.disk.close(starling_disk::TorrentKey(key.0));
+        } else {
+            self.forget(core, key);
+        }
+    }
+
+    fn forget(&self, core: &mut Core, key: TorrentKey) {
+        if let Some(local) = core.torrents.remove(&key) {
+            local.closing.into_iter().for_each(|waiting| drop(waiting.send(())));
+            self.tell();
+        }
+    }
+
+    /// Takes the disk's news as long as the thread runs.
+    pub(crate) async fn run_storage(self: Rc<Engine>, mut news: UnboundedReceiver<News>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while news.recv_many(&mut batch, BATCH).await > 0 {
+            for event in batch.drain(..) {
+                self.disk_news(event);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn disk_news(&self, news: News) {
+        let swarm = |key: starling_disk::TorrentKey, input| {
+            self.feed(Input::Torrent { key: TorrentKey(key.0), input });
+        };
+        match news {
+            News::PieceVerified { key, piece } => swarm(key, Swarm::PieceVerified { piece }),
+            News::PieceFailed { key, piece, digests } => swarm(key, Swarm::PieceFailed { piece, digests }),
+            News::PieceLost { key, piece } => swarm(key, Swarm::PieceLost { piece }),
+            News::Digests { key, piece, digests } => swarm(key, Swarm::BlockDigests { piece, digests }),
+            News::Room { key } => self.wake_readers(TorrentKey(key.0)),
+            News::Read { token, result, .. } => self.read_done(token, result),
+            News::Opened { key, have, piece_layers } => {
+                let key = TorrentKey(key.0);
+                if let Some(local) = self.core.borrow_mut().torrents.get_mut(&key) {
+                    local.is_open = true;
+                }
+                self.feed(Input::Opened { key, have, piece_layers });
+            }
+            News::Checking { key, done, total } => {
+                if let Some(local) = self.core.borrow_mut().torrents.get_mut(&TorrentKey(key.0)) {
+                    local.checking = Some((done, total));
+                }
+            }
+            News::Checked { .. } => {}
+            News::Failed { key, error, recoverable } => self.failed(TorrentKey(key.0), &error, recoverable),
+            News::Recovered { key } => self.feed(Input::StorageRecovered { key: TorrentKey(key.0) }),
+            News::Closed { key, error } => {
+                if let Some(error) = error {
+                    tracing::error!(%error, "closing");
+                }
+                self.forget(&mut self.core.borrow_mut(), TorrentKey(key.0));
+            }
+        }
+    }
+
+    fn failed(&self, key: TorrentKey, error: &starling_disk::DiskError, recoverable: bool) {
+        let was_open = self.core.borrow().torrents.get(&key).is_some_and(|local| local.is_open);
+        let why = error.to_string();
+        if was_open && recoverable {
+            self.feed(Input::StorageFailed { key, why });
+        } else {
+            self.feed(Input::OpenFailed { key, why });
+        }
+    }
+
+    fn wake_readers(&self, key: TorrentKey) {
+        let core = self.core.borrow();
+        let of_torrent = |conn: &&starling_net::PeerHandle| core.session.torrent_of(conn.conn()) == Some(key);
+        core.handles.values().filter(of_torrent).for_each(starling_net::PeerHandle::wake_reader);
+        if let Some(local) = core.torrents.get(&key) {
+            local.seeds.values().for_each(starling_net::webseed::WebSeed::wake_reader);
+        }
+    }
+
+    fn read_done(&self, token: u64, result: Result<bytes::Bytes, starling_disk::DiskError>) {
+        let core = &mut *self.core.borrow_mut();
+        let Some((conn, block)) = core.reads.remove(&token) else { return };
+        let Some(handle) = core.handles.get(&conn) else { return };
+        match result {
+            Ok(bytes) => handle.block_ready(block, bytes),
+            Err(error) => {
+                tracing::warn!(%error, "a block cannot be served");
+                handle.block_failed(block);
+            }
+        }
+    }
+}
+
+/// The same torrent may lie in several folders; each has its own resume file.
+fn resume_name(hash: &str, dir: &std::path::Path) -> String {
+    use std::hash::{Hash, Hasher};
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    // SipHash with fixed keys: stable within a program, and a changed name only costs a recheck.
+    #[allow(deprecated)]
+    let mut hasher = std::hash::SipHasher::new();
+    dir.hash(&mut hasher);
+    format!("{hash}-{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_folder_has_its_own_resume_file() {
+        let name = |dir: &str| resume_name("00", std::path::Path::new(dir));
+        assert_eq!(name("/a"), name("/a"));
+        assert_ne!(name("/a"), name("/b"));
+    }
+}

@@ -1,0 +1,140 @@
+//! `starling show`
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+use starling_metainfo::{Magnet, Torrent};
+use starling_node::source::{self, Loaded};
+use starling_node::{Add, State};
+
+use crate::args::Show;
+use crate::progress::{self, eprint_line};
+use crate::run;
+use crate::run::Exit;
+use crate::units;
+
+pub async fn show(args: &Show) -> Result<Exit> {
+    let loaded = source::load(&args.source).await?;
+    let loaded = match (loaded, args.fetch) {
+        (Loaded::Magnet(_), Some(secs)) => Loaded::Torrent(fetch(args, secs).await?),
+        (loaded, _) => loaded,
+    };
+    if args.talk.json {
+        progress::emit(&match &loaded {
+            Loaded::Torrent(torrent) => torrent_json(torrent),
+            Loaded::Magnet(magnet) => magnet_json(magnet),
+        });
+        return Ok(Exit::Done);
+    }
+    let text = match &loaded {
+        Loaded::Torrent(torrent) => torrent_text(torrent),
+        Loaded::Magnet(magnet) => magnet_text(magnet),
+    };
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    if matches!(loaded, Loaded::Magnet(_)) && !args.talk.quiet {
+        eprint_line("starling: a link says no more; with --fetch, peers are asked for the rest");
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks peers for the metadata, and for nothing else.
+async fn fetch(args: &Show, secs: u64) -> Result<Arc<Torrent>> {
+    let node = run::start(&args.network)?;
+    let add = Add { metadata_only: true, ..Add::source(&args.source, ".") };
+    let torrent = node.add(run::with_flags(add, &args.network, &[], &[])?).await?;
+    let mut news = node.news();
+    let wait = async {
+        loop {
+            let progress = torrent.progress().await?;
+            match (progress.torrent, progress.state) {
+                (Some(torrent), _) => return Ok(torrent),
+                (None, State::Failed(why)) => bail!(why),
+                _ => news.changed().await?,
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(secs), wait).await;
+    node.shutdown().await;
+    match found {
+        Ok(torrent) => torrent,
+        Err(_) => bail!("no peer told what the link contains within {secs} s"),
+    }
+}
+
+fn torrent_text(torrent: &Torrent) -> String {
+    let info = &torrent.info;
+    let layout = &info.layout;
+    let mut lines = vec![format!("name          {}", info.name)];
+    lines.extend(info.hashes.v1().map(|hash| format!("info-hash v1  {hash}")));
+    lines.extend(info.hashes.v2().map(|hash| format!("info-hash v2  {hash}")));
+    let files = layout.files().iter().filter(|f| !f.padding).count();
+    lines.push(format!(
+        "size          {} in {} ({} bytes)",
+        units::bytes(layout.content_length()),
+        units::count(files, "file"),
+        layout.content_length()
+    ));
+    let piece = units::bytes(u64::from(layout.piece_length()));
+    lines.push(format!("pieces        {} of {piece}", layout.pieces()));
+    if info.private {
+        lines.push("private       yes: peers come from its trackers only".to_owned());
+    }
+    let tiers = torrent.trackers.iter().enumerate();
+    lines.extend(tiers.map(|(n, tier)| format!("tracker {n:<5} {}", tier.join(" "))));
+    lines.extend(torrent.web_seeds.iter().map(|url| format!("web seed      {url}")));
+    lines.extend(torrent.comment.iter().map(|text| format!("comment       {}", printable(text))));
+    lines.extend(torrent.created_by.iter().map(|text| format!("made by       {}", printable(text))));
+    lines.push(format!("link          {}", Magnet::of(torrent)));
+    lines.push("files".to_owned());
+    for (n, file) in layout.files().iter().filter(|f| !f.padding).enumerate() {
+        lines.push(format!("{n:>6}  {:>9}  {}", units::bytes(file.length), file.path.join("/")));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn magnet_text(magnet: &Magnet) -> String {
+    let mut lines = Vec::new();
+    lines.extend(magnet.name.iter().map(|name| format!("name          {}", printable(name))));
+    lines.extend(magnet.hashes.v1().map(|hash| format!("info-hash v1  {hash}")));
+    lines.extend(magnet.hashes.v2().map(|hash| format!("info-hash v2  {hash}")));
+    lines.extend(magnet.length.map(|n| format!("size          {} ({n} bytes)", units::bytes(n))));
+    lines.extend(magnet.trackers.iter().map(|url| format!("tracker       {}", printable(url))));
+    lines.extend(magnet.web_seeds.iter().map(|url| format!("web seed      {}", printable(url))));
+    lines.extend(magnet.peers.iter().map(|peer| format!("peer          {peer}")));
+    lines.extend(magnet.select_only.iter().map(|r| format!("files         {}-{}", r.start(), r.end())));
+    lines.join("\n") + "\n"
+}
+
+fn torrent_json(torrent: &Torrent) -> Value {
+    let info = &torrent.info;
+    let files = info.layout.files().iter().filter(|f| !f.padding);
+    json!({
+        "event": "torrent", "name": info.name,
+        "info_hash_v1": info.hashes.v1().map(|h| h.to_string()),
+        "info_hash_v2": info.hashes.v2().map(|h| h.to_string()),
+        "bytes": info.layout.content_length(), "pieces": info.layout.pieces(),
+        "piece_length": info.layout.piece_length(), "private": info.private,
+        "trackers": torrent.trackers, "web_seeds": torrent.web_seeds, "comment": torrent.comment,
+        "created_by": torrent.created_by, "creation_date": torrent.creation_date,
+        "link": Magnet::of(torrent).to_string(),
+        "files": files.map(|f| json!({ "path": f.path.join("/"), "bytes": f.length })).collect::<Vec<_>>(),
+    })
+}
+
+fn magnet_json(magnet: &Magnet) -> Value {
+    json!({
+        "event": "magnet", "name": magnet.name,
+        "info_hash_v1": magnet.hashes.v1().map(|h| h.to_string()),
+        "info_hash_v2": magnet.hashes.v2().map(|h| h.to_string()),
+        "bytes": magnet.length, "trackers": magnet.trackers, "web_seeds": magnet.web_seeds,
+        "peers": magnet.peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// A stranger's text without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
