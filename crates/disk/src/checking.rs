@@ -11,8 +11,6 @@ use crate::Event;
 use crate::lane::Scratch;
 use crate::torrent::{Torrent, lock};
 
-/// Bytes one worker hashes before others have their turn.
-const STEP: u64 = 4 << 20;
 /// Progress is told so many times.
 const REPORTS: u64 = 100;
 
@@ -50,19 +48,20 @@ pub(crate) fn start(
 }
 
 fn step(torrent: &Arc<Torrent>, run: &Arc<Run>, scratch: &mut Scratch) {
-    let piece_length = u64::from(torrent.info.layout.piece_length());
-    let batch = (STEP / piece_length).clamp(1, 256) as usize;
+    let batch = crate::scan::lanes(torrent.info.layout.piece_length()) as usize;
     let from = run.next.fetch_add(batch, AcqRel);
     let Some(pieces) = run.pieces.get(from..run.pieces.len().min(from.saturating_add(batch))) else { return };
     if pieces.is_empty() {
         return;
     }
-    let cancelled = torrent.closing.load(Acquire);
-    for &piece in pieces.iter().filter(|_| !cancelled) {
-        match torrent.check_piece(piece, &mut scratch.buffer) {
-            Ok(true) => lock(&run.good).push(piece),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(piece, %error, "a piece cannot be checked"),
+    if !torrent.closing.load(Acquire) {
+        torrent.io().will_need_all(pieces);
+        for (&piece, result) in pieces.iter().zip(torrent.check_pieces(pieces, &mut scratch.buffer)) {
+            match result {
+                Ok(true) => lock(&run.good).push(piece),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(piece, %error, "a piece cannot be checked"),
+            }
         }
     }
     let before = run.done.fetch_add(pieces.len() as u32, AcqRel);

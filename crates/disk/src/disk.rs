@@ -129,7 +129,7 @@ impl Disk {
         match self.get(key) {
             Some(torrent) => torrent.read_slowly(token, piece, begin, length),
             None => {
-                self.inner.shared.tell(Event::Read { key, token, result: Err(crate::DiskError::NotOpen) })
+                self.inner.shared.tell(Event::Read { key, token, result: Err(crate::DiskError::NotOpen) });
             }
         }
     }

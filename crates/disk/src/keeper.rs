@@ -97,10 +97,9 @@ fn look_after(torrent: &Arc<Torrent>, buffer: &mut Vec<u8>) -> bool {
     let hurried = torrent.hurried.swap(false, AcqRel);
     torrent.flush_journal();
     torrent.probe(false);
-    if hurried || torrent.checkpoint_due() {
-        if let Err(error) = torrent.checkpoint(buffer) {
-            torrent.fail_sync(error);
-        }
+    let due = hurried || torrent.checkpoint_due();
+    if let Some(Err(error)) = due.then(|| torrent.checkpoint(buffer)) {
+        torrent.fail_sync(error);
     }
     if torrent.is_settled() {
         torrent.watched.store(false, Release);

@@ -7,17 +7,19 @@
 //!
 //! A piece counts as had in the resume file only after its data was synced; see
 //! [`resume`] for the journal and [`storage`] for how files are opened below
-//! their root without following links. [`create`](create()) and
-//! [`verify`](verify()) hash existing files on all cores.
+//! their root without following links. [`create()`] and
+//! [`verify()`] hash existing files on all cores.
 //!
 //! Deliberately absent: which pieces to fetch (`swarm`), where state lives
 //! (`node`), any socket or clock but what the checkpoints need.
 
 mod api;
 mod budget;
+mod bulk;
 mod checking;
 mod checkpoint;
 mod close;
+mod create;
 mod disk;
 mod error;
 mod fault;
@@ -35,8 +37,12 @@ mod scan;
 mod span_io;
 pub mod storage;
 mod torrent;
+mod verify;
 mod wanted;
 
 pub use api::{Allocate, Check, Config, Event, OpenSpec, TorrentKey};
+pub use bulk::Progress;
+pub use create::{CreateOptions, Created, Hashes, create, hash_layout};
 pub use disk::Disk;
 pub use error::DiskError;
+pub use verify::{FileReport, Report, verify};

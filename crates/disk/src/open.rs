@@ -206,21 +206,8 @@ impl Torrent {
             }
         }
         good.iter().for_each(|&piece| self.soil_piece(piece));
-        if let Some(own) = &self.journal {
-            let mut own = lock(own);
-            match journal {
-                Some((length, entries)) => own.resume(length, entries),
-                // What a check found bad must not be claimed by the old file any more.
-                None if checked || !lock(&self.ledger).have.is_full() => {
-                    if self.storage.stat(Slot::Resume).is_ok_and(|stat| stat.is_some()) || checked {
-                        if let Err(error) = self.write_snapshot(&mut own, None) {
-                            drop(own);
-                            return give_up(self, error);
-                        }
-                    }
-                }
-                None => {}
-            }
+        if let Err(error) = self.take_up_journal(journal, checked) {
+            return give_up(self, error);
         }
         if !good.is_empty() {
             self.watch();
@@ -228,6 +215,21 @@ impl Torrent {
         self.open.store(true, Release);
         let have = lock(&self.ledger).have.clone();
         self.shared.tell(Event::Opened { key: self.key, have, piece_layers: self.known_layers() });
+    }
+
+    /// Goes on with the resume file, or replaces it: what a check found bad must not be
+    /// claimed by an old one any more. A torrent that has nothing yet needs none.
+    fn take_up_journal(&self, journal: Option<(u64, u64)>, checked: bool) -> Result<(), DiskError> {
+        let Some(own) = &self.journal else { return Ok(()) };
+        let mut own = lock(own);
+        match journal {
+            Some((length, entries)) => own.resume(length, entries),
+            None if checked || self.storage.stat(Slot::Resume)?.is_some() => {
+                self.write_snapshot(&mut own, None)?;
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     fn known_layers(&self) -> BTreeMap<Sha256Hash, Vec<Sha256Hash>> {

@@ -165,7 +165,7 @@ impl Piece {
         let in_order = !self.is_early(block);
         if let (Some(sha1), true) = (&mut self.sha1, in_order) {
             if let (Some(leaves), false) = (&mut self.leaves, shape.has_padding) {
-                hash::update_both(sha1, data, |leaf| leaves[block as usize] = leaf);
+                leaves[block as usize] = hash::update_with_leaf(sha1, data);
                 self.head += 1;
                 return;
             }
@@ -234,9 +234,13 @@ impl Piece {
     }
 
     /// Whether it waits for the disk.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.unwritten.is_empty() || matches!(self.parked.get(&self.head), Some(Parked::Written))
+    }
+
+    /// Whether another look at it may bring it on.
     pub(crate) fn is_stuck(&self) -> bool {
-        let stalled = matches!(self.parked.get(&self.head), Some(Parked::Written));
-        !self.unwritten.is_empty() || stalled || (self.is_complete() && !self.failed)
+        self.is_blocked() || (self.is_complete() && !self.failed)
     }
 
     /// The v1 hash of a complete piece.

@@ -23,6 +23,7 @@ pub(crate) fn run(torrent: &Arc<Torrent>, piece: u32, scratch: &mut Scratch) {
     }
     let state = Turn { torrent, shape: torrent.shape(), scratch }.take(piece, state, &mut items);
     scratch.items = items;
+    let blocked = state.as_ref().is_some_and(|piece| piece.is_blocked());
     let more = {
         let mut slots = lock(&torrent.slots);
         match slots.get_mut(&piece) {
@@ -38,6 +39,9 @@ pub(crate) fn run(torrent: &Arc<Torrent>, piece: u32, scratch: &mut Scratch) {
             None => false,
         }
     };
+    if blocked && !torrent.failing.load(Acquire) {
+        torrent.post(piece, Item::Look); // a probe came while the piece was in our hands
+    }
     match torrent.lane.get() {
         Some(lane) if more => lane.again(Job::Piece(Arc::clone(torrent), piece)),
         _ => torrent.job_done(),

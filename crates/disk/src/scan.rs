@@ -1,4 +1,5 @@
-//! Hashing what is on disk already, a piece at a time, with large reads.
+//! Hashing what is on disk already: several pieces side by side, as one stream of
+//! SHA-1 alone waits for itself most of the time.
 
 use starling_metainfo::{BLOCK_LENGTH, Sha1Hash, Sha256Hash};
 
@@ -7,61 +8,125 @@ use crate::hash::{self, Sha1};
 use crate::piece::Shape;
 use crate::torrent::Torrent;
 
-/// Bytes in one read: many blocks, yet they stay in the core's own cache until hashed.
-const CHUNK: usize = 16 * BLOCK_LENGTH as usize;
+/// Bytes read before they are hashed, over all pieces: they stay in the core's own cache.
+const BUFFER: usize = 1 << 20;
+/// Bytes of pieces hashed side by side, so that the system can read ahead in good order.
+const SPREAD: u64 = 64 << 20;
+/// Streams that are hashed at once at most.
+const LANES: u64 = 16;
 
 /// What a piece hashes to, as far as the torrent has those versions.
+#[derive(Default)]
 pub(crate) struct PieceHashes {
     pub(crate) v1: Option<Sha1Hash>,
     /// Of blocks with content; none for padding after it.
     pub(crate) leaves: Option<Vec<Sha256Hash>>,
 }
 
-/// Hashes `piece`. `read` fills a buffer from an offset in the piece, padding with zeros.
-pub(crate) fn hash_piece(
+/// How many pieces are best given to [`hash_pieces`] at once.
+pub(crate) fn lanes(piece_length: u32) -> u32 {
+    (SPREAD / u64::from(piece_length)).clamp(2, LANES) as u32
+}
+
+/// Hashes each of `pieces`. `read` fills a buffer from an offset in a piece, padding with zeros.
+pub(crate) fn hash_pieces(
     shape: Shape<'_>,
-    piece: u32,
+    pieces: &[u32],
     buffer: &mut Vec<u8>,
-    mut read: impl FnMut(u32, &mut [u8]) -> Result<(), DiskError>,
-) -> Result<PieceHashes, DiskError> {
-    if buffer.len() < CHUNK {
-        buffer.resize(CHUNK, 0);
-    }
-    let length = shape.layout.piece_len(piece);
-    let content = if shape.has_padding { shape.layout.content_len(piece) } else { length };
-    let mut sha1 = shape.v1.then(Sha1::default);
-    let mut leaves = shape.v2.then(|| Vec::with_capacity(content.div_ceil(BLOCK_LENGTH) as usize));
-    let mut begin = 0;
-    while begin < length {
-        let chunk = &mut buffer[..CHUNK.min((length - begin) as usize)];
-        read(begin, chunk)?;
-        let real = (content.saturating_sub(begin) as usize).min(chunk.len());
-        let (data, padding) = chunk.split_at(real);
-        match (&mut sha1, &mut leaves) {
-            (Some(sha1), Some(leaves)) => hash::update_both(sha1, data, |leaf| leaves.push(leaf)),
-            (Some(sha1), None) => sha1.update(data),
-            (None, Some(leaves)) => leaves.extend(data.chunks(BLOCK_LENGTH as usize).map(hash::sha256)),
-            (None, None) => {}
+    mut read: impl FnMut(u32, u32, &mut [u8]) -> Result<(), DiskError>,
+) -> Vec<Result<PieceHashes, DiskError>> {
+    let step = (BUFFER / pieces.len().max(1)) as u32 / BLOCK_LENGTH * BLOCK_LENGTH;
+    let step = step.clamp(BLOCK_LENGTH, 16 * BLOCK_LENGTH);
+    buffer.resize(step as usize * pieces.len(), 0);
+    let mut streams: Vec<Stream> = pieces.iter().map(|&piece| Stream::new(shape, piece)).collect();
+    let longest = streams.iter().map(|stream| stream.length).max().unwrap_or(0);
+    for begin in (0..longest).step_by(step as usize) {
+        for (stream, chunk) in streams.iter_mut().zip(buffer.chunks_mut(step as usize)) {
+            stream.chunk = step.min(stream.length.saturating_sub(begin)) as usize;
+            if stream.chunk > 0 && stream.error.is_none() {
+                stream.error = read(stream.piece, begin, &mut chunk[..stream.chunk]).err();
+            }
         }
-        if let Some(sha1) = &mut sha1 {
-            sha1.update(padding);
-        }
-        begin += chunk.len() as u32;
+        hash_chunks(&mut streams, buffer, step as usize, begin);
     }
-    Ok(PieceHashes { v1: sha1.map(Sha1::finish), leaves })
+    streams.into_iter().map(Stream::finish).collect()
+}
+
+fn hash_chunks(streams: &mut [Stream], buffer: &[u8], step: usize, begin: u32) {
+    let chunks = || buffer.chunks(step);
+    let both = streams.iter_mut().zip(chunks());
+    hash::update_many(both.filter_map(|(stream, chunk)| {
+        let bytes = chunk.get(..stream.chunk).filter(|_| stream.error.is_none())?;
+        Some((stream.sha1.as_mut()?, bytes))
+    }));
+    let mut messages: Vec<&[u8]> = Vec::with_capacity(buffer.len() / BLOCK_LENGTH as usize);
+    for (stream, chunk) in streams.iter().zip(chunks()) {
+        messages.extend(stream.leaf_bytes(chunk, begin).chunks(BLOCK_LENGTH as usize));
+    }
+    let mut digests = hash::sha256_many(&messages).into_iter();
+    for (stream, chunk) in streams.iter_mut().zip(chunks()) {
+        let count = stream.leaf_bytes(chunk, begin).len().div_ceil(BLOCK_LENGTH as usize);
+        if let Some(leaves) = &mut stream.leaves {
+            leaves.extend(digests.by_ref().take(count));
+        }
+    }
+}
+
+/// A piece that is being hashed.
+struct Stream {
+    piece: u32,
+    length: u32,
+    /// Bytes that v2 hashes.
+    content: u32,
+    /// Bytes of it in the buffer.
+    chunk: usize,
+    sha1: Option<Sha1>,
+    leaves: Option<Vec<Sha256Hash>>,
+    error: Option<DiskError>,
+}
+
+impl Stream {
+    fn new(shape: Shape<'_>, piece: u32) -> Stream {
+        let length = shape.layout.piece_len(piece);
+        let content = if shape.has_padding { shape.layout.content_len(piece) } else { length };
+        let leaves = shape.v2.then(|| Vec::with_capacity(content.div_ceil(BLOCK_LENGTH) as usize));
+        Stream { piece, length, content, chunk: 0, sha1: shape.v1.then(Sha1::default), leaves, error: None }
+    }
+
+    /// The part of this piece's chunk that has leaves.
+    fn leaf_bytes<'c>(&self, chunk: &'c [u8], begin: u32) -> &'c [u8] {
+        let wanted = self.leaves.is_some() && self.error.is_none();
+        let content = if wanted { self.content.saturating_sub(begin) as usize } else { 0 };
+        &chunk[..self.chunk.min(content)]
+    }
+
+    fn finish(self) -> Result<PieceHashes, DiskError> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(PieceHashes { v1: self.sha1.map(Sha1::finish), leaves: self.leaves }),
+        }
+    }
 }
 
 impl Torrent {
-    /// Whether what is on disk is the piece. A file that is missing or too short is no
-    /// error, only not the piece.
-    pub(crate) fn check_piece(&self, piece: u32, buffer: &mut Vec<u8>) -> Result<bool, DiskError> {
-        let Some(expected) = self.expected(piece) else { return Ok(false) };
+    /// For each of `pieces`, whether what is on disk is it. A file that is missing or too
+    /// short is no error, only not the piece.
+    pub(crate) fn check_pieces(&self, pieces: &[u32], buffer: &mut Vec<u8>) -> Vec<Result<bool, DiskError>> {
         let io = self.io();
-        let hashes = hash_piece(self.shape(), piece, buffer, |begin, chunk| io.read(piece, begin, chunk));
-        match hashes {
-            Ok(hashes) => Ok(expected.allows(piece, hashes.v1, hashes.leaves.as_deref(), self.shape())),
+        let hashes =
+            hash_pieces(self.shape(), pieces, buffer, |piece, begin, chunk| io.read(piece, begin, chunk));
+        let verdict = |(&piece, hashes): (&u32, Result<PieceHashes, DiskError>)| match hashes {
+            Ok(hashes) => Ok(self.expected(piece).is_some_and(|expected| {
+                expected.allows(piece, hashes.v1, hashes.leaves.as_deref(), self.shape())
+            })),
             Err(error) if error.is_absence() => Ok(false),
             Err(error) => Err(error),
-        }
+        };
+        pieces.iter().zip(hashes).map(verdict).collect()
+    }
+
+    /// [`Torrent::check_pieces`] of one.
+    pub(crate) fn check_piece(&self, piece: u32, buffer: &mut Vec<u8>) -> Result<bool, DiskError> {
+        self.check_pieces(&[piece], buffer).pop().unwrap_or(Ok(false))
     }
 }

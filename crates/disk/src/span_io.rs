@@ -138,6 +138,15 @@ impl SpanIo<'_> {
     /// Says that the rest of the piece is wanted soon, 1 MiB at most.
     pub(crate) fn will_need(&self, piece: u32, begin: u32) {
         let length = self.layout.piece_len(piece).saturating_sub(begin).min(1 << 20);
+        self.ask_for(piece, begin, length);
+    }
+
+    /// Says that all of these pieces are wanted soon.
+    pub(crate) fn will_need_all(&self, pieces: &[u32]) {
+        pieces.iter().for_each(|&piece| self.ask_for(piece, 0, self.layout.piece_len(piece)));
+    }
+
+    fn ask_for(&self, piece: u32, begin: u32, length: u32) {
         let held = self.places.hold();
         for span in self.layout.spans(piece, begin, length) {
             if let Some((slot, offset)) = held.place(self.layout, &span) {

@@ -6,7 +6,10 @@ use starling_metainfo::Layout;
 
 use crate::DiskError;
 use crate::storage::{Slot, Storage, read_exact, write_all};
-use crate::torrent::Torrent;
+use crate::torrent::{Torrent, lock};
+
+/// Bytes copied at a time.
+const COPY: u64 = 1 << 20;
 
 impl Torrent {
     /// Gives newly wanted files a place of their own, with what the parts file holds of
@@ -14,17 +17,24 @@ impl Torrent {
     pub(crate) fn place_wanted(self: &Arc<Torrent>, wanted: &[bool]) -> Result<(), DiskError> {
         let layout = &self.info.layout;
         self.places.change(|placed| {
-            for index in 0..placed.len() {
-                if !placed[index] && wanted.get(index).copied().unwrap_or(true) {
+            for (index, placed) in placed.iter_mut().enumerate() {
+                if !*placed && wanted.get(index).copied().unwrap_or(true) {
                     self.prepare(Slot::File(index))?;
-                    move_parts(&*self.storage, layout, index)?;
-                    placed[index] = true;
+                    move_parts(&*self.storage, layout, index, &self.pieces_begun(index))?;
+                    *placed = true;
                     self.soil(Slot::File(index));
                 }
             }
             Ok(())
         })?;
         self.drop_parts()
+    }
+
+    /// Pieces of a file that may have data.
+    fn pieces_begun(&self, index: usize) -> Vec<u32> {
+        let begun =
+            |piece: &u32| lock(&self.ledger).have.get(*piece) || lock(&self.slots).contains_key(piece);
+        self.info.layout.file_pieces(index).filter(begun).collect()
     }
 
     /// Removes the parts file when nothing lies in it any more. What was in it is synced
@@ -47,23 +57,23 @@ impl Torrent {
     }
 }
 
-/// Copies what the parts file has of a file. Only its first and its last piece can be
-/// shared with other files.
-fn move_parts(storage: &dyn Storage, layout: &Layout, index: usize) -> Result<(), DiskError> {
+/// Copies what the parts file has of these pieces of a file.
+fn move_parts(storage: &dyn Storage, layout: &Layout, index: usize, pieces: &[u32]) -> Result<(), DiskError> {
     let Some(parts) = storage.stat(Slot::Parts)? else { return Ok(()) };
-    let pieces = layout.file_pieces(index);
-    let last = pieces.end.saturating_sub(1);
-    let mut ends = vec![pieces.start, last];
-    ends.dedup();
-    for piece in ends.into_iter().filter(|piece| pieces.contains(piece)) {
+    let base = layout.files().get(index).map_or(0, |file| file.offset);
+    let mut buffer = Vec::new();
+    for &piece in pieces {
         for span in layout.spans(piece, 0, layout.piece_len(piece)).filter(|span| span.file == Some(index)) {
-            let from = layout.files()[index].offset + span.offset;
-            let available = parts.length.saturating_sub(from).min(u64::from(span.length));
-            let mut buffer = vec![0; available as usize];
-            read_exact(storage, Slot::Parts, from, &mut buffer)
-                .map_err(|e| DiskError::io("read", storage.path(Slot::Parts), e))?;
-            write_all(storage, Slot::File(index), span.offset, &mut [std::io::IoSlice::new(&buffer)])
-                .map_err(|e| DiskError::io("write", storage.path(Slot::File(index)), e))?;
+            let end = (span.offset + u64::from(span.length)).min(parts.length.saturating_sub(base));
+            let mut at = span.offset;
+            while at < end {
+                buffer.resize(COPY.min(end - at) as usize, 0);
+                read_exact(storage, Slot::Parts, base + at, &mut buffer)
+                    .map_err(|e| DiskError::io("read", storage.path(Slot::Parts), e))?;
+                write_all(storage, Slot::File(index), at, &mut [std::io::IoSlice::new(&buffer)])
+                    .map_err(|e| DiskError::io("write", storage.path(Slot::File(index)), e))?;
+                at += buffer.len() as u64;
+            }
         }
     }
     Ok(())

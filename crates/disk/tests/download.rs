@@ -1,5 +1,7 @@
 //! Blocks in, files out.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 mod common;
 
 use common::{BLOCK, Bench, KEY, Version, sample};

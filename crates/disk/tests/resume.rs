@@ -1,5 +1,7 @@
 //! Stopping, crashing, and starting again.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 mod common;
 
 use std::sync::Arc;

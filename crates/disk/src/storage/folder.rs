@@ -170,9 +170,8 @@ impl Folder {
         if self.resident.load(Relaxed) == ASK_KERNEL {
             match rustix::io::preadv2(file, bufs, offset, ReadWriteFlags::NOWAIT) {
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                    const TMPFS_MAGIC: i64 = 0x0102_1994;
-                    let memory =
-                        rustix::fs::fstatfs(file).is_ok_and(|fs| i64::from(fs.f_type) == TMPFS_MAGIC);
+                    const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+                    let memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == TMPFS_MAGIC);
                     self.resident.store(if memory { ALL_RESIDENT } else { UNKNOWABLE }, Relaxed);
                 }
                 result => return result.ok(),

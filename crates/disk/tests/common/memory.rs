@@ -228,15 +228,14 @@ impl Storage for Memory {
 
     fn sync(&self, slot: Slot) -> io::Result<()> {
         let mut state = self.enter()?;
-        if !(slot == Slot::Resume && state.faults.spare_resume) {
-            if let Some(left) = state.faults.fail_sync {
-                state.faults.fail_sync = left.checked_sub(1);
-                if left == 0 {
-                    // As Linux does: the pages count as clean now, and are gone when evicted.
-                    let safe = state.safe.get(&slot).cloned().unwrap_or_default();
-                    state.seen.insert(slot, safe);
-                    return Err(io::Error::other("input/output error"));
-                }
+        let spared = slot == Slot::Resume && state.faults.spare_resume;
+        if let Some(left) = state.faults.fail_sync.filter(|_| !spared) {
+            state.faults.fail_sync = left.checked_sub(1);
+            if left == 0 {
+                // As Linux does: the pages count as clean now, and are gone when evicted.
+                let safe = state.safe.get(&slot).cloned().unwrap_or_default();
+                state.seen.insert(slot, safe);
+                return Err(io::Error::other("input/output error"));
             }
         }
         if let Some(held) = state.seen.get(&slot).cloned() {

@@ -1,6 +1,6 @@
 //! What the tests share: torrents made of numbers, a listener for events, and a
 //! storage in memory that is slow, full, broken or loses power as told.
-#![allow(dead_code, missing_docs)] // each test file uses a part
+#![allow(dead_code, missing_docs, clippy::unwrap_used)] // each test file uses a part
 
 pub mod memory;
 
@@ -245,6 +245,14 @@ impl Bench {
 
     pub fn recovered(&self) {
         self.wait("Recovered", |event| matches!(event, Event::Recovered { .. }).then_some(()));
+    }
+
+    /// Waits for events until `done`, then closes.
+    pub fn close_after(&self, done: impl Fn() -> bool) {
+        while !done() {
+            let _ = self.events.recv_timeout(Duration::from_millis(10));
+        }
+        self.close();
     }
 
     pub fn close(&self) {

@@ -1,0 +1,132 @@
+//! Checking what lies on disk against a torrent, on all cores.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use starling_metainfo::{BLOCK_LENGTH, Bitfield, Torrent};
+
+use crate::DiskError;
+use crate::bulk::{Progress, each_piece};
+use crate::piece::Shape;
+use crate::place::Places;
+use crate::scan::{PieceHashes, hash_pieces};
+use crate::span_io::SpanIo;
+use crate::storage::{FdCache, Folder, Slot, Stat, Storage};
+use crate::torrent::Expected;
+
+/// What [`verify`](fn@verify) found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// The pieces that are right.
+    pub have: Bitfield,
+    /// Each real file of the torrent.
+    pub files: Vec<FileReport>,
+}
+
+/// How one file does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileReport {
+    /// Where it is or should be.
+    pub path: PathBuf,
+    /// Bytes it should have.
+    pub length: u64,
+    /// Bytes it has; `None`: it is not there.
+    pub found: Option<u64>,
+    /// Pieces with bytes of it.
+    pub pieces: u32,
+    /// How many of those are right.
+    pub good: u32,
+}
+
+impl FileReport {
+    /// Whether the file is there, of the right length, with all pieces right.
+    pub fn is_complete(&self) -> bool {
+        self.found == Some(self.length) && self.good == self.pieces
+    }
+}
+
+impl Report {
+    /// Whether all files are complete.
+    pub fn is_complete(&self) -> bool {
+        self.files.iter().all(FileReport::is_complete)
+    }
+}
+
+/// Hashes what there is of `torrent` below `root`. Changes nothing. `threads` 0: one for each core.
+pub fn verify(
+    torrent: &Torrent,
+    root: &Path,
+    threads: usize,
+    progress: Progress<'_>,
+) -> Result<Report, DiskError> {
+    let info = &torrent.info;
+    let layout = &info.layout;
+    let storage = Folder::existing(Arc::clone(info), root.to_path_buf(), Arc::new(FdCache::new(256)));
+    let stats = find(&storage, layout.files().iter().map(|file| file.padding))?;
+    let parts = storage.stat(Slot::Parts).unwrap_or(None).is_some();
+    let places = Places::new(stats.iter().map(|stat| stat.is_some() || !parts).collect());
+    let io = SpanIo { layout, places: &places, storage: &storage };
+    let shape = Shape {
+        layout,
+        v1: info.v1_pieces.is_some(),
+        v2: info.v2,
+        has_padding: layout.files().iter().any(|file| file.padding),
+    };
+    let good = each_piece(layout, threads, progress, Vec::new, |buffer, pieces| {
+        io.will_need_all(pieces);
+        let hashes = hash_pieces(shape, pieces, buffer, |piece, begin, chunk| io.read(piece, begin, chunk));
+        let verdict = |(&piece, hashes): (&u32, Result<PieceHashes, DiskError>)| match hashes {
+            Ok(hashes) => Ok(expected(torrent, piece)
+                .is_some_and(|expected| expected.allows(piece, hashes.v1, hashes.leaves.as_deref(), shape))),
+            Err(error) if error.is_absence() => Ok(false),
+            Err(error) => Err(error),
+        };
+        pieces.iter().zip(hashes).map(verdict).collect()
+    })?;
+    let mut have = Bitfield::new(layout.pieces());
+    (0..layout.pieces()).zip(good).filter(|(_, good)| *good).for_each(|(piece, _)| {
+        have.insert(piece);
+    });
+    Ok(Report { files: file_reports(&storage, torrent, &stats, &have), have })
+}
+
+fn find(storage: &Folder, padding: impl Iterator<Item = bool>) -> Result<Vec<Option<Stat>>, DiskError> {
+    let stat = |(index, padding)| match padding {
+        true => Ok(None),
+        false => match storage.stat(Slot::File(index)) {
+            Err(error) if error.is_absence() => Ok(None), // not even the folder is there
+            result => result,
+        },
+    };
+    padding.enumerate().map(stat).collect()
+}
+
+fn expected(torrent: &Torrent, piece: u32) -> Option<Expected> {
+    let info = &torrent.info;
+    let v1 = info.v1_piece(piece);
+    let v2 = info.v2_piece(piece, &torrent.piece_layers).map(|root| {
+        let layout = &info.layout;
+        let file = layout.file_of_piece(piece).and_then(|index| layout.files().get(index));
+        let whole = file.is_some_and(|file| file.length > u64::from(layout.piece_length()));
+        (root, if whole { layout.piece_length() / BLOCK_LENGTH } else { 1 })
+    });
+    (v1.is_some() || v2.is_some()).then_some(Expected { v1, v2 })
+}
+
+fn file_reports(
+    storage: &Folder,
+    torrent: &Torrent,
+    stats: &[Option<Stat>],
+    have: &Bitfield,
+) -> Vec<FileReport> {
+    let layout = &torrent.info.layout;
+    let real = layout.files().iter().enumerate().filter(|(_, file)| !file.padding);
+    let report = |(index, file): (usize, &starling_metainfo::FileEntry)| FileReport {
+        path: storage.path(Slot::File(index)),
+        length: file.length,
+        found: stats.get(index).copied().flatten().map(|stat| stat.length),
+        pieces: layout.file_pieces(index).len() as u32,
+        good: layout.file_pieces(index).filter(|&piece| have.get(piece)).count() as u32,
+    };
+    real.map(report).collect()
+}

@@ -1,0 +1,157 @@
+//! Making torrents and checking files against them.
+
+#![allow(clippy::unwrap_used)] // a test may
+
+mod common;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Mutex;
+
+use common::{BLOCK, Version, sample};
+use starling_disk::{CreateOptions, DiskError, Hashes, create, hash, hash_layout, verify};
+use starling_metainfo::{BLOCK_LENGTH, Layout, PieceLength, Sha1Hash, Sha256Hash, Versions};
+
+fn go_on(_: u64, _: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn options(versions: Versions) -> CreateOptions {
+    CreateOptions {
+        versions,
+        piece_length: PieceLength::new(BLOCK * 2),
+        threads: 3,
+        ..CreateOptions::default()
+    }
+}
+
+/// One piece at a time, as the specifications say it.
+fn slowly(layout: &Layout, data: &[u8]) -> (Vec<Sha1Hash>, Vec<Sha256Hash>) {
+    let piece = |index: u32| {
+        let start = index as usize * layout.piece_length() as usize;
+        &data[start..start + layout.piece_len(index) as usize]
+    };
+    let v1 = (0..layout.pieces()).map(|index| {
+        let mut sha1 = hash::Sha1::default();
+        sha1.update(piece(index));
+        sha1.finish()
+    });
+    let v2 = (0..layout.pieces()).map(|index| {
+        let content = &piece(index)[..layout.content_len(index) as usize];
+        let leaves: Vec<Sha256Hash> = content.chunks(BLOCK_LENGTH as usize).map(hash::sha256).collect();
+        layout.v2_piece_root(index, &leaves)
+    });
+    (v1.collect(), v2.collect())
+}
+
+#[test]
+fn hashing_side_by_side_gives_what_hashing_alone_gives() {
+    for (version, versions) in
+        [(Version::V1, Versions::V1), (Version::V2, Versions::V2), (Version::Hybrid, Versions::Hybrid)]
+    {
+        for lengths in [&[BLOCK * 41 + 5, 1, 0, BLOCK * 3][..], &[7], &[BLOCK * 80]] {
+            let root = tempfile::tempdir().unwrap();
+            let sample = sample(version, lengths, BLOCK * 2);
+            sample.write_files(root.path());
+            let open = |index| {
+                let path = sample.path(root.path(), index);
+                let file = std::fs::File::open(&path).map_err(|e| DiskError::io("open", &path, e))?;
+                Ok((path, file))
+            };
+            let Hashes { v1, v2 } = hash_layout(sample.layout(), versions, 2, &go_on, open).unwrap();
+            let (want_v1, want_v2) = slowly(sample.layout(), &sample.data);
+            assert!(v1.is_none_or(|v1| v1 == want_v1), "{version:?} {lengths:?}");
+            assert!(v2.is_none_or(|v2| v2 == want_v2), "{version:?} {lengths:?}");
+        }
+    }
+}
+
+fn folder(path: &Path) {
+    std::fs::create_dir_all(path.join("b/c")).unwrap();
+    std::fs::write(path.join("z"), vec![1; 100_000]).unwrap();
+    std::fs::write(path.join("a"), b"").unwrap();
+    std::fs::write(path.join("b/c/d"), vec![2; 40_000]).unwrap();
+    std::fs::write(path.join("b/one"), b"1").unwrap();
+}
+
+#[test]
+fn what_is_created_verifies_and_what_changed_does_not() {
+    for versions in [Versions::V1, Versions::V2, Versions::Hybrid] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("things");
+        folder(&path);
+        let done = Mutex::new((0, 0));
+        let progress = |bytes: u64, total: u64| {
+            let mut done = done.lock().unwrap();
+            *done = (bytes.max(done.0), total);
+            ControlFlow::Continue(())
+        };
+        let torrent = create(&path, &options(versions), &progress).unwrap().torrent;
+        let done = *done.lock().unwrap();
+        assert!(done.0 == done.1 && done.1 >= 140_001, "{done:?}");
+        assert_eq!(torrent.info.name, "things");
+        let names: Vec<String> =
+            torrent.info.layout.files().iter().filter(|f| !f.padding).map(|f| f.path.join("/")).collect();
+        assert_eq!(names, ["a", "b/c/d", "b/one", "z"]);
+        let report = verify(&torrent, root.path(), 2, &go_on).unwrap();
+        assert!(report.is_complete() && report.have.is_full(), "{versions:?} {report:?}");
+
+        std::fs::write(path.join("b/c/d"), vec![3; 40_000]).unwrap();
+        std::fs::remove_file(path.join("b/one")).unwrap();
+        let report = verify(&torrent, root.path(), 0, &go_on).unwrap();
+        assert!(!report.is_complete());
+        let of = |name: &str| report.files.iter().find(|f| f.path.ends_with(name)).unwrap();
+        assert!(of("a").is_complete() && of("b/c/d").good == 0 && of("b/one").found.is_none());
+        assert!(of("z").good > 0);
+    }
+}
+
+#[test]
+fn one_file_makes_a_single_file_torrent() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("f"), vec![9; 50_000]).unwrap();
+    let torrent = create(&root.path().join("f"), &options(Versions::Hybrid), &go_on).unwrap().torrent;
+    assert!(torrent.info.single_file && torrent.info.name == "f");
+    assert!(verify(&torrent, root.path(), 0, &go_on).unwrap().is_complete());
+    let nowhere = verify(&torrent, &root.path().join("nowhere"), 0, &go_on).unwrap();
+    assert!(!nowhere.is_complete() && nowhere.files[0].found.is_none());
+    assert!(!root.path().join("nowhere").exists(), "nothing is created by looking");
+}
+
+#[test]
+fn links_are_left_out_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("things");
+    folder(&path);
+    std::os::unix::fs::symlink("/etc", path.join("etc")).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", path.join("b/host")).unwrap();
+    let created = create(&path, &options(Versions::Hybrid), &go_on).unwrap();
+    let skipped: Vec<_> = created.skipped.iter().map(|(path, _)| path.file_name().unwrap()).collect();
+    assert_eq!(skipped, ["host", "etc"]);
+    assert_eq!(created.torrent.info.layout.files().iter().filter(|f| !f.padding).count(), 4);
+}
+
+#[test]
+fn a_file_that_changes_meanwhile_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("f");
+    for change in [10_u64, 5_000_000] {
+        std::fs::write(&path, vec![7; 2_000_000]).unwrap();
+        let meddle = |_, _| {
+            std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(change).unwrap();
+            ControlFlow::Continue(())
+        };
+        let result = create(&path, &options(Versions::V1), &meddle);
+        assert!(matches!(result, Err(DiskError::Changed(_))), "{result:?}");
+    }
+}
+
+#[test]
+fn it_can_be_cancelled_and_empty_folders_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let result = create(root.path(), &options(Versions::V1), &go_on);
+    assert!(matches!(result, Err(DiskError::Unfit(_))), "{result:?}");
+    folder(root.path());
+    let result = create(root.path(), &options(Versions::V1), &|_, _| ControlFlow::Break(()));
+    assert!(matches!(result, Err(DiskError::Cancelled)), "{result:?}");
+}

@@ -1,0 +1,167 @@
+//! Real files: which are created, where, and what is never followed.
+
+#![allow(clippy::unwrap_used)] // a test may
+
+mod common;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{BLOCK, Bench, KEY, Sample, Version, sample};
+use starling_disk::{Allocate, Config, Event};
+use starling_metainfo::Layout;
+
+fn get(bench: &Bench, sample: &Sample, pieces: impl IntoIterator<Item = u32>) {
+    let pieces: Vec<u32> = pieces.into_iter().collect();
+    pieces.iter().for_each(|&piece| sample.store_piece(&bench.disk, piece));
+    assert_eq!(bench.verified(pieces.len()), pieces);
+}
+
+fn names(root: &Path) -> Vec<String> {
+    let mut names: Vec<String> = walk(root);
+    names.sort();
+    names
+}
+
+fn walk(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let entries = entries.map(|entry| entry.unwrap());
+    entries
+        .flat_map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => walk(&entry.path()),
+            false => vec![entry.file_name().into_string().unwrap()],
+        })
+        .collect()
+}
+
+#[test]
+fn unwanted_files_are_not_created_and_move_in_when_wanted() {
+    let root = tempfile::tempdir().unwrap();
+    // f1 shares the first piece with f0 and the last with f2; f3 is wanted by nobody at first.
+    let sample = sample(Version::V1, &[BLOCK + 5, BLOCK * 4, 100, BLOCK * 3], BLOCK * 2);
+    let bench = Bench::new(Config::default());
+    let mut spec = sample.spec_with_resume(root.path());
+    spec.wanted = vec![true, false, true, false];
+    bench.open(spec.clone());
+    let needed: Vec<u32> = [0, 2].iter().flat_map(|&file| sample.layout().file_pieces(file)).collect();
+    get(&bench, &sample, needed.clone());
+    assert_eq!(std::fs::read(sample.path(root.path(), 0)).unwrap(), sample.file_data(0));
+    assert!(!sample.path(root.path(), 1).exists() && !sample.path(root.path(), 3).exists());
+    assert!(names(root.path()).iter().any(|name| name.ends_with(".parts")));
+    // A restart believes the boundary pieces, and they can be read.
+    bench.close();
+    assert_eq!(bench.open(spec).iter().collect::<Vec<_>>(), needed);
+    bench.disk.read(KEY, 1, 0, 0, sample.layout().piece_len(0));
+    let bytes = bench.wait("Read", |event| match event {
+        Event::Read { result, .. } => Some(result.unwrap()),
+        _ => None,
+    });
+    assert!(bytes == sample.data[..bytes.len()]);
+    bench.disk.set_wanted(KEY, vec![true; 4]);
+    let rest = (0..sample.pieces()).filter(|piece| !needed.contains(piece));
+    get(&bench, &sample, rest);
+    bench.close();
+    sample.assert_on_disk(root.path());
+    assert_eq!(names(root.path()), ["f0", "f1", "f2", "f3", "resume"], "the parts file is gone");
+    let bench = Bench::new(Config::default());
+    assert!(bench.open(sample.spec(root.path())).is_full());
+}
+
+#[test]
+fn links_in_the_way_are_an_error_that_names_them() {
+    let sample = sample(Version::V1, &[BLOCK, 5], BLOCK);
+    for place in ["folder", "folder/f0"] {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let victim = outside.path().join("f0");
+        std::fs::write(&victim, b"precious").unwrap();
+        let link = root.path().join(place);
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(if place == "folder" { outside.path() } else { &victim }, &link).unwrap();
+        let bench = Bench::new(Config::default());
+        bench.disk.open(KEY, sample.spec(root.path()));
+        let (error, recoverable) = bench.failed();
+        let told = error.to_string();
+        assert!(told.contains(place) && told.contains("symbolic link") && !recoverable, "{told}");
+        assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    }
+}
+
+/// The link comes only after the torrent was opened.
+#[test]
+fn links_that_come_later_are_not_followed_either() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sample = sample(Version::V1, &[BLOCK, BLOCK], BLOCK);
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(root.path()));
+    symlink(outside.path(), root.path().join("folder")).unwrap();
+    sample.store_piece(&bench.disk, 0);
+    assert!(bench.failed().0.to_string().contains("symbolic link"));
+    assert_eq!(names(outside.path()), Vec::<String>::new());
+    // The user takes it away and asks to try again: nothing was lost.
+    std::fs::remove_file(root.path().join("folder")).unwrap();
+    bench.disk.probe(KEY);
+    assert_eq!(bench.verified(1), [0]);
+}
+
+#[test]
+fn longer_files_are_cut_when_written_and_programs_may_run() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sample = sample(Version::V1, &[BLOCK + 1], BLOCK);
+    let mut info = (*sample.info).clone();
+    let mut files = info.layout.files().to_vec();
+    files[0].executable = true;
+    let piece = starling_metainfo::PieceLength::new(BLOCK).unwrap();
+    info.layout = Layout::new(piece, files, false).unwrap();
+    sample.info = Arc::new(info);
+    std::fs::write(root.path().join("f0"), vec![1; 100_000]).unwrap();
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.open(sample.spec(root.path())).count(), 0);
+    get(&bench, &sample, 0..2);
+    bench.close();
+    sample.assert_on_disk(root.path());
+    std::fs::remove_file(root.path().join("f0")).unwrap();
+    bench.open(sample.spec(root.path()));
+    get(&bench, &sample, 0..2);
+    assert!(std::fs::metadata(root.path().join("f0")).unwrap().permissions().mode() & 0o100 != 0);
+}
+
+#[test]
+fn nothing_to_fetch_is_ready_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[0, 0], BLOCK);
+    let bench = Bench::new(Config::default());
+    assert!(bench.open(sample.spec(root.path())).is_full());
+    bench.close();
+    sample.assert_on_disk(root.path());
+}
+
+#[test]
+fn room_can_be_taken_at_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 3, 7], BLOCK);
+    let bench = Bench::new(Config::default());
+    let mut spec = sample.spec(root.path());
+    spec.allocate = Allocate::Full;
+    bench.open(spec);
+    assert_eq!(std::fs::metadata(sample.path(root.path(), 0)).unwrap().len(), BLOCK * 3);
+    get(&bench, &sample, 0..sample.pieces());
+    bench.close();
+    sample.assert_on_disk(root.path());
+}
+
+#[test]
+fn hundreds_of_files_need_few_descriptors() {
+    let root = tempfile::tempdir().unwrap();
+    let lengths: Vec<u64> = (0..300).map(|n| n * 37 % 1000).collect();
+    let sample = sample(Version::V1, &lengths, BLOCK * 2);
+    let bench = Bench::new(Config { open_files: 4, ..Config::default() });
+    bench.open(sample.spec_with_resume(root.path()));
+    get(&bench, &sample, 0..sample.pieces());
+    let open =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    let ours = open.filter(|path| path.starts_with(root.path())).count();
+    assert!(ours <= 4 + 8, "{ours} descriptors");
+    bench.close();
+    sample.assert_on_disk(root.path());
+}
