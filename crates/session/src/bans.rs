@@ -24,7 +24,7 @@ impl Bans {
 
     /// Shuns `ip` from now on.
     pub fn add(&mut self, ip: IpAddr, now: Time) {
-        if self.until.len() >= self.limit {
+        if self.until.len() >= self.limit && !self.until.contains_key(&ip) {
             let oldest = self.until.iter().min_by_key(|(_, until)| **until).map(|(ip, _)| *ip);
             oldest.map(|ip| self.until.remove(&ip));
         }

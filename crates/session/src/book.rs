@@ -21,6 +21,13 @@ pub enum Source {
     User,
 }
 
+impl Source {
+    /// Whether a private torrent must not use it (BEP 27).
+    pub fn is_gossip(self) -> bool {
+        matches!(self, Source::Pex | Source::Lan)
+    }
+}
+
 /// How a connection or the attempt at one ended, as far as another try is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
@@ -41,7 +48,8 @@ struct Known {
     source: Source,
     failures: u8,
     not_before: Time,
-    busy: bool,
+    /// Connections with it, attempts included: two until one of a pair is given up.
+    busy: u8,
     /// BEP 40 order among peers otherwise alike.
     rank: u32,
 }
@@ -64,12 +72,17 @@ impl Book {
         self.known.len()
     }
 
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Notes an address. `rank` orders peers otherwise alike (BEP 40), lower first.
     /// Returns whether it is new, or can be tried sooner than before.
     pub fn add(&mut self, addr: SocketAddr, source: Source, rank: u32) -> bool {
         if let Some(known) = self.known.get_mut(&addr) {
             // A fresh sighting on the LAN means that the peer is there now.
-            let revived = source >= Source::Lan && !known.busy && known.failures < u8::MAX;
+            let revived = source >= Source::Lan && known.busy == 0 && known.failures < u8::MAX;
             if revived {
                 known.not_before = Time::ZERO;
             }
@@ -79,7 +92,7 @@ impl Book {
         if self.known.len() >= self.limit && !self.evict_below(source) {
             return false;
         }
-        self.known.insert(addr, Known { source, failures: 0, not_before: Time::ZERO, busy: false, rank });
+        self.known.insert(addr, Known { source, failures: 0, not_before: Time::ZERO, busy: 0, rank });
         true
     }
 
@@ -99,28 +112,50 @@ impl Book {
     /// The address is being dialled or connected: not to be dialled again.
     pub fn begin(&mut self, addr: SocketAddr) {
         if let Some(known) = self.known.get_mut(&addr) {
-            known.busy = true;
+            known.busy = known.busy.saturating_add(1);
         }
     }
 
-    /// The connection is up: earlier failures no longer count.
+    /// A connection has lasted: earlier failures no longer count.
     pub fn succeeded(&mut self, addr: SocketAddr) {
         if let Some(known) = self.known.get_mut(&addr) {
             known.failures = 0;
         }
     }
 
+    /// Who told of an address.
+    pub fn source(&self, addr: SocketAddr) -> Option<Source> {
+        self.known.get(&addr).map(|known| known.source)
+    }
+
+    /// Forgets whom only gossip told of (BEP 27), but for those connected.
+    pub fn forget_gossip(&mut self) {
+        self.known.retain(|_, known| known.busy > 0 || !known.source.is_gossip());
+    }
+
+    /// Not now, for no fault of its own.
+    pub fn put_off(&mut self, addr: SocketAddr, until: Time) {
+        if let Some(known) = self.known.get_mut(&addr) {
+            known.not_before = known.not_before.max(until);
+        }
+    }
+
     /// The connection or the attempt is over.
     pub fn end(&mut self, addr: SocketAddr, ending: Ending, now: Time) {
         let Some(known) = self.known.get_mut(&addr) else { return };
-        known.busy = false;
+        known.busy = known.busy.saturating_sub(1);
         let user = known.source == Source::User;
         let wait = match ending {
             Ending::Never => {
                 known.failures = u8::MAX;
                 Duration::MAX
             }
-            Ending::Broke => Duration::from_secs(if user { 1 } else { 5 }),
+            Ending::Broke => {
+                let (first, cap) = if user { (1, 15) } else { (5, 3600) };
+                let wait = (first << known.failures.min(12)).min(cap);
+                known.failures = known.failures.saturating_add(1).min(u8::MAX - 1);
+                Duration::from_secs(wait)
+            }
             Ending::NoUse => Duration::from_secs(if user { 60 } else { 1800 }),
             Ending::Misbehaved => {
                 known.failures = known.failures.saturating_add(2).min(u8::MAX - 1);
@@ -136,7 +171,7 @@ impl Book {
     }
 
     fn idle(&self) -> impl Iterator<Item = (&SocketAddr, &Known)> {
-        self.known.iter().filter(|(_, known)| !known.busy && known.failures < u8::MAX)
+        self.known.iter().filter(|(_, known)| known.busy == 0 && known.failures < u8::MAX)
     }
 
     /// Makes room by forgetting the least promising idle address that is trusted no more than `source`.
@@ -144,8 +179,10 @@ impl Book {
         let victim = self
             .known
             .iter()
-            .filter(|(_, k)| !k.busy && k.source <= source && k.failures < u8::MAX)
-            .filter(|(_, k)| k.failures > 0 || k.source < source)
+            .filter(|(_, k)| k.busy == 0)
+            .filter(|(_, k)| {
+                k.failures == u8::MAX || k.source < source || (k.source == source && k.failures > 0)
+            })
             .max_by_key(|(_, k)| (k.failures, std::cmp::Reverse(k.source), k.rank))
             .map(|(addr, _)| *addr);
         victim.is_some_and(|addr| self.known.remove(&addr).is_some())
@@ -188,6 +225,43 @@ mod tests {
         }
         book.end(addr(1), Ending::Never, Time::ZERO);
         assert_eq!(book.candidate(Time::NEVER), None);
+    }
+
+    #[test]
+    fn a_peer_that_lets_go_at_once_is_asked_ever_less_often() {
+        let mut book = Book::new(10);
+        book.add(addr(1), Source::Tracker, 0);
+        let wait = |book: &mut Book| {
+            book.begin(addr(1));
+            book.end(addr(1), Ending::Broke, Time::ZERO);
+            book.next_due().unwrap()
+        };
+        let waits: Vec<Time> = (0..3).map(|_| wait(&mut book)).collect();
+        assert_eq!(waits, [5, 10, 20].map(Time::from_secs));
+        book.succeeded(addr(1));
+        assert_eq!(wait(&mut book), Time::from_secs(5));
+    }
+
+    #[test]
+    fn an_address_with_two_connections_is_free_after_both() {
+        let mut book = Book::new(10);
+        book.add(addr(1), Source::User, 0);
+        book.begin(addr(1));
+        book.begin(addr(1));
+        book.end(addr(1), Ending::NoUse, Time::ZERO);
+        assert_eq!(book.candidate(Time::NEVER), None);
+        book.end(addr(1), Ending::Broke, Time::ZERO);
+        assert_eq!(book.candidate(Time::NEVER), Some(addr(1)));
+    }
+
+    #[test]
+    fn those_never_to_be_dialled_do_not_fill_the_book() {
+        let mut book = Book::new(2);
+        for n in 0..2 {
+            book.add(addr(n), Source::Tracker, 0);
+            book.end(addr(n), Ending::Never, Time::ZERO);
+        }
+        assert!(book.add(addr(9), Source::Pex, 0));
     }
 
     #[test]

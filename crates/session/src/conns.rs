@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use starling_sansio::Time;
 use starling_swarm::ConnId;
 
 use crate::{Ending, TorrentKey};
@@ -37,6 +38,8 @@ pub struct Conn {
     pub told: bool,
     /// The peer's id, once the handshake told.
     pub peer_id: [u8; 20],
+    /// When both handshakes were done.
+    pub since: Time,
     /// What the book shall note at its end.
     pub ending: Ending,
 }
@@ -45,7 +48,7 @@ pub struct Conn {
 #[derive(Debug, Default)]
 pub struct Conns {
     table: BTreeMap<ConnId, Conn>,
-    per_ip: BTreeMap<IpAddr, usize>,
+    per_host: BTreeMap<IpAddr, usize>,
     dialing: usize,
 }
 
@@ -59,9 +62,9 @@ impl Conns {
         self.dialing
     }
 
-    /// Connections with this address.
+    /// Connections with this host.
     pub fn with_ip(&self, ip: IpAddr) -> usize {
-        self.per_ip.get(&ip).copied().unwrap_or(0)
+        self.per_host.get(&host(ip)).copied().unwrap_or(0)
     }
 
     pub fn get(&self, conn: ConnId) -> Option<&Conn> {
@@ -81,19 +84,25 @@ impl Conns {
         entry.stage = stage;
     }
 
-    pub fn insert(&mut self, id: ConnId, conn: Conn) {
-        *self.per_ip.entry(conn.addr.ip()).or_default() += 1;
+    /// Counts a new connection. A number that is in use is the driver's mistake: false.
+    pub fn insert(&mut self, id: ConnId, conn: Conn) -> bool {
+        if self.table.contains_key(&id) {
+            return false;
+        }
+        *self.per_host.entry(host(conn.addr.ip())).or_default() += 1;
         self.dialing += usize::from(conn.stage == Stage::Dialing);
         self.table.insert(id, conn);
+        true
     }
 
     pub fn remove(&mut self, id: ConnId) -> Option<Conn> {
         let conn = self.table.remove(&id)?;
         self.dialing -= usize::from(conn.stage == Stage::Dialing);
-        if let Some(count) = self.per_ip.get_mut(&conn.addr.ip()) {
+        let host = host(conn.addr.ip());
+        if let Some(count) = self.per_host.get_mut(&host) {
             *count -= 1;
             if *count == 0 {
-                self.per_ip.remove(&conn.addr.ip());
+                self.per_host.remove(&host);
             }
         }
         Some(conn)
@@ -107,5 +116,17 @@ impl Conns {
     /// Every connection, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
         self.table.iter().map(|(id, c)| (*id, c))
+    }
+}
+
+/// Who is counted as one: an IPv4 address, or the /64 that a host on the IPv6 internet
+/// has to itself. On a local network many share a prefix.
+fn host(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) if v6.segments()[0] & 0xe000 == 0x2000 => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        ip => ip,
     }
 }

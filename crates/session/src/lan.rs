@@ -21,14 +21,19 @@ impl Session {
     }
 
     pub(crate) fn stop_lsd(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
-        let Some(entry) = self.torrents.get(&key) else { return };
-        let names: Vec<_> = entry.hashes.wire_names().collect();
+        let names = self.torrents.get(&key).map(|entry| entry.names.clone()).unwrap_or_default();
         for name in names {
             self.lsd_say(now, Say::Remove(name), out);
         }
     }
 
-    pub(crate) fn lsd_heard(&mut self, now: Time, from: SocketAddr, bytes: &Bytes, out: &mut impl Sink<Output>) {
+    pub(crate) fn lsd_heard(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        bytes: &Bytes,
+        out: &mut impl Sink<Output>,
+    ) {
         if self.config.lan {
             self.lsd_say(now, Say::Datagram { from, bytes: bytes.to_vec() }, out);
         }

@@ -1,13 +1,17 @@
 //! Rate limits: token buckets whose bytes are handed to torrents as grants.
 
+use starling_metainfo::BLOCK_LENGTH;
 use starling_sansio::Time;
 
+/// Grants are whole blocks, since a torrent that may ask for one byte asks for a block.
+const UNIT: u64 = BLOCK_LENGTH as u64;
+
 /// Bytes per second with a burst of a quarter second (at least one block of 16 KiB,
-/// or nothing could ever be sent).
+/// or nothing could ever be sent). What was used beyond the burst is owed.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
     rate: u64,
-    tokens: u64,
+    tokens: i64,
     filled: Time,
 }
 
@@ -20,23 +24,28 @@ impl Bucket {
     /// What may be used now.
     pub fn available(&mut self, now: Time) -> u64 {
         let micros = now.since(self.filled).as_micros().min(10_000_000) as u64;
-        let new = micros.saturating_mul(self.rate) / 1_000_000;
+        let new = (u128::from(micros) * u128::from(self.rate) / 1_000_000) as u64;
         if new > 0 {
             self.filled = now;
-            self.tokens = self.tokens.saturating_add(new).min((self.rate / 4).max(16 * 1024));
+            let burst = signed((self.rate / 4).max(UNIT));
+            self.tokens = self.tokens.saturating_add(signed(new)).min(burst);
         }
-        self.tokens
+        self.tokens.max(0).unsigned_abs()
     }
 
-    /// Uses `bytes`.
+    /// Uses `bytes`; more than there are is a debt.
     pub fn take(&mut self, bytes: u64) {
-        self.tokens = self.tokens.saturating_sub(bytes);
+        self.tokens = self.tokens.saturating_sub(signed(bytes));
     }
 
     /// Gives back what was taken and not used.
     pub fn refund(&mut self, bytes: u64) {
-        self.tokens = self.tokens.saturating_add(bytes);
+        self.tokens = self.tokens.saturating_add(signed(bytes));
     }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Upload and download limits in bytes per second; `None` is unlimited.
@@ -49,20 +58,32 @@ pub struct RateLimits {
 }
 
 /// One direction's shares: `total` over all torrents, `own` of each, in the order of `own`.
-/// Returns each torrent's grant; equal shares of what the total allows, capped by its own.
-pub fn share(total: Option<u64>, own: &[Option<u64>]) -> Vec<Option<u64>> {
-    let Some(total) = total else { return own.to_vec() };
+/// Returns each torrent's grant in whole blocks: equal shares of what the total allows,
+/// capped by its own. What cannot be divided goes round: `turn` says where it begins.
+pub fn share(total: Option<u64>, own: &[Option<u64>], turn: usize) -> Vec<Option<u64>> {
+    let Some(total) = total else { return own.iter().map(|cap| cap.map(|cap| cap / UNIT * UNIT)).collect() };
+    let caps: Vec<u64> = own.iter().map(|cap| cap.map_or(u64::MAX, |cap| cap / UNIT)).collect();
     let mut order: Vec<usize> = (0..own.len()).collect();
-    order.sort_by_key(|&i| own[i].unwrap_or(u64::MAX));
-    let mut grants = vec![Some(0); own.len()];
-    let mut left = total;
+    order.sort_by_key(|&i| caps[i]);
+    let mut grants = vec![0; own.len()];
+    let mut left = total / UNIT;
     for (done, &i) in order.iter().enumerate() {
-        let fair = left / (own.len() - done) as u64;
-        let grant = own[i].map_or(fair, |cap| cap.min(fair));
-        grants[i] = Some(grant);
-        left -= grant;
+        let level = left / (own.len() - done) as u64;
+        if caps[i] >= level {
+            order[done..].iter().for_each(|&i| grants[i] = level);
+            left -= level * (own.len() - done) as u64;
+            break;
+        }
+        grants[i] = caps[i];
+        left -= caps[i];
     }
-    grants
+    for i in (0..own.len()).map(|i| (i + turn) % own.len()) {
+        if left > 0 && grants[i] < caps[i] {
+            grants[i] += 1;
+            left -= 1;
+        }
+    }
+    grants.into_iter().map(|blocks| Some(blocks * UNIT)).collect()
 }
 
 #[cfg(test)]
@@ -91,9 +112,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_owed_is_paid_before_anything_is_given() {
+        let mut bucket = Bucket::new(1_000_000, Time::ZERO);
+        bucket.take(1_500_000);
+        assert_eq!(bucket.available(Time::from_secs(1)), 0);
+        assert_eq!(bucket.available(Time::from_millis(1_600)), 100_000);
+    }
+
+    fn blocks(grants: &[Option<u64>]) -> Vec<Option<u64>> {
+        grants.iter().map(|g| g.map(|g| g / UNIT)).collect()
+    }
+
+    #[test]
     fn shares_are_fair_and_never_exceed_the_total() {
-        assert_eq!(share(None, &[None, Some(3)]), [None, Some(3)]);
-        assert_eq!(share(Some(90), &[None, Some(10), None]), [Some(40), Some(10), Some(40)]);
-        assert_eq!(share(Some(10), &[Some(100), Some(100)]), [Some(5), Some(5)]);
+        let of = |n: u64| Some(n * UNIT + 7);
+        assert_eq!(blocks(&share(None, &[None, of(3)], 0)), [None, Some(3)]);
+        assert_eq!(blocks(&share(of(90), &[None, of(10), None], 0)), [Some(40), Some(10), Some(40)]);
+        assert_eq!(blocks(&share(of(10), &[of(100), of(100)], 0)), [Some(5), Some(5)]);
+        assert_eq!(blocks(&share(of(0), &[None], 0)), [Some(0)]);
+    }
+
+    #[test]
+    fn what_cannot_be_divided_goes_round() {
+        let turn = |turn| blocks(&share(Some(UNIT), &[None, None, None], turn));
+        assert_eq!(turn(0), [Some(1), Some(0), Some(0)]);
+        assert_eq!(turn(1), [Some(0), Some(1), Some(0)]);
+        assert_eq!(turn(5), [Some(0), Some(0), Some(1)]);
     }
 }

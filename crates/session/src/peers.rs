@@ -1,17 +1,20 @@
-//! Connection policy: whom to dial, whom to let in, which of two connections to keep.
+//! Whom to dial and when, and what becomes of connections that end.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use starling_metainfo::Sha1Hash;
 use starling_sansio::{Sink, Time};
-use starling_swarm::{Blame, Closing, ConnId, Handshake, Hello, Input as Swarm, Reserved};
+use starling_swarm::{Blame, Closing, ConnId, Input as Swarm, priority::peer_priority};
 
 use crate::conns::{Conn, Stage};
-use crate::entry::Entry;
 use crate::{Ending, Output, Session, Source, TorrentKey};
 
 /// Addresses taken from one message or answer; the rest are ignored.
 const FOUND_MAX: usize = 500;
+/// A connection that lasted so long was a good one.
+const LASTING: Duration = Duration::from_secs(60);
+/// Until another try with a host that has as many connections as it may.
+const CROWDED: Duration = Duration::from_secs(60);
 
 impl Session {
     /// Notes addresses that somebody told of, and dials them if there is room.
@@ -23,14 +26,14 @@ impl Session {
         source: Source,
         out: &mut impl Sink<Output>,
     ) {
-        let Some(entry) = self.torrents.get_mut(&key) else { return };
-        if entry.is_private() && matches!(source, Source::Pex | Source::Lan) {
-            return;
-        }
         let mut news = false;
         for addr in addrs.iter().take(FOUND_MAX).map(canonical) {
+            let rank = self.rank(addr);
+            let Some(entry) = self.torrents.get_mut(&key) else { return };
+            if entry.is_over() || (entry.is_private() && source.is_gossip()) {
+                return;
+            }
             if is_dialable(addr) && !self.bans.contains(addr.ip(), now) {
-                let rank = self.rng.next_u32();
                 news |= entry.book.add(addr, source, rank);
             }
         }
@@ -40,154 +43,69 @@ impl Session {
         }
     }
 
-    /// Dials as many of the torrent's addresses as are due and fit the limits.
+    /// BEP 40 where our own address is known, else chance. Lower first.
+    fn rank(&mut self, addr: SocketAddr) -> u32 {
+        let chance = self.rng.next_u32();
+        let ours = self.external[usize::from(addr.is_ipv6())];
+        let rank = ours.and_then(|ip| peer_priority(SocketAddr::new(ip, self.config.listen_port), addr));
+        rank.map_or(chance, |priority| u32::MAX - priority)
+    }
+
+    /// Dials what is due of a torrent, after those that wait already.
     pub(crate) fn dial_more(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
-        let limits = self.config.limits;
         let Some(entry) = self.torrents.get_mut(&key) else { return };
         entry.dial_due = Time::NEVER;
-        while entry.takes_part() && entry.conns < limits.connections_per_torrent {
-            let Some(addr) = entry.book.candidate(now) else { break };
-            if self.conns.dialing() >= limits.half_open || self.conns.len() >= limits.connections {
-                self.starved.insert(key);
-                return;
+        if entry.takes_part() && !entry.waiting {
+            entry.waiting = true;
+            self.waiting.push_back(key);
+        }
+        self.dial_waiting(now, out);
+    }
+
+    /// One attempt for each torrent that waits, round and round, while the limits allow.
+    pub(crate) fn dial_waiting(&mut self, now: Time, out: &mut impl Sink<Output>) {
+        let (half_open, all) = (self.config.limits.half_open, self.config.limits.connections);
+        while self.conns.dialing() < half_open && self.conns.len() < all {
+            let Some(key) = self.waiting.pop_front() else { return };
+            if self.dial_one(now, key, out) {
+                self.waiting.push_back(key);
+            } else if let Some(entry) = self.torrents.get_mut(&key) {
+                entry.waiting = false;
+                self.retime(key);
             }
-            if self.bans.contains(addr.ip(), now) {
+        }
+    }
+
+    /// Dials one address of a torrent; if there is none, notes when there will be.
+    fn dial_one(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) -> bool {
+        let limits = self.config.limits;
+        let Some(entry) = self.torrents.get_mut(&key) else { return false };
+        if !entry.takes_part() || entry.conns >= limits.connections_per_torrent {
+            return false;
+        }
+        while let Some(addr) = entry.book.candidate(now) {
+            let ip = addr.ip();
+            if self.bans.contains(ip, now) {
                 entry.book.end(addr, Ending::Never, now);
-                continue;
+            } else if !ip.is_loopback() && self.conns.with_ip(ip) >= limits.connections_per_ip {
+                entry.book.put_off(addr, now + CROWDED);
+            } else {
+                entry.book.begin(addr);
+                entry.conns += 1;
+                let handshake = entry.handshake();
+                let conn = self.new_conn();
+                self.conns.insert(conn, new_conn(Some(key), addr, true));
+                out.put(Output::Dial { conn, addr, handshake });
+                return true;
             }
-            entry.book.begin(addr);
-            entry.conns += 1;
-            self.next_conn = self.next_conn.wrapping_add(1);
-            let conn = ConnId(self.next_conn);
-            self.conns.insert(conn, new_conn(Some(key), addr, true));
-            out.put(Output::Dial { conn, addr, handshake: entry.handshake() });
         }
-        if entry.takes_part() && entry.conns < limits.connections_per_torrent {
-            entry.dial_due = entry.book.next_due().unwrap_or(Time::NEVER);
-        }
+        entry.dial_due = entry.book.next_due().unwrap_or(Time::NEVER);
+        false
     }
 
-    pub(crate) fn accepted(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        addr: SocketAddr,
-        out: &mut impl Sink<Output>,
-    ) {
-        let addr = canonical(&addr);
-        let limits = &self.config.limits;
-        let why = if self.bans.contains(addr.ip(), now) {
-            Some("the address is banned")
-        } else if self.conns.len() >= limits.connections {
-            Some("too many connections")
-        } else if !addr.ip().is_loopback() && self.conns.with_ip(addr.ip()) >= limits.connections_per_ip {
-            Some("too many connections from one address")
-        } else {
-            None
-        };
-        self.conns.insert(conn, new_conn(None, addr, false));
-        if let Some(why) = why {
-            self.close(conn, Closing { blame: Blame::Nobody, why }, out);
-        }
-    }
-
-    /// The handshake of the other side, on a connection of either direction.
-    pub(crate) fn handshake(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        theirs: &Handshake,
-        out: &mut impl Sink<Output>,
-    ) {
-        let Some(&Conn { torrent, addr, outbound, stage, .. }) = self.conns.get(conn) else { return };
-        if !matches!(stage, Stage::Dialing | Stage::Incoming) {
-            return;
-        }
-        let key = match self.match_handshake(torrent, theirs) {
-            Ok(key) => key,
-            Err((ending, why)) => {
-                if let Some(entry) = self.conns.get_mut(conn) {
-                    entry.ending = ending;
-                }
-                return self.close(conn, Closing { blame: Blame::Nobody, why }, out);
-            }
-        };
-        let Some(entry) = self.torrents.get_mut(&key) else { return };
-        if !outbound {
-            entry.conns += 1;
-            let ours = Handshake { info_hash: theirs.info_hash, ..entry.handshake() };
-            out.put(Output::Reply { conn, handshake: ours });
-        } else {
-            entry.book.succeeded(addr);
-        }
-        let v2 = speaks_v2(entry, theirs);
-        self.conns.set_stage(conn, Stage::Up);
-        if let Some(c) = self.conns.get_mut(conn) {
-            (c.torrent, c.peer_id, c.told, c.ending) = (Some(key), theirs.peer_id, true, Ending::Broke);
-        }
-        if self.is_duplicate(key, conn, out) {
-            return self.retime(key);
-        }
-        let hello = Hello { addr, peer_id: theirs.peer_id, reserved: theirs.reserved, outbound, v2 };
-        self.drive(now, key, Swarm::Connected { conn, hello }, out);
-        self.feed_starved(now, out);
-    }
-
-    /// Which torrent the handshake is for, if it may be for one.
-    fn match_handshake(
-        &self,
-        dialed: Option<TorrentKey>,
-        theirs: &Handshake,
-    ) -> Result<TorrentKey, (Ending, &'static str)> {
-        let named = self.by_wire.get(&theirs.info_hash).copied();
-        let key = match (dialed, named) {
-            (Some(key), Some(other)) if key != other => return Err((Ending::Misbehaved, "another torrent")),
-            (_, None) => return Err((Ending::Misbehaved, "no such torrent here")),
-            (_, Some(key)) => key,
-        };
-        let Some(entry) = self.torrents.get(&key) else { return Err((Ending::NoUse, "no such torrent here")) };
-        if theirs.peer_id == entry.peer_id {
-            return Err((Ending::Never, "connected to ourselves"));
-        }
-        if !entry.takes_part() {
-            return Err((Ending::Broke, "the torrent is not ready"));
-        }
-        if dialed.is_none() && entry.conns >= self.config.limits.connections_per_torrent {
-            return Err((Ending::NoUse, "too many connections for the torrent"));
-        }
-        Ok(key)
-    }
-
-    /// Two connections to one peer: both sides keep the one that the larger peer id opened,
-    /// or the older if one side opened both. Returns whether `conn` is the one to go.
-    fn is_duplicate(&mut self, key: TorrentKey, conn: ConnId, out: &mut impl Sink<Output>) -> bool {
-        let Some(&new) = self.conns.get(conn) else { return true };
-        let ours = self.torrents.get(&key).map(|entry| entry.peer_id).unwrap_or_default();
-        let twin = self
-            .conns
-            .of(key)
-            .find(|(id, c)| *id != conn && c.stage == Stage::Up && c.peer_id == new.peer_id)
-            .map(|(id, c)| (id, *c));
-        let Some((old_id, old)) = twin else { return false };
-        let keep_outbound = ours > new.peer_id;
-        let keep_new = new.outbound != old.outbound && new.outbound == keep_outbound;
-        let loser = if keep_new { old_id } else { conn };
-        if loser == conn && let Some(c) = self.conns.get_mut(conn) {
-            c.told = false;
-        }
-        if let Some(c) = self.conns.get_mut(loser) {
-            c.ending = Ending::NoUse;
-        }
-        self.close(loser, Closing { blame: Blame::Nobody, why: "connected twice" }, out);
-        loser == conn
-    }
-
-    /// Asks the driver to close, noting what the book shall make of it.
+    /// Does what a torrent's core wants: asks the driver to close a connection.
     pub(crate) fn close(&mut self, conn: ConnId, why: Closing, out: &mut impl Sink<Output>) {
-        let Some(c) = self.conns.get_mut(conn) else { return };
-        if c.stage == Stage::Closing {
-            return;
-        }
+        let Some(c) = self.conns.get_mut(conn).filter(|c| c.stage != Stage::Closing) else { return };
         if c.stage == Stage::Up && c.ending == Ending::Broke {
             c.ending = match why.blame {
                 Blame::Nobody => Ending::NoUse,
@@ -199,10 +117,57 @@ impl Session {
         out.put(Output::Close { conn, why });
     }
 
-    pub(crate) fn close_all(&mut self, key: TorrentKey, why: &'static str, out: &mut impl Sink<Output>) {
+    /// Closes a connection for the session's own reasons; its torrent's core lets go of it at once.
+    pub(crate) fn part(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        (ending, blame, why): (Ending, Blame, &'static str),
+        out: &mut impl Sink<Output>,
+    ) {
+        let Some(c) = self.conns.get_mut(conn).filter(|c| c.stage != Stage::Closing) else { return };
+        c.ending = ending;
+        let told = std::mem::take(&mut c.told);
+        let torrent = c.torrent;
+        self.close(conn, Closing { blame, why }, out);
+        if let Some(key) = torrent.filter(|_| told) {
+            self.drive(now, key, Swarm::Disconnected { conn }, out);
+        }
+    }
+
+    pub(crate) fn close_all(
+        &mut self,
+        now: Time,
+        key: TorrentKey,
+        why: &'static str,
+        out: &mut impl Sink<Output>,
+    ) {
         let ids: Vec<ConnId> = self.conns.of(key).map(|(id, _)| id).collect();
         for conn in ids {
-            self.close(conn, Closing { blame: Blame::Nobody, why }, out);
+            self.part(now, conn, (Ending::NoUse, Blame::Nobody, why), out);
+        }
+    }
+
+    /// A liar: all its connections go, whatever torrent they are for.
+    pub(crate) fn ban(&mut self, now: Time, ip: IpAddr, why: &'static str, out: &mut impl Sink<Output>) {
+        let ip = ip.to_canonical();
+        self.bans.add(ip, now);
+        let his: Vec<ConnId> =
+            self.conns.iter().filter(|(_, c)| c.addr.ip() == ip).map(|(id, _)| id).collect();
+        for conn in his {
+            self.part(now, conn, (Ending::Never, Blame::Liar, why), out);
+        }
+    }
+
+    /// BEP 27: the torrent turned out private, so whom gossip told of is let go.
+    pub(crate) fn drop_gossip(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
+        let Some(entry) = self.torrents.get_mut(&key) else { return };
+        let book = &entry.book;
+        let gossip = |c: &Conn| c.listens.and_then(|addr| book.source(addr)).is_some_and(Source::is_gossip);
+        let ids: Vec<ConnId> = self.conns.of(key).filter(|(_, c)| gossip(c)).map(|(id, _)| id).collect();
+        entry.book.forget_gossip();
+        for conn in ids {
+            self.part(now, conn, (Ending::Never, Blame::Nobody, "the torrent is private"), out);
         }
     }
 
@@ -210,50 +175,42 @@ impl Session {
     pub(crate) fn closed(&mut self, now: Time, conn: ConnId, out: &mut impl Sink<Output>) {
         let Some(old) = self.conns.remove(conn) else { return };
         if let Some(key) = old.torrent {
+            let ending = self.ending(key, conn, &old);
             if old.told {
                 self.drive(now, key, Swarm::Disconnected { conn }, out);
             }
-            if let Some(entry) = self.torrents.get_mut(&key) {
-                entry.conns = entry.conns.saturating_sub(1);
-                if let Some(addr) = old.listens {
-                    entry.book.end(addr, old.ending, now);
+            let Some(entry) = self.torrents.get_mut(&key) else { return self.dial_waiting(now, out) };
+            entry.conns = entry.conns.saturating_sub(1);
+            if let Some(addr) = old.listens {
+                if old.told && now.since(old.since) >= LASTING {
+                    entry.book.succeeded(addr);
                 }
+                entry.book.end(addr, ending, now);
             }
+            let alone = entry.conns == 0 && entry.seeks();
             self.dial_more(now, key, out);
+            if alone {
+                self.need_peers(now, key, out);
+            }
             self.retime(key);
             self.finish_leaving(key, out);
         }
-        self.feed_starved(now, out);
+        self.dial_waiting(now, out);
     }
 
-    /// A connected peer told where it listens: the book must not dial it again.
-    pub(crate) fn listening(&mut self, key: TorrentKey, conn: ConnId, addr: SocketAddr) {
-        let rank = self.rng.next_u32();
-        let (Some(c), Some(entry)) = (self.conns.get_mut(conn), self.torrents.get_mut(&key)) else { return };
-        let addr = SocketAddr::new(c.addr.ip(), addr.port());
-        if c.listens.is_none() && is_dialable(addr) {
-            c.listens = Some(addr);
-            entry.book.add(addr, Source::Incoming, rank);
-            entry.book.begin(addr);
-        }
-    }
-
-    /// Gives torrents that waited for a free attempt their turn.
-    fn feed_starved(&mut self, now: Time, out: &mut impl Sink<Output>) {
-        while self.conns.dialing() < self.config.limits.half_open
-            && self.conns.len() < self.config.limits.connections
-        {
-            let Some(key) = self.starved.pop_first() else { break };
-            self.dial_more(now, key, out);
-            self.retime(key);
-            if self.starved.contains(&key) {
-                break;
-            }
-        }
+    /// If the other side of two seeds was the one to close, that is no reason to come back soon.
+    fn ending(&self, key: TorrentKey, conn: ConnId, old: &Conn) -> Ending {
+        let core = self.torrents.get(&key).map(|entry| &entry.core).filter(|core| core.is_finished());
+        let both_seeds = old.told
+            && old.ending == Ending::Broke
+            && core.is_some_and(|core| {
+                core.peers().iter().any(|peer| peer.conn == conn && peer.pieces == core.stats().pieces)
+            });
+        if both_seeds { Ending::NoUse } else { old.ending }
     }
 }
 
-fn new_conn(torrent: Option<TorrentKey>, addr: SocketAddr, outbound: bool) -> Conn {
+pub(crate) fn new_conn(torrent: Option<TorrentKey>, addr: SocketAddr, outbound: bool) -> Conn {
     Conn {
         torrent,
         addr,
@@ -262,23 +219,21 @@ fn new_conn(torrent: Option<TorrentKey>, addr: SocketAddr, outbound: bool) -> Co
         stage: if outbound { Stage::Dialing } else { Stage::Incoming },
         told: false,
         peer_id: [0; 20],
+        since: Time::ZERO,
         ending: if outbound { Ending::Unreachable } else { Ending::Broke },
     }
 }
 
-/// BEP 52: the connection is v2 when named by the v2 hash, or when both sides can upgrade.
-fn speaks_v2(entry: &Entry, theirs: &Handshake) -> bool {
-    let by_v2_name = |hash: Sha1Hash| entry.hashes.v2().is_some_and(|v2| v2.truncated() == hash);
-    entry.hashes.v2().is_some()
-        && (by_v2_name(theirs.info_hash) || (theirs.reserved.v2() && Reserved::OURS.v2()))
+/// IPv4 addresses that came in through an IPv6 socket, as IPv4. Others as they are: a
+/// link-local address is nothing without its scope.
+pub(crate) fn canonical(addr: &SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, addr.port())),
+        IpAddr::V6(_) => *addr,
+    }
 }
 
-/// IPv4 addresses that came in through an IPv6 socket, as IPv4.
-fn canonical(addr: &SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
-}
-
-fn is_dialable(addr: SocketAddr) -> bool {
+pub(crate) fn is_dialable(addr: SocketAddr) -> bool {
     let ip_ok = match addr.ip() {
         IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
         IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),

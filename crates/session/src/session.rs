@@ -1,9 +1,9 @@
-//! The session: dispatch of inputs, torrents' lives, timers.
+//! The session: dispatch of inputs, torrents' cores, timers.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 
-use starling_metainfo::{Bitfield, Info, Sha1Hash, Torrent};
+use starling_metainfo::Sha1Hash;
 use starling_sansio::{Machine, Rng, Sink, Time};
 use starling_swarm::{ConnId, Input as Swarm, Output as SwarmOutput, SeedId};
 use starling_tracker::lsd::Lsd;
@@ -11,10 +11,11 @@ use starling_tracker::udp::{Timing, UdpClient};
 
 use crate::bans::Bans;
 use crate::conns::Conns;
-use crate::entry::{Entry, Layers, Phase};
-use crate::grants::Grants;
+use crate::entry::Entry;
+use crate::grants::{Grants, Used};
+use crate::life::Reason;
 use crate::trackers::{Jobs, UdpJob};
-use crate::{AddSpec, Config, Event, Input, Output, Source, TorrentKey};
+use crate::{Config, Event, Input, Output, Source, TorrentKey};
 
 /// One node's torrents and the policy over them, as a core.
 #[derive(Debug)]
@@ -29,11 +30,15 @@ pub struct Session {
     pub(crate) jobs: Jobs,
     pub(crate) udp: UdpClient<UdpJob>,
     pub(crate) lsd: Lsd,
-    /// Torrents that would dial but for the limit on attempts under way.
-    pub(crate) starved: BTreeSet<TorrentKey>,
-    pub(crate) next_conn: u32,
-    timers: BTreeSet<(Time, TorrentKey)>,
-    stopping: bool,
+    /// Torrents that would dial but for the limits, each once, next first.
+    pub(crate) waiting: VecDeque<TorrentKey>,
+    /// Our addresses as trackers see them, IPv4 and IPv6.
+    pub(crate) external: [Option<IpAddr>; 2],
+    pub(crate) timers: BTreeSet<(Time, TorrentKey)>,
+    pub(crate) stopping: bool,
+    pub(crate) stopped: bool,
+    next_conn: u32,
+    now: Time,
     scratch: Vec<SwarmOutput>,
 }
 
@@ -50,10 +55,13 @@ impl Session {
             jobs: Jobs::new(config.limits.jobs),
             udp: UdpClient::new(Timing::default(), rng.fork()),
             lsd: Lsd::new(config.listen_port, rng.fork()),
-            starved: BTreeSet::new(),
-            next_conn: 0,
+            waiting: VecDeque::new(),
+            external: [None; 2],
             timers: BTreeSet::new(),
             stopping: false,
+            stopped: false,
+            next_conn: 0,
+            now: Time::ZERO,
             scratch: Vec::new(),
             config,
             rng,
@@ -62,8 +70,12 @@ impl Session {
 
     /// A number for a connection that came in, for [`Input::Accepted`].
     pub fn new_conn(&mut self) -> ConnId {
-        self.next_conn = self.next_conn.wrapping_add(1);
-        ConnId(self.next_conn)
+        loop {
+            self.next_conn = self.next_conn.wrapping_add(1);
+            if self.conns.get(ConnId(self.next_conn)).is_none() {
+                return ConnId(self.next_conn);
+            }
+        }
     }
 
     /// The core of a torrent, to look at.
@@ -86,179 +98,23 @@ impl Session {
         self.torrents.get(&key).map_or(0, |entry| entry.book.len())
     }
 
-    fn add(&mut self, now: Time, key: TorrentKey, spec: &AddSpec, out: &mut impl Sink<Output>) {
-        let fail = |why: &str, out: &mut dyn FnMut(Output)| {
-            out(Output::Event { key, event: Event::Failed(why.to_owned()) });
-        };
-        let mut put = |output| out.put(output);
-        if self.stopping || self.torrents.len() >= self.config.limits.torrents {
-            return fail("the node takes no more torrents", &mut put);
-        }
-        if self.torrents.contains_key(&key)
-            || spec.hashes.wire_names().any(|name| self.by_wire.contains_key(&name))
-        {
-            return fail("the torrent is already here", &mut put);
-        }
-        let entry = Entry::new(spec, &self.config, &mut self.rng, now);
-        for name in entry.hashes.wire_names() {
-            self.by_wire.insert(name, key);
-        }
-        let torrent = entry.torrent.clone();
-        self.torrents.insert(key, entry);
-        self.peers_found(now, key, &spec.peers, Source::User, out);
-        for (host, port) in &spec.peer_hosts {
-            self.resolve_peer(key, host, *port, out);
-        }
-        match torrent {
-            Some(torrent) => out.put(Output::Open { key, torrent }),
-            None => self.join(now, key, out),
-        }
-    }
-
-    /// Begins to be found and to find: trackers, LAN, peers already known.
-    fn join(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
-        self.start_trackers(now, key, out);
-        self.start_lsd(now, key, out);
-        self.dial_more(now, key, out);
-        self.retime(key);
-    }
-
-    fn opened(
-        &mut self,
-        now: Time,
-        key: TorrentKey,
-        have: Bitfield,
-        kept: Layers,
-        out: &mut impl Sink<Output>,
-    ) {
-        let Some(entry) = self.torrents.get_mut(&key) else { return };
-        if entry.phase != Phase::Opening {
-            return;
-        }
-        let count = have.count();
-        let inputs = entry.loaded(have, kept);
-        out.put(Output::Event { key, event: Event::Opened { have: count } });
-        for input in inputs {
-            self.drive(now, key, input, out);
-        }
-        self.grant(now, out);
-        self.join(now, key, out);
-    }
-
-    /// The metadata came from peers: its bytes have the right hash, but may still be nonsense.
-    fn metadata(&mut self, now: Time, key: TorrentKey, bytes: bytes::Bytes, out: &mut impl Sink<Output>) {
-        let Some(entry) = self.torrents.get_mut(&key) else { return };
-        let info = match Info::parse(bytes) {
-            Ok(info) => Arc::new(info),
-            Err(error) => {
-                let why = format!("the metadata that peers sent is no torrent: {error}");
-                return self.fail(now, key, why, out);
-            }
-        };
-        let torrent = Arc::new(Torrent {
-            info,
-            trackers: entry.trackers.tiers(),
-            web_seeds: entry.web_seeds.clone(),
-            piece_layers: BTreeMap::new(),
-            comment: None,
-            created_by: None,
-            creation_date: None,
-        });
-        entry.learn(torrent.clone(), &self.config);
-        let private = entry.is_private();
-        for name in torrent.info.hashes.wire_names() {
-            self.by_wire.entry(name).or_insert(key);
-        }
-        if private {
-            self.stop_lsd(now, key, out);
-        }
-        out.put(Output::Event { key, event: Event::Metadata(torrent.clone()) });
-        out.put(Output::Open { key, torrent });
-    }
-
-    fn fail(&mut self, now: Time, key: TorrentKey, why: String, out: &mut impl Sink<Output>) {
-        let Some(entry) = self.torrents.get_mut(&key) else { return };
-        entry.phase = Phase::Failed;
-        self.close_all(key, "the torrent failed", out);
-        self.leave_trackers(now, key, out);
-        self.stop_lsd(now, key, out);
-        out.put(Output::Event { key, event: Event::Failed(why) });
-    }
-
-    fn remove(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
-        let Some(entry) = self.torrents.get_mut(&key) else { return };
-        if entry.phase == Phase::Leaving {
-            return;
-        }
-        entry.phase = Phase::Leaving;
-        self.by_wire.retain(|_, k| *k != key);
-        self.close_all(key, "the torrent is removed", out);
-        self.stop_lsd(now, key, out);
-        self.leave_trackers(now, key, out);
-        self.finish_leaving(key, out);
-    }
-
-    /// Forgets a leaving torrent once its connections are closed and its trackers told.
-    pub(crate) fn finish_leaving(&mut self, key: TorrentKey, out: &mut impl Sink<Output>) {
-        let done = self
-            .torrents
-            .get(&key)
-            .is_some_and(|e| e.phase == Phase::Leaving && e.trackers.is_done() && e.conns == 0);
-        if done {
-            if let Some(entry) = self.torrents.remove(&key) {
-                self.timers.remove(&(entry.timer, key));
-            }
-            out.put(Output::Event { key, event: Event::Removed });
-            self.finish_stopping(out);
-        }
-    }
-
-    fn shutdown(&mut self, now: Time, out: &mut impl Sink<Output>) {
-        self.stopping = true;
-        let keys: Vec<TorrentKey> = self.torrents.keys().copied().collect();
-        for key in keys {
-            self.remove(now, key, out);
-        }
-        self.finish_stopping(out);
-    }
-
-    fn finish_stopping(&mut self, out: &mut impl Sink<Output>) {
-        if self.stopping && self.torrents.is_empty() {
-            out.put(Output::Stopped);
-        }
-    }
-
-    fn pause(
-        &mut self,
-        now: Time,
-        key: TorrentKey,
-        reason: usize,
-        paused: bool,
-        out: &mut impl Sink<Output>,
-    ) {
-        let Some(entry) = self.torrents.get_mut(&key) else { return };
-        entry.paused[reason] = paused;
-        let any = entry.paused.contains(&true);
-        self.drive(now, key, Swarm::PauseDownload(any), out);
-    }
-
     /// Hands an input to a torrent's core and does what follows from its outputs.
     pub(crate) fn drive(&mut self, now: Time, key: TorrentKey, input: Swarm, out: &mut impl Sink<Output>) {
         let Some(entry) = self.torrents.get_mut(&key) else { return };
-        let mut kept = std::mem::take(&mut self.scratch);
-        entry.core.handle(now, input, &mut Route { key, out, kept: &mut kept });
+        let before = match input {
+            Swarm::Grant { down, up } => [down, up],
+            _ => entry.core.allowance(),
+        };
+        let mut route = Route { key, out, kept: std::mem::take(&mut self.scratch), used: Used::default() };
+        entry.core.handle(now, input, &mut route);
+        let Route { kept, used, .. } = route;
+        self.account(now, key, before, used);
         self.react(now, key, kept, out);
         self.retime(key);
     }
 
     /// Does what a torrent's core wants of the session itself.
-    fn react(
-        &mut self,
-        now: Time,
-        key: TorrentKey,
-        mut kept: Vec<SwarmOutput>,
-        out: &mut impl Sink<Output>,
-    ) {
+    fn react(&mut self, now: Time, key: TorrentKey, mut kept: Vec<SwarmOutput>, out: &mut impl Sink<Output>) {
         for output in kept.drain(..) {
             match output {
                 SwarmOutput::Close { conn, why } => self.close(conn, why, out),
@@ -288,16 +144,22 @@ impl Session {
                 self.completed(now, key, out);
             }
             E::PeersFound(addrs) => self.peers_found(now, key, &addrs, Source::Pex, out),
-            E::Listening { conn, addr } => self.listening(key, conn, addr),
+            E::Listening { conn, addr } => self.listening(key, conn, addr.port()),
             E::Banned { ip, why } => {
                 tell(Event::Banned { ip, why });
-                self.bans.add(ip, now);
+                self.ban(now, ip, why, out);
             }
             E::SeedDropped { seed, why } => {
                 let url = self.web_seed(key, seed).unwrap_or_default().to_owned();
                 tell(Event::SeedDropped { url, why });
             }
         }
+    }
+
+    /// The driver's time, standing still while it goes backwards: deadlines keep their order.
+    fn clock(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
     }
 
     /// Puts the torrent's next deadline into the timer queue, if it changed.
@@ -315,12 +177,18 @@ impl Session {
 
     fn torrent_timeout(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
         let Some(entry) = self.torrents.get_mut(&key) else { return };
-        let mut kept = std::mem::take(&mut self.scratch);
-        entry.core.handle_timeout(now, &mut Route { key, out, kept: &mut kept });
+        let before = entry.core.allowance();
+        let mut route = Route { key, out, kept: std::mem::take(&mut self.scratch), used: Used::default() };
+        entry.core.handle_timeout(now, &mut route);
+        let Route { kept, used, .. } = route;
+        self.account(now, key, before, used);
         self.react(now, key, kept, out);
         self.tick_trackers(now, key, out);
         if self.torrents.get(&key).is_some_and(|entry| entry.dial_due <= now) {
             self.dial_more(now, key, out);
+        }
+        if self.torrents.get(&key).is_some_and(|entry| entry.leave_by <= now) {
+            self.forget(key, out);
         }
         self.retime(key);
     }
@@ -331,6 +199,7 @@ impl Machine for Session {
     type Output = Output;
 
     fn handle(&mut self, now: Time, input: Input, out: &mut impl Sink<Output>) {
+        let now = self.clock(now);
         match input {
             Input::Message { conn, message } => {
                 if let Some(key) = self.torrent_of(conn) {
@@ -349,23 +218,14 @@ impl Machine for Session {
             Input::Add { key, spec } => self.add(now, key, &spec, out),
             Input::Remove { key } => self.remove(now, key, out),
             Input::Shutdown => self.shutdown(now, out),
-            Input::SetRates(rates) => {
-                self.grants = Grants::new(rates, now);
-                self.grant(now, out);
-            }
-            Input::SetPaused { key, paused } => self.pause(now, key, 0, paused, out),
-            Input::SetPriorities { key, files } => self.drive(now, key, Swarm::SetPriorities(files), out),
+            Input::SetRates(rates) => self.set_rates(now, rates, out),
+            Input::SetPaused { key, paused } => self.pause(now, key, Reason::User, paused, out),
+            Input::SetPriorities { key, files } => self.set_priorities(now, key, files, out),
             Input::PeersFound { key, addrs, source } => self.peers_found(now, key, &addrs, source, out),
             Input::Opened { key, have, piece_layers } => self.opened(now, key, have, piece_layers, out),
             Input::OpenFailed { key, why } => self.fail(now, key, why, out),
-            Input::StorageFailed { key, why } => {
-                self.pause(now, key, 1, true, out);
-                out.put(Output::Event { key, event: Event::Paused(why) });
-            }
-            Input::StorageRecovered { key } => {
-                self.pause(now, key, 1, false, out);
-                out.put(Output::Event { key, event: Event::Resumed });
-            }
+            Input::StorageFailed { key, why } => self.storage(now, key, Some(why), out),
+            Input::StorageRecovered { key } => self.storage(now, key, None, out),
             Input::HttpAnswer { job, result } => self.http_answer(now, job, result, out),
             Input::Resolved { job, addrs } => self.resolved(now, job, &addrs, out),
             Input::Datagram { from, bytes } => self.datagram(now, from, &bytes, out),
@@ -374,18 +234,12 @@ impl Machine for Session {
     }
 
     fn handle_timeout(&mut self, now: Time, out: &mut impl Sink<Output>) {
-        while let Some(&(due, key)) = self.timers.first() {
-            if due > now {
-                break;
-            }
-            self.timers.pop_first();
-            if let Some(entry) = self.torrents.get_mut(&key) {
-                entry.timer = Time::NEVER;
-            }
+        let now = self.clock(now);
+        // Each torrent once: one that asks for the past must not spin here.
+        let due: Vec<TorrentKey> =
+            self.timers.iter().take_while(|(due, _)| *due <= now).map(|(_, key)| *key).collect();
+        for key in due {
             self.torrent_timeout(now, key, out);
-            if self.timers.contains(&(due, key)) {
-                break; // still due: a core that asks for the past must not spin here
-            }
         }
         self.tick_udp(now, out);
         self.tick_lsd(now, out);
@@ -405,14 +259,18 @@ impl Machine for Session {
 struct Route<'a, S> {
     key: TorrentKey,
     out: &'a mut S,
-    kept: &'a mut Vec<SwarmOutput>,
+    kept: Vec<SwarmOutput>,
+    used: Used,
 }
 
 impl<S: Sink<Output>> Sink<SwarmOutput> for Route<'_, S> {
     fn put(&mut self, output: SwarmOutput) {
         match output {
-            SwarmOutput::Close { .. } | SwarmOutput::Event(_) => self.kept.push(output),
-            output => self.out.put(Output::Torrent { key: self.key, output }),
+            SwarmOutput::Close { .. } | SwarmOutput::Event(_) => return self.kept.push(output),
+            SwarmOutput::SendBlock { block, .. } => self.used.served += u64::from(block.length),
+            SwarmOutput::Fetch { length, .. } => self.used.fetched += length,
+            _ => {}
         }
+        self.out.put(Output::Torrent { key: self.key, output });
     }
 }

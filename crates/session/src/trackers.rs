@@ -44,7 +44,8 @@ impl Trackers {
         let known: Vec<&String> = self.tiers.iter().flatten().collect();
         let mut new: Vec<Vec<String>> = Vec::new();
         for tier in tiers {
-            let fresh = tier.iter().filter(|url| !known.contains(url) && !new.iter().flatten().any(|n| n == *url));
+            let fresh =
+                tier.iter().filter(|url| !known.contains(url) && !new.iter().flatten().any(|n| n == *url));
             let fresh: Vec<String> = fresh.take(room).cloned().collect();
             room -= fresh.len();
             if !fresh.is_empty() {
@@ -79,9 +80,20 @@ pub struct Jobs {
 
 #[derive(Debug)]
 enum Job {
-    Http { key: TorrentKey, job: AnnounceId },
-    UdpHost { key: TorrentKey, job: AnnounceId, family: Family, url_data: Vec<u8>, request: Box<AnnounceRequest> },
-    PeerHost { key: TorrentKey },
+    Http {
+        key: TorrentKey,
+        job: AnnounceId,
+    },
+    UdpHost {
+        key: TorrentKey,
+        job: AnnounceId,
+        family: Family,
+        url_data: Vec<u8>,
+        request: Box<AnnounceRequest>,
+    },
+    PeerHost {
+        key: TorrentKey,
+    },
 }
 
 impl Jobs {
@@ -101,6 +113,8 @@ impl Jobs {
 
 impl Session {
     pub(crate) fn start_trackers(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
+        // First of all: who says that nothing is left is given no seeds.
+        self.tell_totals(now, key, out);
         let Some(entry) = self.torrents.get_mut(&key) else { return };
         let tiers = std::mem::take(&mut entry.new_tiers);
         if !tiers.is_empty() {
@@ -111,11 +125,19 @@ impl Session {
     }
 
     pub(crate) fn completed(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
-        let fetched = self.torrents.get(&key).is_some_and(|entry| entry.core.stats().downloaded > 0);
+        let Some(entry) = self.torrents.get_mut(&key) else { return };
+        let fetched = entry.core.stats().downloaded > 0;
+        let news = fetched && !std::mem::replace(&mut entry.told_completed, fetched);
         self.tell_totals(now, key, out);
-        if fetched {
+        if news {
             self.say(now, key, Say::Completed, out);
         }
+    }
+
+    /// Nobody is connected: trackers are asked before their interval is over, if they allow it.
+    pub(crate) fn need_peers(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
+        self.tell_totals(now, key, out);
+        self.say(now, key, Say::NeedPeers, out);
     }
 
     pub(crate) fn leave_trackers(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
@@ -166,7 +188,7 @@ impl Session {
                 }
                 Want::Cancel { job } => self.udp_say(now, udp::Input::Cancel { job: (key, job) }, out),
                 Want::Peers(addrs) => self.peers_found(now, key, &addrs, Source::Tracker, out),
-                Want::ExternalIp(_) => {}
+                Want::ExternalIp(ip) => self.external[usize::from(Family::of(ip) == Family::V6)] = Some(ip),
                 Want::Status(status) => out.put(Output::Event { key, event: tracker_event(status) }),
                 Want::AllStopped => {
                     if let Some(entry) = self.torrents.get_mut(&key) {
@@ -215,7 +237,13 @@ impl Session {
     }
 
     /// A peer named by host (BEP 9 `x.pe`, the user) becomes addresses later.
-    pub(crate) fn resolve_peer(&mut self, key: TorrentKey, host: &str, port: u16, out: &mut impl Sink<Output>) {
+    pub(crate) fn resolve_peer(
+        &mut self,
+        key: TorrentKey,
+        host: &str,
+        port: u16,
+        out: &mut impl Sink<Output>,
+    ) {
         if let Some(job) = self.jobs.insert(Job::PeerHost { key }) {
             out.put(Output::Resolve { job, host: host.to_owned(), port });
         }
@@ -234,14 +262,24 @@ impl Session {
         }
     }
 
-    pub(crate) fn resolved(&mut self, now: Time, id: JobId, addrs: &[SocketAddr], out: &mut impl Sink<Output>) {
+    pub(crate) fn resolved(
+        &mut self,
+        now: Time,
+        id: JobId,
+        addrs: &[SocketAddr],
+        out: &mut impl Sink<Output>,
+    ) {
         match self.jobs.open.remove(&id) {
             Some(Job::PeerHost { key }) => self.peers_found(now, key, addrs, Source::User, out),
             Some(Job::UdpHost { key, job, family, url_data, request }) => {
                 match addrs.iter().find(|addr| Family::of(addr.ip()) == family) {
                     Some(&target) => {
                         let request = *request;
-                        self.udp_say(now, udp::Input::Announce { job: (key, job), target, url_data, request }, out);
+                        self.udp_say(
+                            now,
+                            udp::Input::Announce { job: (key, job), target, url_data, request },
+                            out,
+                        );
                     }
                     None => {
                         let result = Err(TrackerError::Unresolved);
@@ -253,7 +291,13 @@ impl Session {
         }
     }
 
-    pub(crate) fn datagram(&mut self, now: Time, from: SocketAddr, bytes: &Bytes, out: &mut impl Sink<Output>) {
+    pub(crate) fn datagram(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        bytes: &Bytes,
+        out: &mut impl Sink<Output>,
+    ) {
         self.udp_say(now, udp::Input::Datagram { from, bytes: bytes.to_vec() }, out);
     }
 

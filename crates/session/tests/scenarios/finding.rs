@@ -1,0 +1,179 @@
+//! The ways by which peers find each other, each alone.
+
+use starling_metainfo::InfoHashes;
+use starling_session::{AddSpec, Event, Source};
+
+use crate::world::{Content, MIB, World, secs, with_trackers};
+
+#[test]
+fn two_on_a_lan_meet_by_themselves() {
+    let mut world = World::new(1);
+    world.lan = true;
+    let content = Content::v1("a", 4 * MIB);
+    let (a, b) = (world.node(), world.node());
+    world.share(a, content.file());
+    let key = world.get(b, content.magnet());
+    assert!(world.run_until(secs(10), |w| w.has_all(b, key)));
+}
+
+#[test]
+fn who_comes_first_to_the_lan_hears_of_the_second() {
+    let mut world = World::new(2);
+    world.lan = true;
+    let content = Content::hybrid("a", MIB);
+    let (a, b) = (world.node(), world.node());
+    let key = world.get(b, content.magnet());
+    world.run_for(secs(600));
+    world.share(a, content.file());
+    assert!(world.run_until(secs(10), |w| w.has_all(b, key)));
+}
+
+#[test]
+fn a_tracker_alone_is_enough() {
+    let mut world = World::new(3);
+    world.tracker("t");
+    let content = Content::v1("a", 4 * MIB);
+    let (a, b) = (world.node(), world.node());
+    world.share(a, with_trackers(content.file(), &["t"]));
+    world.run_for(secs(5));
+    let key = world.get(b, with_trackers(content.magnet(), &["t"]));
+    assert!(world.run_until(secs(10), |w| w.has_all(b, key)));
+    world.run_for(secs(1));
+    let events = |name: &str| {
+        world.trackers["t"].announces.iter().filter(|(n, q)| *n == b && q.contains(name)).count()
+    };
+    assert_eq!((events("event=started"), events("event=completed")), (1, 1));
+}
+
+#[test]
+fn the_link_may_name_a_peer_by_address_or_host() {
+    for by_host in [false, true] {
+        let mut world = World::new(4);
+        let content = Content::v1("a", 4 * MIB);
+        let (a, b) = (world.node(), world.node());
+        world.share(a, content.file());
+        let addr = world.nodes[a].addr;
+        world.hosts.insert("seed.example".to_owned(), vec![addr]);
+        let spec = if by_host {
+            AddSpec { peer_hosts: vec![("seed.example".to_owned(), addr.port())], ..content.magnet() }
+        } else {
+            AddSpec { peers: vec![addr], ..content.magnet() }
+        };
+        let key = world.get(b, spec);
+        assert!(world.run_until(secs(10), |w| w.has_all(b, key)), "by host: {by_host}");
+        assert!(world.nodes[b].has_event(|e| matches!(e, Event::Metadata(_))));
+    }
+}
+
+#[test]
+fn a_hybrid_is_found_by_its_v2_name_alone() {
+    let mut world = World::new(5);
+    world.lan = true;
+    let content = Content::hybrid("a", 4 * MIB);
+    let (a, b, c) = (world.node(), world.node(), world.node());
+    world.share(a, content.file());
+    let by_v2 = world.get(b, content.magnet_v2());
+    let by_v1 = world.get(c, content.magnet());
+    assert!(world.run_until(secs(20), |w| w.has_all(b, by_v2) && w.has_all(c, by_v1)));
+}
+
+#[test]
+fn two_links_to_one_hybrid_are_one_torrent() {
+    let mut world = World::new(6);
+    world.lan = true;
+    let content = Content::hybrid("a", MIB);
+    let (a, b) = (world.node(), world.node());
+    world.share(a, content.file());
+    let first = world.get(b, content.magnet());
+    let second = world.get(b, content.magnet_v2());
+    assert!(world.run_until(secs(20), |w| w.has_all(b, first) || w.has_all(b, second)));
+    world.run_for(secs(5));
+    assert!(world.nodes[b].failed().is_some_and(|why| why.contains("already here")));
+    assert_eq!(world.nodes[b].disks.len(), 1, "one storage for the same files");
+}
+
+#[test]
+fn a_private_torrent_stays_off_the_lan_and_out_of_gossip() {
+    let mut world = World::new(7);
+    world.lan = true;
+    world.tracker("t");
+    let content = Content::private("a", MIB);
+    let (a, b, c) = (world.node(), world.node(), world.node());
+    let seed = world.share(a, with_trackers(content.file(), &["t"]));
+    world.run_for(secs(2));
+    let key = world.get(b, with_trackers(content.file(), &["t"]));
+    let other = world.get(c, with_trackers(content.file(), &["t"]));
+    assert!(world.run_until(secs(20), |w| w.has_all(b, key) && w.has_all(c, other)));
+    world.run_for(secs(200));
+    assert_eq!([a, b, c].map(|n| world.nodes[n].lan_sent), [0; 3]);
+    let known = world.nodes[a].known(seed);
+    let addrs = vec!["10.9.9.9:9".parse().unwrap()];
+    for source in [Source::Pex, Source::Lan] {
+        let addrs = addrs.clone();
+        world.input(a, starling_session::Input::PeersFound { key: seed, addrs, source });
+    }
+    assert_eq!(world.nodes[a].known(seed), known);
+}
+
+#[test]
+fn a_link_that_turns_out_private_leaves_the_lan() {
+    let mut world = World::new(8);
+    world.lan = true;
+    let content = Content::private("a", MIB);
+    let (a, b) = (world.node(), world.node());
+    let seed = world.share(a, content.file());
+    let key = world.get(b, content.magnet());
+    world.introduce(a, seed, b);
+    assert!(world.run_until(secs(20), |w| w.has_all(b, key)));
+    let said = world.nodes[b].lan_sent;
+    world.run_for(secs(1000));
+    assert_eq!(world.nodes[b].lan_sent, said);
+}
+
+#[test]
+fn a_seed_that_comes_back_at_another_port_is_found_again() {
+    for by_tracker in [false, true] {
+        let mut world = World::new(9);
+        world.lan = !by_tracker;
+        world.tracker("t");
+        let content = Content::v1("a", 64 * MIB);
+        let spec = || with_trackers(content.file(), if by_tracker { &["t"] } else { &[] });
+        let a = world.node();
+        let b = world.node();
+        world.share(a, spec());
+        world.run_for(secs(1));
+        let key = world.get(b, spec());
+        assert!(world.run_until(secs(10), |w| w.nodes[b].received > 8 * MIB));
+        world.kill(a);
+        world.run_for(secs(30));
+        let mut addr = world.nodes[a].addr;
+        addr.set_port(7777);
+        let again = world.node_at(addr, |_| {});
+        world.share(again, spec());
+        assert!(world.run_until(secs(30), |w| w.has_all(b, key)), "by tracker: {by_tracker}");
+    }
+}
+
+#[test]
+fn the_next_tier_serves_when_the_first_is_dead() {
+    let mut world = World::new(10);
+    world.dead_tracker("dead");
+    world.tracker("t");
+    let content = Content::v1("a", MIB);
+    let (a, b) = (world.node(), world.node());
+    world.share(a, with_trackers(content.file(), &["t"]));
+    world.run_for(secs(1));
+    let tier = vec![vec!["http://dead/announce".to_owned(), "http://t/announce".to_owned()]];
+    let key = world.get(b, AddSpec { trackers: tier, ..content.magnet() });
+    assert!(world.run_until(secs(30), |w| w.has_all(b, key)));
+}
+
+#[test]
+fn metadata_and_name_that_disagree_are_refused() {
+    let mut world = World::new(11);
+    let (one, two) = (Content::v1("a", MIB), Content::v1("b", MIB));
+    let a = world.node();
+    let hashes: InfoHashes = two.hashes();
+    world.get(a, AddSpec { hashes, ..one.file() });
+    assert!(world.nodes[a].failed().is_some());
+}

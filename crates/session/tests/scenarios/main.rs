@@ -1,0 +1,10 @@
+//! Several sessions in a virtual world: what users do, and what goes wrong.
+
+#![allow(clippy::unwrap_used)] // a scenario that cannot be set up is a failed test
+
+mod world;
+
+mod finding;
+mod limits;
+mod lives;
+mod meeting;
