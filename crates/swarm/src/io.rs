@@ -63,6 +63,7 @@ pub enum FetchEnd {
 
 /// What the world tells a torrent.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)] // fields: what the variants' texts name
 pub enum Input {
     /// A handshake for this torrent is complete in both directions.
     Connected { conn: ConnId, hello: Hello },
@@ -107,6 +108,7 @@ pub enum Input {
 
 /// What a torrent asks of the world.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)] // fields: what the variants' texts name
 pub enum Output {
     /// Send a message.
     Send { conn: ConnId, message: Message },
@@ -135,6 +137,7 @@ pub enum Output {
 
 /// Something the session acts on or the user may see.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)] // fields: what the variants' texts name
 pub enum Event {
     /// The info dictionary came from peers and has the right hash.
     Metadata(Bytes),

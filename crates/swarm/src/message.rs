@@ -30,8 +30,12 @@ pub struct Handshake {
 pub struct Reserved(pub [u8; 8]);
 
 impl Reserved {
-    /// What this implementation speaks: extension protocol, fast extension, v2 upgrade.
+    /// What this implementation speaks: extension protocol, fast extension, v2.
     pub const OURS: Reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04 | 0x10]);
+
+    /// The same without v2: the bit is for torrents with a v2 part alone (BEP 52), and
+    /// other clients hang up when a v1 torrent's handshake has it.
+    pub const OURS_V1: Reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04]);
 
     /// BEP 10.
     pub fn extension_protocol(self) -> bool {
