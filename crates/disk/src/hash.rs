@@ -39,13 +39,6 @@ pub fn sha256_many(messages: &[&[u8]]) -> Vec<Sha256Hash> {
     digests.into_iter().map(Sha256Hash).collect()
 }
 
-/// A SHA-1 stream, and the SHA-256 of the same bytes, one leaf at most.
-pub fn update_with_leaf(sha1: &mut Sha1, leaf: &[u8]) -> Sha256Hash {
-    let mut digest = [[0; 32]];
-    lanes::update_with_leaves(&mut sha1.0, &[leaf], &mut digest);
-    Sha256Hash(digest[0])
-}
-
 /// `length` zero bytes, as padding is hashed.
 pub fn update_zeros(sha1: &mut Sha1, mut length: usize) {
     static ZEROS: [u8; BLOCK_LENGTH as usize] = [0; BLOCK_LENGTH as usize];

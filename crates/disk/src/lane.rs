@@ -11,29 +11,34 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::Config;
+use crate::process::Ready;
 use crate::torrent::Torrent;
 
 /// How long a worker waits for more before it really sleeps.
-const DOZE: Duration = Duration::from_millis(1);
-/// Bytes of blocks that wake a worker out of its doze.
-const WORTH_WAKING: usize = 256 * 1024;
+const DOZE: Duration = Duration::from_millis(4);
+/// Bytes of blocks that wake a worker out of its doze, if memory is plenty: so many that
+/// several pieces are likely among them, which are hashed side by side.
+const WORTH_WAKING: usize = 4 << 20;
+/// Pieces that one worker takes at a time.
+const PIECES: usize = 16;
+
+pub(crate) type Task = Box<dyn FnOnce(&mut Scratch) + Send>;
 
 /// Something to do on a worker thread.
 pub(crate) enum Job {
     /// Blocks wait for this piece.
     Piece(Arc<Torrent>, u32),
     /// Anything rarer.
-    Task(Box<dyn FnOnce(&mut Scratch) + Send>),
+    Task(Task),
 }
 
 /// What a worker keeps from job to job.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// A spare inbox, so that none is allocated for each piece.
-    pub(crate) items: Vec<crate::piece::Item>,
-    /// The same for blocks that came, and for blocks to be written.
-    pub(crate) fresh: Vec<(u32, bytes::Bytes)>,
-    pub(crate) out: Vec<(u32, bytes::Bytes)>,
+    /// Spare inboxes and lists of blocks, so that none is allocated for each piece.
+    pub(crate) items: Vec<Vec<crate::piece::Item>>,
+    pub(crate) blocks: Vec<Vec<(u32, bytes::Bytes)>>,
     /// For reading back.
     pub(crate) buffer: Vec<u8>,
 }
@@ -41,6 +46,7 @@ pub(crate) struct Scratch {
 /// A device's queue.
 pub(crate) struct Lane {
     workers_max: usize,
+    worth_waking: usize,
     name: String,
     /// Bytes of blocks that wait to be taken by a worker.
     waiting_bytes: AtomicUsize,
@@ -60,10 +66,27 @@ struct State {
     stopped: bool,
 }
 
+impl State {
+    /// A piece takes those behind it along, for they are hashed best together.
+    fn gather(&mut self, first: Job, pieces: &mut Vec<Ready>) -> Option<Task> {
+        let mut next = Some(first);
+        while let Some(Job::Piece(torrent, piece)) = next {
+            pieces.push((torrent, piece));
+            let more = pieces.len() < PIECES && matches!(self.ready.front(), Some(Job::Piece(..)));
+            next = if more { self.ready.pop_front() } else { None };
+        }
+        match next {
+            Some(Job::Task(task)) => Some(task),
+            _ => None,
+        }
+    }
+}
+
 impl Lane {
-    pub(crate) fn new(name: String, workers_max: usize) -> Arc<Lane> {
+    pub(crate) fn new(name: String, config: &Config) -> Arc<Lane> {
         Arc::new(Lane {
-            workers_max,
+            workers_max: config.workers_per_device.max(1),
+            worth_waking: WORTH_WAKING.min(config.memory / 4),
             name,
             waiting_bytes: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
@@ -86,10 +109,10 @@ impl Lane {
                 return;
             }
             state.ready.push_back(job);
-            if state.dozing == 0 || waiting >= WORTH_WAKING {
+            if state.dozing == 0 || waiting >= self.worth_waking {
                 self.wake(state);
             }
-        } else if waiting >= WORTH_WAKING && self.idle.load(Relaxed) > 0 {
+        } else if waiting >= self.worth_waking && self.idle.load(Relaxed) > 0 {
             self.wake(self.lock());
         }
     }
@@ -163,15 +186,17 @@ impl Lane {
 
     fn work(self: Arc<Lane>) {
         let mut scratch = Scratch::default();
-        while let Some(job) = self.next() {
-            match job {
-                Job::Piece(torrent, piece) => crate::process::run(&torrent, piece, &mut scratch),
-                Job::Task(task) => task(&mut scratch),
+        let mut pieces = Vec::with_capacity(PIECES);
+        while let Some(task) = self.next(&mut pieces) {
+            if let Some(task) = task {
+                task(&mut scratch);
             }
+            crate::process::run(&mut pieces, &mut scratch);
         }
     }
 
-    fn next(self: &Arc<Lane>) -> Option<Job> {
+    /// Waits for something to do: a task, or as many pieces as are ready. `None`: the end.
+    fn next(self: &Arc<Lane>, pieces: &mut Vec<Ready>) -> Option<Option<Task>> {
         let mut state = self.lock();
         let mut rested = false;
         loop {
@@ -179,10 +204,11 @@ impl Lane {
                 return None;
             }
             if let Some(job) = state.ready.pop_front().or_else(|| state.background.pop_front()) {
+                let task = state.gather(job, pieces);
                 if !state.ready.is_empty() && (state.sleeping > 0 || state.threads.len() < self.workers_max) {
                     self.wake(state);
                 }
-                return Some(job);
+                return Some(task);
             }
             self.idle.fetch_add(1, Relaxed);
             if rested {
@@ -207,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_blocked_worker_does_not_hold_up_the_others() {
-        let lane = Lane::new("t".into(), 2);
+        let lane = Lane::new("t".into(), &Config { workers_per_device: 2, ..Config::default() });
         let (tell, hear) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
         lane.push(Job::Task(Box::new(move |_| gate.recv().unwrap())));
@@ -225,7 +251,7 @@ mod tests {
 
     #[test]
     fn background_jobs_come_last() {
-        let lane = Lane::new("t".into(), 1);
+        let lane = Lane::new("t".into(), &Config { workers_per_device: 1, ..Config::default() });
         let (tell, hear) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
         lane.push(Job::Task(Box::new(move |_| gate.recv().unwrap())));

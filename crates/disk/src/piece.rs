@@ -86,6 +86,13 @@ impl Shape<'_> {
         self.has_padding && self.layout.is_padding(piece, block * BLOCK_LENGTH)
     }
 
+    /// Whether no byte of the block is padding.
+    pub(crate) fn is_plain(&self, piece: u32, block: u32) -> bool {
+        let length = self.block_len(piece, block);
+        !self.has_padding
+            || self.layout.spans(piece, block * BLOCK_LENGTH, length).all(|span| span.file.is_some())
+    }
+
     /// Hashes a block for v1: padding counts as zeros whatever was sent.
     fn hash_v1(&self, sha1: &mut Sha1, piece: u32, block: u32, mut data: &[u8]) {
         if !self.has_padding {
@@ -160,24 +167,32 @@ impl Piece {
         self.sha1.is_some() && block != self.head
     }
 
-    /// Hashes a block that came: its leaf, and the v1 stream if that is there already.
-    pub(crate) fn hash(&mut self, block: u32, data: &[u8], shape: Shape<'_>) {
-        let in_order = !self.is_early(block);
-        if let (Some(sha1), true) = (&mut self.sha1, in_order) {
-            if let (Some(leaves), false) = (&mut self.leaves, shape.has_padding) {
-                leaves[block as usize] = hash::update_with_leaf(sha1, data);
-                self.head += 1;
-                return;
-            }
-            shape.hash_v1(sha1, self.index, block, data);
-            self.head += 1;
-        }
-        if let Some(leaves) = &mut self.leaves {
-            leaves[block as usize] = hash::sha256(shape.leaf_part(self.index, block, data));
+    /// Takes the leaf of a block that came.
+    pub(crate) fn set_leaf(&mut self, block: u32, leaf: Sha256Hash) {
+        if let Some(place) = self.leaves.as_mut().and_then(|leaves| leaves.get_mut(block as usize)) {
+            *place = leaf;
         }
     }
 
-    /// Hashes the block at the head for v1 only; its leaf is known.
+    /// The v1 stream, to be given the block at the head, which counts as hashed.
+    pub(crate) fn next_of_stream(&mut self) -> Option<&mut Sha1> {
+        let sha1 = self.sha1.as_mut()?;
+        self.head += 1;
+        Some(sha1)
+    }
+
+    /// A block that waits in memory and can be hashed as it is.
+    pub(crate) fn unpark(&mut self, block: u32, shape: Shape<'_>) -> Option<Bytes> {
+        if !matches!(self.parked.get(&block), Some(Parked::Memory(_))) || !shape.is_plain(self.index, block) {
+            return None;
+        }
+        match self.parked.remove(&block) {
+            Some(Parked::Memory(data)) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// Hashes the block at the head for v1.
     pub(crate) fn hash_head(&mut self, data: &[u8], shape: Shape<'_>) {
         if let Some(sha1) = &mut self.sha1 {
             shape.hash_v1(sha1, self.index, self.head, data);
@@ -328,7 +343,7 @@ mod tests {
                 if piece.is_early(block) {
                     piece.park(block, Parked::Memory(part));
                 } else {
-                    piece.hash(block, &part, shape);
+                    piece.hash_head(&part, shape);
                     written.push(block);
                 }
                 piece.drain(shape, |block, _| written.push(block));

@@ -1,4 +1,7 @@
-//! A worker's turn at a piece: hash what came, write it, judge the piece.
+//! A worker's turn at some pieces: hash what came, write it, judge the pieces.
+//!
+//! Pieces of one turn are hashed side by side, block by block, for several streams
+//! in one call cost hardly more than one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -11,18 +14,255 @@ use crate::piece::{Item, Next, Parked, Piece, Shape};
 use crate::torrent::{Expected, Torrent, lock};
 use crate::{DiskError, Event, hash};
 
-/// Does all that is posted for `piece` now; more that comes meanwhile gets another turn.
-pub(crate) fn run(torrent: &Arc<Torrent>, piece: u32, scratch: &mut Scratch) {
-    let (mut items, state) = {
-        let mut slots = lock(&torrent.slots);
-        let Some(slot) = slots.get_mut(&piece) else { return torrent.job_done() };
-        (std::mem::replace(&mut slot.inbox, std::mem::take(&mut scratch.items)), slot.state.take())
-    };
-    if let Some(lane) = torrent.lane.get() {
-        lane.taken(items.iter().map(Item::bytes).sum());
+/// A piece to have a turn.
+pub(crate) type Ready = (Arc<Torrent>, u32);
+
+/// Does all that is posted for these pieces now; more that comes meanwhile gets another turn.
+pub(crate) fn run(pieces: &mut Vec<Ready>, scratch: &mut Scratch) {
+    let mut turns: Vec<Turn> =
+        pieces.drain(..).filter_map(|(t, piece)| Turn::begin(t, piece, scratch)).collect();
+    hash_leaves(&mut turns);
+    hash_streams(&mut turns);
+    for turn in turns {
+        turn.end(scratch);
     }
-    let state = Turn { torrent, shape: torrent.shape(), scratch }.take(piece, state, &mut items);
-    scratch.items = items;
+}
+
+/// The v2 leaves of all blocks that came.
+fn hash_leaves(turns: &mut [Turn]) {
+    let mut messages = Vec::new();
+    for turn in turns.iter().filter(|turn| turn.shape().v2) {
+        let shape = turn.shape();
+        messages.extend(turn.fresh.iter().map(|(block, data)| shape.leaf_part(turn.index, *block, data)));
+    }
+    let mut digests = hash::sha256_many(&messages).into_iter();
+    for Turn { torrent, piece, fresh, .. } in turns.iter_mut() {
+        if let Some(piece) = piece.as_mut().filter(|_| torrent.shape().v2) {
+            for ((block, _), digest) in fresh.iter().zip(digests.by_ref()) {
+                piece.set_leaf(*block, digest);
+            }
+        }
+    }
+}
+
+/// The v1 streams, as far as blocks are there in order.
+fn hash_streams(turns: &mut [Turn]) {
+    turns.iter_mut().for_each(Turn::line_up);
+    let rounds = turns.iter().map(|turn| turn.line.len()).max().unwrap_or(0);
+    for round in 0..rounds {
+        hash::update_many(turns.iter_mut().filter_map(|Turn { piece, line, .. }| {
+            let (_, data) = line.get(round)?;
+            Some((piece.as_mut()?.next_of_stream()?, &data[..]))
+        }));
+    }
+}
+
+impl Torrent {
+    /// How this torrent hashes.
+    pub(crate) fn shape(&self) -> Shape<'_> {
+        Shape {
+            layout: &self.info.layout,
+            v1: self.info.v1_pieces.is_some(),
+            v2: self.info.v2,
+            has_padding: self.has_padding,
+        }
+    }
+}
+
+struct Turn {
+    torrent: Arc<Torrent>,
+    index: u32,
+    /// `None`: nothing of it is of any use any more.
+    piece: Option<Box<Piece>>,
+    items: Vec<Item>,
+    /// Blocks that came.
+    fresh: Vec<(u32, Bytes)>,
+    /// Those to be hashed for v1 now, in order.
+    line: Vec<(u32, Bytes)>,
+    /// Those to be written.
+    out: Vec<(u32, Bytes)>,
+}
+
+impl Turn {
+    fn begin(torrent: Arc<Torrent>, index: u32, scratch: &mut Scratch) -> Option<Turn> {
+        let taken = lock(&torrent.slots).get_mut(&index).map(|slot| {
+            (std::mem::replace(&mut slot.inbox, scratch.items.pop().unwrap_or_default()), slot.state.take())
+        });
+        let Some((mut items, state)) = taken else {
+            torrent.job_done();
+            return None;
+        };
+        if let Some(lane) = torrent.lane.get() {
+            lane.taken(items.iter().map(Item::bytes).sum());
+        }
+        let [fresh, line, out] = std::array::from_fn(|_| scratch.blocks.pop().unwrap_or_default());
+        let piece = match state {
+            Some(piece) => Some(piece),
+            None if is_over(&torrent, index) => {
+                torrent.release(items.drain(..).map(|item| item.bytes()).sum());
+                None
+            }
+            None => Some(Box::new(Piece::new(index, torrent.shape(), torrent.sync_failures.load(Relaxed)))),
+        };
+        let mut turn = Turn { torrent, index, piece, items, fresh, line, out };
+        turn.sort_items();
+        Some(turn)
+    }
+
+    fn shape(&self) -> Shape<'_> {
+        self.torrent.shape()
+    }
+
+    fn sort_items(&mut self) {
+        let Turn { torrent, piece: Some(piece), items, fresh, out, .. } = self else { return };
+        let shape = torrent.shape();
+        for item in items.drain(..) {
+            match item {
+                Item::Block { begin, data } => match piece.wants(begin, data.len(), shape) {
+                    Some(block) => {
+                        piece.receive(block);
+                        fresh.push((block, data));
+                    }
+                    None => torrent.release(data.len()),
+                },
+                Item::Retry(keep) => {
+                    let late: usize = fresh.drain(..).map(|(_, data)| data.len()).sum();
+                    let (parked, held) = piece.retry(&keep, shape);
+                    torrent.shared.budget.unpark(&torrent.share, parked);
+                    torrent.release(late + held);
+                }
+                Item::Look => {}
+            }
+        }
+        out.append(&mut piece.unwritten);
+        fresh.sort_unstable_by_key(|(block, _)| *block);
+    }
+
+    /// Moves the blocks that v1 can hash now, one after the other, from those that came
+    /// and those that are parked into the line.
+    fn line_up(&mut self) {
+        let Turn { torrent, piece: Some(piece), fresh, line, .. } = self else { return };
+        let shape = torrent.shape();
+        if !shape.v1 {
+            return;
+        }
+        let mut head = piece.head();
+        let unpark = |piece: &mut Piece, head: &mut u32, line: &mut Vec<(u32, Bytes)>| {
+            while let Some(data) = piece.unpark(*head, shape) {
+                torrent.shared.budget.unpark(&torrent.share, data.len());
+                line.push((*head, data));
+                *head += 1;
+            }
+        };
+        unpark(piece, &mut head, line);
+        fresh.retain_mut(|(block, data)| {
+            let next = *block == head && shape.is_plain(piece.index, head);
+            if next {
+                line.push((head, std::mem::take(data)));
+                head += 1;
+                unpark(piece, &mut head, line);
+            }
+            !next
+        });
+    }
+
+    /// Parks or hashes the rest, writes, judges, and gives the state back.
+    fn end(mut self, scratch: &mut Scratch) {
+        let piece = self.piece.take().and_then(|piece| self.finish(piece, scratch));
+        let Turn { torrent, index, items, fresh, line, out, .. } = self;
+        scratch.items.push(items);
+        scratch.blocks.extend([fresh, line, out]);
+        give_back(&torrent, index, piece);
+    }
+
+    /// The state afterwards; `None` if there is nothing more to remember.
+    fn finish(&mut self, mut piece: Box<Piece>, scratch: &mut Scratch) -> Option<Box<Piece>> {
+        self.out.append(&mut self.line);
+        self.absorb(&mut piece, &mut scratch.buffer);
+        self.write(&mut piece);
+        self.torrent.after_probe(&piece);
+        if piece.is_complete() && !piece.failed { judge(&self.torrent, piece, scratch) } else { Some(piece) }
+    }
+
+    /// What could not be lined up: blocks with padding are hashed, early ones parked.
+    fn absorb(&mut self, piece: &mut Piece, buffer: &mut Vec<u8>) {
+        let torrent = Arc::clone(&self.torrent);
+        self.drain(piece, buffer);
+        let mut fresh = std::mem::take(&mut self.fresh);
+        for (block, data) in fresh.drain(..) {
+            if !piece.is_early(block) {
+                piece.hash_head(&data, torrent.shape());
+                self.out.push((block, data));
+                self.drain(piece, buffer);
+            } else if torrent.shared.budget.park(&torrent.share, data.len()) {
+                // A copy, for `data` may hold a bigger buffer than itself.
+                piece.park(block, Parked::Memory(Bytes::copy_from_slice(&data)));
+            } else {
+                piece.park(block, Parked::Written);
+                self.out.push((block, data));
+            }
+        }
+        self.fresh = fresh;
+    }
+
+    /// Goes on with parked blocks that cannot be lined up: those written, and padding.
+    fn drain(&mut self, piece: &mut Piece, buffer: &mut Vec<u8>) {
+        let Turn { torrent, out, .. } = self;
+        let shape = torrent.shape();
+        loop {
+            let next = piece.drain(shape, |block, data| {
+                torrent.shared.budget.unpark(&torrent.share, data.len());
+                out.push((block, data));
+            });
+            let Next::ReadBack = next else { return };
+            let block = piece.head();
+            if let Some((_, data)) = out.iter().find(|(b, _)| *b == block) {
+                piece.read_back(data, shape);
+                continue;
+            }
+            let length = shape.block_len(piece.index, block) as usize;
+            buffer.resize(length.max(buffer.len()), 0);
+            match torrent.io().read(piece.index, block * BLOCK_LENGTH, &mut buffer[..length]) {
+                Ok(()) => piece.read_back(&buffer[..length], shape),
+                Err(error) => return torrent.fail(error),
+            }
+        }
+    }
+
+    /// Writes blocks in runs; those the disk does not take stay with the piece.
+    fn write(&mut self, piece: &mut Piece) {
+        let Turn { torrent, out, .. } = self;
+        if torrent.failing.load(Relaxed) {
+            piece.unwritten.append(out);
+            return;
+        }
+        out.sort_unstable_by_key(|(block, _)| *block);
+        let mut written = 0;
+        let mut error = None;
+        for run in out.chunk_by(|a, b| b.0 == a.0 + 1) {
+            error = write_run(torrent, piece.index, run[0].0, run).err();
+            if error.is_some() {
+                break;
+            }
+            written += run.len();
+        }
+        let bytes = out.drain(..written).map(|(_, data)| data.len()).sum();
+        if let Some(error) = error {
+            piece.unwritten.append(out);
+            torrent.fail(error);
+        }
+        torrent.release(bytes);
+    }
+}
+
+/// Whether blocks of this piece are of no use: it is had, or the torrent closes.
+fn is_over(torrent: &Torrent, piece: u32) -> bool {
+    torrent.closing.load(Acquire)
+        || piece >= torrent.info.layout.pieces()
+        || lock(&torrent.ledger).have.get(piece)
+}
+
+fn give_back(torrent: &Arc<Torrent>, piece: u32, state: Option<Box<Piece>>) {
     let blocked = state.as_ref().is_some_and(|piece| piece.is_blocked());
     let more = {
         let mut slots = lock(&torrent.slots);
@@ -48,187 +288,37 @@ pub(crate) fn run(torrent: &Arc<Torrent>, piece: u32, scratch: &mut Scratch) {
     }
 }
 
-impl Torrent {
-    /// How this torrent hashes.
-    pub(crate) fn shape(&self) -> Shape<'_> {
-        Shape {
-            layout: &self.info.layout,
-            v1: self.info.v1_pieces.is_some(),
-            v2: self.info.v2,
-            has_padding: self.has_padding,
-        }
-    }
+fn write_run(torrent: &Torrent, piece: u32, first: u32, run: &[(u32, Bytes)]) -> Result<(), DiskError> {
+    torrent.begin_writing()?;
+    let begin = first * BLOCK_LENGTH;
+    torrent.io().write(piece, begin, run, |slot| torrent.prepare(slot), |slot| torrent.soil(slot))
 }
 
-struct Turn<'a> {
-    torrent: &'a Arc<Torrent>,
-    shape: Shape<'a>,
-    scratch: &'a mut Scratch,
-}
-
-impl Turn<'_> {
-    /// The state afterwards; `None` if there is nothing more to remember.
-    fn take(&mut self, index: u32, state: Option<Box<Piece>>, items: &mut Vec<Item>) -> Option<Box<Piece>> {
-        let mut piece = match state {
-            Some(piece) => piece,
-            None if self.is_over(index) => {
-                self.drop_all(items);
-                return None;
-            }
-            None => Box::new(Piece::new(index, self.shape, self.torrent.sync_failures.load(Relaxed))),
-        };
-        let mut fresh = std::mem::take(&mut self.scratch.fresh);
-        for item in items.drain(..) {
-            match item {
-                Item::Block { begin, data } => match piece.wants(begin, data.len(), self.shape) {
-                    Some(block) => {
-                        piece.receive(block);
-                        fresh.push((block, data));
-                    }
-                    None => self.torrent.release(data.len()),
-                },
-                Item::Retry(keep) => self.retry(&mut piece, &keep, &mut fresh),
-                Item::Look => {}
-            }
+fn judge(torrent: &Arc<Torrent>, mut piece: Box<Piece>, scratch: &mut Scratch) -> Option<Box<Piece>> {
+    let Some(expected) = torrent.expected(piece.index) else { return Some(piece) };
+    let (key, index) = (torrent.key, piece.index);
+    let verdict = if piece.sync_failures == torrent.sync_failures.load(Relaxed) {
+        Ok(expected.allows(index, piece.v1(), piece.leaves(), torrent.shape()))
+    } else {
+        torrent.check_piece(index, &mut scratch.buffer)
+    };
+    let digests = verdict.and_then(|right| match (right, piece.leaves()) {
+        (true, _) => Ok(None),
+        (false, Some(leaves)) => Ok(Some(leaves.to_vec())),
+        (false, None) => digests(torrent, index, scratch).map(Some),
+    });
+    match digests {
+        Ok(None) => {
+            torrent.accept(index);
+            return None;
         }
-        let mut out = std::mem::take(&mut self.scratch.out);
-        out.append(&mut piece.unwritten);
-        self.absorb(&mut piece, &mut fresh, &mut out);
-        self.scratch.fresh = fresh;
-        self.write(&mut piece, out);
-        self.torrent.after_probe(&piece);
-        if piece.is_complete() && !piece.failed { self.judge(piece) } else { Some(piece) }
-    }
-
-    /// Whether blocks of this piece are of no use: it is had, or the torrent closes.
-    fn is_over(&self, piece: u32) -> bool {
-        self.torrent.closing.load(Acquire)
-            || piece >= self.shape.layout.pieces()
-            || lock(&self.torrent.ledger).have.get(piece)
-    }
-
-    fn drop_all(&self, items: &mut Vec<Item>) {
-        let bytes = items.drain(..).map(|item| item.bytes()).sum();
-        self.torrent.release(bytes);
-    }
-
-    fn retry(&self, piece: &mut Piece, keep: &[u32], fresh: &mut Vec<(u32, Bytes)>) {
-        let late: usize = fresh.drain(..).map(|(_, data)| data.len()).sum();
-        let (parked, held) = piece.retry(keep, self.shape);
-        self.torrent.shared.budget.unpark(&self.torrent.share, parked);
-        self.torrent.release(late + held);
-    }
-
-    /// Hashes what can be hashed; what is to be written goes to `out`.
-    fn absorb(&mut self, piece: &mut Piece, fresh: &mut Vec<(u32, Bytes)>, out: &mut Vec<(u32, Bytes)>) {
-        fresh.sort_unstable_by_key(|(block, _)| *block);
-        for (block, data) in fresh.drain(..) {
-            let early = piece.is_early(block);
-            piece.hash(block, &data, self.shape);
-            if !early {
-                out.push((block, data));
-                self.drain(piece, out);
-            } else if self.torrent.shared.budget.park(&self.torrent.share, data.len()) {
-                // A copy, for `data` may hold a bigger buffer than itself.
-                piece.park(block, Parked::Memory(Bytes::copy_from_slice(&data)));
-            } else {
-                piece.park(block, Parked::Written);
-                out.push((block, data));
-            }
+        Ok(Some(digests)) => {
+            piece.failed = true;
+            torrent.shared.tell(Event::PieceFailed { key, piece: index, digests });
         }
-        self.drain(piece, out);
+        Err(error) => torrent.fail(error),
     }
-
-    fn drain(&mut self, piece: &mut Piece, out: &mut Vec<(u32, Bytes)>) {
-        let torrent = self.torrent;
-        loop {
-            let next = piece.drain(self.shape, |block, data| {
-                torrent.shared.budget.unpark(&torrent.share, data.len());
-                out.push((block, data));
-            });
-            let Next::ReadBack = next else { return };
-            let block = piece.head();
-            if let Some((_, data)) = out.iter().find(|(b, _)| *b == block) {
-                let data = data.clone();
-                piece.read_back(&data, self.shape);
-                continue;
-            }
-            let length = self.shape.block_len(piece.index, block) as usize;
-            self.scratch.buffer.resize(length.max(self.scratch.buffer.len()), 0);
-            let buffer = &mut self.scratch.buffer[..length];
-            match torrent.io().read(piece.index, block * BLOCK_LENGTH, buffer) {
-                Ok(()) => piece.read_back(buffer, self.shape),
-                Err(error) => return torrent.fail(error),
-            }
-        }
-    }
-
-    /// Writes blocks in runs; those the disk does not take stay with the piece.
-    fn write(&mut self, piece: &mut Piece, mut out: Vec<(u32, Bytes)>) {
-        if self.torrent.failing.load(Relaxed) {
-            piece.unwritten = out;
-            return;
-        }
-        out.sort_unstable_by_key(|(block, _)| *block);
-        let mut written = 0;
-        let mut error = None;
-        for run in out.chunk_by(|a, b| b.0 == a.0 + 1) {
-            error = self.write_run(piece.index, run[0].0, run).err();
-            if error.is_some() {
-                break;
-            }
-            written += run.len();
-        }
-        let bytes = out.drain(..written).map(|(_, data)| data.len()).sum();
-        match error {
-            Some(error) => {
-                piece.unwritten = out;
-                self.torrent.fail(error);
-            }
-            None => self.scratch.out = out,
-        }
-        self.torrent.release(bytes);
-    }
-
-    fn write_run(&self, piece: u32, first: u32, run: &[(u32, Bytes)]) -> Result<(), DiskError> {
-        let torrent = self.torrent;
-        torrent.begin_writing()?;
-        let begin = first * BLOCK_LENGTH;
-        torrent.io().write(piece, begin, run, |slot| torrent.prepare(slot), |slot| torrent.soil(slot))
-    }
-
-    fn judge(&mut self, mut piece: Box<Piece>) -> Option<Box<Piece>> {
-        let torrent = self.torrent;
-        let Some(expected) = torrent.expected(piece.index) else { return Some(piece) };
-        let (key, index) = (torrent.key, piece.index);
-        let verdict = if piece.sync_failures == torrent.sync_failures.load(Relaxed) {
-            Ok(expected.allows(index, piece.v1(), piece.leaves(), self.shape))
-        } else {
-            torrent.check_piece(index, &mut self.scratch.buffer)
-        };
-        match verdict {
-            Ok(true) => {
-                torrent.accept(index);
-                return None;
-            }
-            Ok(false) => match self.digests(&piece) {
-                Ok(digests) => {
-                    piece.failed = true;
-                    torrent.shared.tell(Event::PieceFailed { key, piece: index, digests });
-                }
-                Err(error) => torrent.fail(error),
-            },
-            Err(error) => torrent.fail(error),
-        }
-        Some(piece)
-    }
-
-    fn digests(&mut self, piece: &Piece) -> Result<Vec<Sha256Hash>, DiskError> {
-        match piece.leaves() {
-            Some(leaves) => Ok(leaves.to_vec()),
-            None => digests(self.torrent, piece.index, self.scratch),
-        }
-    }
+    Some(piece)
 }
 
 impl Torrent {

@@ -41,7 +41,7 @@ impl Shared {
     pub(crate) fn lane(&self, device: Option<u64>) -> Arc<Lane> {
         let mut lanes = lock(&self.lanes);
         let name = device.map_or_else(|| "disk-open".to_owned(), |device| format!("disk-{device:x}"));
-        Arc::clone(lanes.entry(device).or_insert_with(|| Lane::new(name, self.config.workers_per_device)))
+        Arc::clone(lanes.entry(device).or_insert_with(|| Lane::new(name, &self.config)))
     }
 
     /// The thread that syncs for a device.
