@@ -144,7 +144,11 @@ impl Engine {
             }
             Output::Open { key, torrent } => self.open(core, key, &torrent),
             Output::Event { key, event } => self.event(core, key, event),
-            Output::Stopped => core.stopped.drain(..).for_each(|waiting| drop(waiting.send(()))),
+            Output::Stopped => {
+                for waiting in core.stopped.drain(..) {
+                    let _ = waiting.send(());
+                }
+            }
             Output::HttpGet { job, url, family } => self.http_get(job, url, family),
             Output::Resolve { job, host, port } => self.resolve(job, host, port),
             Output::UdpSend { to, bytes } => self.outside.udp_send(to, bytes),
@@ -201,7 +205,7 @@ impl Engine {
             Event::Paused(why) => local.paused = Some(why),
             Event::Resumed => local.paused = None,
             Event::Banned { ip, .. } => local.banned(ip),
-            Event::SeedDropped { url, why } => local.tracker_said(url, Err(why.to_owned())),
+            Event::SeedDropped { url, why } => local.seed_dropped(url, why),
             Event::Tracker { url, state } => {
                 local.tracker_said(url, state.map(|answer| describe(&answer)));
             }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use starling_metainfo::Torrent;
+use starling_metainfo::{InfoHashes, Torrent};
 use starling_net::webseed::WebSeed;
 use starling_session::{Phase, TorrentStats};
 use starling_swarm::SeedId;
@@ -20,6 +19,7 @@ const BANNED_MAX: usize = 1_000;
 
 /// One torrent of the runtime.
 pub(crate) struct Local {
+    pub(crate) hashes: InfoHashes,
     pub(crate) name: Option<String>,
     pub(crate) dir: PathBuf,
     pub(crate) check: Check,
@@ -40,8 +40,9 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub(crate) fn new(add: &crate::Add, name: Option<String>, select: Vec<u32>) -> Local {
+    pub(crate) fn new(add: &crate::Add, hashes: InfoHashes, name: Option<String>, select: Vec<u32>) -> Local {
         Local {
+            hashes,
             name,
             dir: add.dir.clone(),
             check: add.check,
@@ -75,6 +76,13 @@ impl Local {
         }
     }
 
+    /// A web seed is given up; what went wrong at last, if anything was told, is kept.
+    pub(crate) fn seed_dropped(&mut self, url: String, why: &str) {
+        let last = self.trackers.iter().find(|(known, _)| *known == url).and_then(|(_, said)| said.as_ref().err());
+        let why = last.map_or_else(|| why.to_owned(), |detail| format!("{detail}; the web seed {why}"));
+        self.tracker_said(url, Err(why));
+    }
+
     pub(crate) fn tracker_said(&mut self, url: String, said: Result<String, String>) {
         match self.trackers.iter().position(|(known, _)| *known == url) {
             Some(at) => self.trackers[at].1 = said,
@@ -93,11 +101,11 @@ impl Local {
         torrent.info.layout.files().iter().map(|f| f.padding).map(wanted).collect()
     }
 
-    fn state(&self, stats: &TorrentStats) -> State {
+    fn state(&self, phase: Phase) -> State {
         if let Some(why) = &self.failed {
             return State::Failed(why.clone());
         }
-        match stats.phase {
+        match phase {
             Phase::Metadata => State::Metadata,
             Phase::Opening => {
                 let (done, total) = self.checking.unwrap_or((0, 0));
@@ -109,12 +117,13 @@ impl Local {
         }
     }
 
-    pub(crate) fn progress(&self, stats: TorrentStats) -> Progress {
-        let swarm = &stats.swarm;
+    /// Where the torrent stands; `stats` is `None` when the session did not take it.
+    pub(crate) fn progress(&self, stats: Option<&TorrentStats>) -> Progress {
+        let swarm = stats.map(|stats| stats.swarm.clone()).unwrap_or_default();
         Progress {
-            hashes: stats.hashes,
+            hashes: stats.map_or(self.hashes, |stats| stats.hashes),
             name: self.name.clone(),
-            state: self.state(&stats),
+            state: self.state(stats.map_or(Phase::Failed, |stats| stats.phase)),
             pieces: swarm.pieces_have,
             pieces_total: swarm.pieces,
             bytes_done: swarm.bytes_wanted.saturating_sub(swarm.bytes_left),
@@ -127,10 +136,10 @@ impl Local {
             peers: swarm.peers,
             seeds: swarm.seeds,
             web_seeds: self.seeds.len(),
-            known_peers: stats.known_peers,
+            known_peers: stats.map_or(0, |stats| stats.known_peers),
             trackers: self.trackers.clone(),
             banned: self.banned.clone(),
-            torrent: stats.torrent.as_ref().map(Arc::clone),
+            torrent: stats.and_then(|stats| stats.torrent.clone()),
         }
     }
 }

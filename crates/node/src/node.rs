@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use starling_disk::Disk;
 use starling_net::{Listener, PeerHandler, Peers};
@@ -15,9 +14,6 @@ use crate::engine::Engine;
 use crate::outside::Outside;
 use crate::source::{self, Loaded};
 use crate::{Add, Config, Error, Progress, State};
-
-/// How long closing may take before the process stops waiting for the disk.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the handles ask of the network thread.
 pub(crate) enum Command {
@@ -54,7 +50,8 @@ impl Node {
         let (started, listening) = std::sync::mpsc::channel();
         let run = move || run_thread(config, inbox, news_out, &started);
         let listen_error = |error| Error::Listen { addr: SocketAddr::from(([0, 0, 0, 0], 0)), error };
-        let thread = std::thread::Builder::new().name("starling-net".into()).spawn(run).map_err(listen_error)?;
+        let thread =
+            std::thread::Builder::new().name("starling-net".into()).spawn(run).map_err(listen_error)?;
         let addr = listening.recv().map_err(|_| Error::Stopped)??;
         Ok(Node { commands, news, addr, thread: Some(thread) })
     }
@@ -221,7 +218,7 @@ impl Engine {
                 Command::Add(add, loaded, answer) => drop(answer.send(self.add(&add, loaded))),
                 Command::Progress(key, answer) => drop(answer.send(self.progress(key))),
                 Command::Peers(key, answer) => {
-                    let peers = self.core.borrow().session.core(key).map(|core| core.peers());
+                    let peers = self.core.borrow().session.core(key).map(starling_swarm::Torrent::peers);
                     let _ = answer.send(peers.unwrap_or_default());
                 }
                 Command::Remove(key, done) => {
@@ -229,7 +226,12 @@ impl Engine {
                         Some(local) => local.closing.push(done),
                         None => drop(done.send(())),
                     }
-                    self.feed(Input::Remove { key });
+                    let refused = self.core.borrow().session.stats(key).is_none();
+                    if refused {
+                        self.forget(&mut self.core.borrow_mut(), key);
+                    } else {
+                        self.feed(Input::Remove { key });
+                    }
                 }
                 Command::SetRates(rates) => self.feed(Input::SetRates(rates)),
                 Command::Shutdown(done) => {
@@ -256,15 +258,18 @@ impl Engine {
 
     fn progress(&self, key: TorrentKey) -> Option<Progress> {
         let core = self.core.borrow();
-        Some(core.torrents.get(&key)?.progress(core.session.stats(key)?))
+        Some(core.torrents.get(&key)?.progress(core.session.stats(key).as_ref()))
     }
 
+    /// Leaves all swarms and closes all files. Takes as long as the disk needs to sync.
     async fn shutdown(&self) {
         let (done, stopped) = oneshot::channel();
         let mut closing = Vec::new();
         {
             let core = &mut *self.core.borrow_mut();
             core.stopped.push(done);
+            // What the session never took will not be removed by it.
+            core.torrents.retain(|key, _| core.session.stats(*key).is_some());
             for local in core.torrents.values_mut() {
                 let (done, closed) = oneshot::channel();
                 local.closing.push(done);
@@ -272,14 +277,9 @@ impl Engine {
             }
         }
         self.feed(Input::Shutdown);
-        let all = async {
-            let _ = stopped.await;
-            for closed in closing {
-                let _ = closed.await;
-            }
-        };
-        if tokio::time::timeout(CLOSE_DEADLINE, all).await.is_err() {
-            tracing::error!("the disk did not close in time; the next start checks the data");
+        let _ = stopped.await;
+        for closed in closing {
+            let _ = closed.await;
         }
     }
 }

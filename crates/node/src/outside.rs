@@ -78,7 +78,9 @@ impl Engine {
             };
             let result = answer.and_then(|answer| match answer.status {
                 // Some trackers put their failure reason into an answer that is no 200.
-                status if status != 200 && !answer.body.starts_with(b"d") => Err(TrackerError::HttpStatus(status)),
+                status if status != 200 && !answer.body.starts_with(b"d") => {
+                    Err(TrackerError::HttpStatus(status))
+                }
                 _ => Ok(answer.body),
             });
             engine.feed(Input::HttpAnswer { job, result });

@@ -1,5 +1,6 @@
 //! Web seeds: the swarm's fetches carried out by `net`, their blocks handed back.
 
+use std::collections::btree_map::Entry;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
@@ -58,13 +59,15 @@ impl Engine {
         let info = core.session.core(key).and_then(|core| core.info()).cloned().ok_or_else(gone)?;
         let url = core.session.web_seed(key, seed).unwrap_or_default().to_owned();
         let local = core.torrents.get_mut(&key).ok_or_else(gone)?;
-        if !local.seeds.contains_key(&seed) {
-            let handler = Rc::new(SeedsOf { engine: self.me.clone(), key });
-            let new = WebSeed::new(&self.outside.http, seed, &url, info, handler);
-            local.seeds.insert(seed, new.map_err(|error| error.to_string())?);
-        }
-        let accepted = local.seeds.get(&seed).is_some_and(|seed| seed.fetch(piece, length));
-        if accepted { Ok(()) } else { Err("the web seed is busy".to_owned()) }
+        let web = match local.seeds.entry(seed) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let handler = Rc::new(SeedsOf { engine: self.me.clone(), key });
+                let new = WebSeed::new(&self.outside.http, seed, &url, info, handler);
+                place.insert(new.map_err(|error| error.to_string())?)
+            }
+        };
+        if web.fetch(piece, length) { Ok(()) } else { Err("the web seed is busy".to_owned()) }
     }
 
     /// The core must not hear of a failure while it is still speaking.
@@ -83,6 +86,7 @@ impl Engine {
         if let Some(local) = core.torrents.get_mut(&key) {
             local.tracker_said(url, Err(detail.to_owned()));
         }
+        self.tell();
     }
 
     pub(crate) fn cancel_fetch(&self, core: &mut Core, key: TorrentKey, seed: SeedId) {

@@ -48,9 +48,11 @@ impl Engine {
         }
     }
 
-    fn forget(&self, core: &mut Core, key: TorrentKey) {
+    pub(crate) fn forget(&self, core: &mut Core, key: TorrentKey) {
         if let Some(local) = core.torrents.remove(&key) {
-            local.closing.into_iter().for_each(|waiting| drop(waiting.send(())));
+            for waiting in local.closing {
+                let _ = waiting.send(());
+            }
             self.tell();
         }
     }
@@ -78,11 +80,12 @@ impl Engine {
             News::Room { key } => self.wake_readers(TorrentKey(key.0)),
             News::Read { token, result, .. } => self.read_done(token, result),
             News::Opened { key, have, piece_layers } => {
-                let key = TorrentKey(key.0);
-                if let Some(local) = self.core.borrow_mut().torrents.get_mut(&key) {
-                    local.is_open = true;
+                let known =
+                    self.core.borrow_mut().torrents.get_mut(&TorrentKey(key.0)).map(|l| l.is_open = true);
+                if known.is_none() {
+                    return self.disk.close(key); // removed while it was being opened
                 }
-                self.feed(Input::Opened { key, have, piece_layers });
+                self.feed(Input::Opened { key: TorrentKey(key.0), have, piece_layers });
             }
             News::Checking { key, done, total } => {
                 if let Some(local) = self.core.borrow_mut().torrents.get_mut(&TorrentKey(key.0)) {
@@ -138,9 +141,8 @@ impl Engine {
 fn resume_name(hash: &str, dir: &std::path::Path) -> String {
     use std::hash::{Hash, Hasher};
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    // SipHash with fixed keys: stable within a program, and a changed name only costs a recheck.
-    #[allow(deprecated)]
-    let mut hasher = std::hash::SipHasher::new();
+    // Its keys are fixed; should they ever change, that costs one recheck.
+    let mut hasher = std::hash::DefaultHasher::new();
     dir.hash(&mut hasher);
     format!("{hash}-{:016x}", hasher.finish())
 }
