@@ -51,6 +51,9 @@ pub struct Entry {
     pub dial_due: Time,
     /// What stands for this torrent in the session's timer queue.
     pub timer: Time,
+    /// Peers' host names to be asked for again (bounded as the link's are), and when.
+    pub hosts: Vec<(String, u16)>,
+    pub hosts_due: Time,
     /// It stands in the queue of those that would dial.
     pub waiting: bool,
     /// When it is forgotten though not everybody was told that it leaves.
@@ -92,6 +95,8 @@ impl Entry {
             web_seeds: Vec::new(),
             dial_due: Time::NEVER,
             timer: Time::NEVER,
+            hosts: Vec::new(),
+            hosts_due: Time::NEVER,
             waiting: false,
             leave_by: Time::NEVER,
             told_completed: false,
@@ -178,7 +183,7 @@ impl Entry {
     pub fn next_timeout(&self) -> Time {
         let core = self.core.next_timeout().unwrap_or(Time::NEVER);
         let trackers = self.trackers.next_timeout().unwrap_or(Time::NEVER);
-        core.min(trackers).min(self.dial_due).min(self.leave_by)
+        core.min(trackers).min(self.dial_due).min(self.leave_by).min(self.hosts_due)
     }
 
     /// BEP 53: `select` counts real files, priorities also count padding.

@@ -68,7 +68,8 @@ impl AddSpec {
 pub enum Input {
     /// Join a torrent. A key is used once.
     Add { key: TorrentKey, spec: Box<AddSpec> },
-    /// Leave it: close its connections, tell its trackers; [`Event::Removed`] follows.
+    /// Leave it: close its connections, tell its trackers; [`Event::Removed`] follows within
+    /// seconds, for a key that is not here at once.
     Remove { key: TorrentKey },
     /// Leave all of them; [`Output::Stopped`] follows.
     Shutdown,
@@ -76,7 +77,7 @@ pub enum Input {
     SetRates(RateLimits),
     /// Stop or go on asking for data.
     SetPaused { key: TorrentKey, paused: bool },
-    /// One priority per entry of `layout.files()`.
+    /// One priority per entry of `layout.files()`; kept until the files are known.
     SetPriorities { key: TorrentKey, files: Vec<Priority> },
     /// Peers somebody told of.
     PeersFound { key: TorrentKey, addrs: Vec<SocketAddr>, source: Source },
@@ -122,7 +123,8 @@ pub enum Output {
     Dial { conn: ConnId, addr: SocketAddr, handshake: Handshake },
     /// Answer an incoming handshake.
     Reply { conn: ConnId, handshake: Handshake },
-    /// Close; [`Input::Closed`] follows.
+    /// Close, after one try to send what was put before, a [`Output::Reply`] above all;
+    /// [`Input::Closed`] follows.
     Close { conn: ConnId, why: Closing },
     /// What a torrent's core asks: sends, stores, fetches. Never a close or an event.
     Torrent { key: TorrentKey, output: starling_swarm::Output },

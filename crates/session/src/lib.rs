@@ -17,6 +17,7 @@ mod entry;
 mod grants;
 mod greeting;
 mod io;
+mod jobs;
 mod lan;
 mod life;
 mod limiter;

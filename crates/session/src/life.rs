@@ -47,7 +47,7 @@ impl Session {
         self.hold(now, key, out);
         self.peers_found(now, key, &spec.peers, Source::User, out);
         for (host, port) in spec.peer_hosts.iter().take(PEER_HOSTS) {
-            self.resolve_peer(key, host, *port, out);
+            self.resolve_peer(now, key, host.clone(), *port, out);
         }
         match torrent {
             Some(torrent) => out.put(Output::Open { key, torrent }),

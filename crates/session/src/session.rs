@@ -13,8 +13,9 @@ use crate::bans::Bans;
 use crate::conns::Conns;
 use crate::entry::Entry;
 use crate::grants::{Grants, Used};
+use crate::jobs::Jobs;
 use crate::life::Reason;
-use crate::trackers::{Jobs, UdpJob};
+use crate::trackers::UdpJob;
 use crate::{Config, Event, Input, Output, Source, TorrentKey};
 
 /// One node's torrents and the policy over them, as a core.
@@ -184,6 +185,7 @@ impl Session {
         self.account(now, key, before, used);
         self.react(now, key, kept, out);
         self.tick_trackers(now, key, out);
+        self.tick_hosts(now, key, out);
         if self.torrents.get(&key).is_some_and(|entry| entry.dial_due <= now) {
             self.dial_more(now, key, out);
         }

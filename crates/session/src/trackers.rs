@@ -1,6 +1,6 @@
 //! Trackers: each torrent's announcer joined with HTTP, DNS and the UDP client.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use starling_tracker::{
     Output as Want, Scheme, Totals, TrackerError, TrackerStatus, TrackerUrl, http,
 };
 
-use crate::{Config, Event, JobId, Output, Session, Source, TorrentKey, TrackerAnswer};
+use crate::jobs::Job;
+use crate::{Config, Event, Output, Session, Source, TorrentKey, TrackerAnswer};
 
 /// What a tracker is told to be missing while the metadata is unknown: anything but 0.
 const LEFT_UNKNOWN: u64 = 16 * 1024;
@@ -67,47 +68,6 @@ impl Trackers {
 
     pub fn next_timeout(&self) -> Option<Time> {
         self.announcer.next_timeout()
-    }
-}
-
-/// Questions whose answers the driver owes.
-#[derive(Debug)]
-pub struct Jobs {
-    open: BTreeMap<JobId, Job>,
-    next: u64,
-    limit: usize,
-}
-
-#[derive(Debug)]
-enum Job {
-    Http {
-        key: TorrentKey,
-        job: AnnounceId,
-    },
-    UdpHost {
-        key: TorrentKey,
-        job: AnnounceId,
-        family: Family,
-        url_data: Vec<u8>,
-        request: Box<AnnounceRequest>,
-    },
-    PeerHost {
-        key: TorrentKey,
-    },
-}
-
-impl Jobs {
-    pub fn new(limit: usize) -> Jobs {
-        Jobs { open: BTreeMap::new(), next: 0, limit }
-    }
-
-    fn insert(&mut self, job: Job) -> Option<JobId> {
-        if self.open.len() >= self.limit {
-            return None;
-        }
-        self.next += 1;
-        self.open.insert(JobId(self.next), job);
-        Some(JobId(self.next))
     }
 }
 
@@ -167,7 +127,7 @@ impl Session {
     }
 
     /// Tells a torrent's announcer something and does what it wants.
-    fn say(&mut self, now: Time, key: TorrentKey, say: Say, out: &mut impl Sink<Output>) {
+    pub(crate) fn say(&mut self, now: Time, key: TorrentKey, say: Say, out: &mut impl Sink<Output>) {
         let mut wants = VecDeque::new();
         if let Some(entry) = self.torrents.get_mut(&key) {
             entry.trackers.announcer.handle(now, say, &mut wants);
@@ -236,61 +196,6 @@ impl Session {
         Ok(())
     }
 
-    /// A peer named by host (BEP 9 `x.pe`, the user) becomes addresses later.
-    pub(crate) fn resolve_peer(
-        &mut self,
-        key: TorrentKey,
-        host: &str,
-        port: u16,
-        out: &mut impl Sink<Output>,
-    ) {
-        if let Some(job) = self.jobs.insert(Job::PeerHost { key }) {
-            out.put(Output::Resolve { job, host: host.to_owned(), port });
-        }
-    }
-
-    pub(crate) fn http_answer(
-        &mut self,
-        now: Time,
-        id: JobId,
-        result: Result<Bytes, TrackerError>,
-        out: &mut impl Sink<Output>,
-    ) {
-        if let Some(Job::Http { key, job }) = self.jobs.open.remove(&id) {
-            let result = result.and_then(|body| http::parse_announce(&body));
-            self.say(now, key, Say::Answer { job, result }, out);
-        }
-    }
-
-    pub(crate) fn resolved(
-        &mut self,
-        now: Time,
-        id: JobId,
-        addrs: &[SocketAddr],
-        out: &mut impl Sink<Output>,
-    ) {
-        match self.jobs.open.remove(&id) {
-            Some(Job::PeerHost { key }) => self.peers_found(now, key, addrs, Source::User, out),
-            Some(Job::UdpHost { key, job, family, url_data, request }) => {
-                match addrs.iter().find(|addr| Family::of(addr.ip()) == family) {
-                    Some(&target) => {
-                        let request = *request;
-                        self.udp_say(
-                            now,
-                            udp::Input::Announce { job: (key, job), target, url_data, request },
-                            out,
-                        );
-                    }
-                    None => {
-                        let result = Err(TrackerError::Unresolved);
-                        self.say(now, key, Say::Answer { job, result }, out);
-                    }
-                }
-            }
-            Some(Job::Http { .. }) | None => {}
-        }
-    }
-
     pub(crate) fn datagram(
         &mut self,
         now: Time,
@@ -301,7 +206,7 @@ impl Session {
         self.udp_say(now, udp::Input::Datagram { from, bytes: bytes.to_vec() }, out);
     }
 
-    fn udp_say(&mut self, now: Time, say: udp::Input<UdpJob>, out: &mut impl Sink<Output>) {
+    pub(crate) fn udp_say(&mut self, now: Time, say: udp::Input<UdpJob>, out: &mut impl Sink<Output>) {
         let mut wants = Vec::new();
         self.udp.handle(now, say, &mut wants);
         self.follow_udp(now, wants, out);

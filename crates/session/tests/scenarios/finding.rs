@@ -66,6 +66,35 @@ fn the_link_may_name_a_peer_by_address_or_host() {
 }
 
 #[test]
+fn a_host_that_does_not_resolve_yet_is_asked_for_again() {
+    let mut world = World::new(13);
+    let content = Content::v1("a", MIB);
+    let (a, b) = (world.node(), world.node());
+    world.share(a, content.file());
+    let addr = world.nodes[a].addr;
+    let key =
+        world.get(b, AddSpec { peer_hosts: vec![("late".to_owned(), addr.port())], ..content.magnet() });
+    world.run_for(secs(100));
+    world.hosts.insert("late".to_owned(), vec![addr]);
+    assert!(world.run_until(secs(40), |w| w.has_all(b, key)));
+}
+
+#[test]
+fn one_peer_tells_of_another() {
+    let mut world = World::new(12);
+    let content = Content::v1("a", 64 * MIB);
+    let (a, b, c) = (world.node(), world.node(), world.node());
+    world.get(a, content.file());
+    let hub = world.get(b, content.file());
+    world.run_for(secs(1));
+    world.introduce(b, hub, a);
+    world.run_for(secs(1));
+    let peers = vec![world.nodes[b].addr];
+    let key = world.get(c, AddSpec { peers, ..content.file() });
+    assert!(world.run_until(secs(70), |w| w.nodes[c].peers(key) == 2));
+}
+
+#[test]
 fn a_hybrid_is_found_by_its_v2_name_alone() {
     let mut world = World::new(5);
     world.lan = true;

@@ -56,6 +56,20 @@ fn what_goes_is_limited() {
 }
 
 #[test]
+fn what_web_seeds_bring_is_limited_too() {
+    // A web seed is asked for a MiB and more at once: what is beyond the grant is owed.
+    for rate in [300_000, 3_000_000] {
+        let mut world = World::new(8);
+        let b = world.node_with(|config| config.rates = down(rate));
+        let web_seeds = vec!["http://web/".to_owned()];
+        let key = world.get(b, AddSpec { web_seeds, ..Content::v1("a", 400 * MIB).file() });
+        world.run_for(secs(100));
+        let got = world.nodes[b].session.core(key).unwrap().stats().downloaded;
+        assert!((95 * rate..=105 * rate + 2 * MIB).contains(&got), "{got} at {rate} for 100 s");
+    }
+}
+
+#[test]
 fn a_limited_torrent_is_limited_from_its_first_block() {
     let (world, _, b, _) = pair(4, RateLimits::default(), down(200_000), RateLimits::default());
     // A second's worth, and the burst of a quarter.

@@ -8,7 +8,7 @@ use starling_swarm::{Block, Input};
 
 /// The storage of one torrent on one node.
 pub struct Disk {
-    torrent: Arc<Torrent>,
+    pub torrent: Arc<Torrent>,
     pub have: Bitfield,
     begun: BTreeMap<u32, Vec<Option<bool>>>,
     /// Whole pieces that there was no room to write.

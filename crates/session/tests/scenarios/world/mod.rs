@@ -14,10 +14,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use starling_metainfo::Bitfield;
+use starling_metainfo::{BLOCK_LENGTH, Bitfield};
 use starling_sansio::{Machine, Rng, Time};
 use starling_session::{AddSpec, Config, Input, Output, Session, TorrentKey};
-use starling_swarm::{ConnId, FetchEnd, Handshake, Input as Swarm, Message, Output as SwarmOutput};
+use starling_swarm::{
+    Block, ConnId, FetchEnd, Handshake, Input as Swarm, Message, Output as SwarmOutput, SeedId,
+};
 use starling_tracker::store::PeerStore;
 use starling_tracker::{Family, TrackerError, http};
 
@@ -349,10 +351,7 @@ impl World {
                 let input = Swarm::BlockDigests { piece, digests };
                 self.feed(Duration::ZERO, node, Input::Torrent { key, input });
             }
-            SwarmOutput::Fetch { seed, .. } => {
-                let input = Swarm::FetchEnded { seed, end: FetchEnd::Useless };
-                self.feed(DELAY, node, Input::Torrent { key, input });
-            }
+            SwarmOutput::Fetch { seed, piece, length } => self.fetch(node, key, seed, piece, length),
             SwarmOutput::PieceRoots { .. } | SwarmOutput::CancelFetch { .. } => {}
             SwarmOutput::Close { .. } | SwarmOutput::Event(_) => {
                 panic!("the session keeps these: {output:?}")
@@ -375,6 +374,27 @@ impl World {
         let deliver = Happening::Deliver { node: pipe.to, conn: pipe.conn, message, is_true };
         self.at(at, deliver);
         Some(left)
+    }
+
+    /// A web seed serves whole pieces, at a connection's rate.
+    fn fetch(&mut self, node: NodeId, key: TorrentKey, seed: SeedId, mut piece: u32, length: u64) {
+        let torrent = self.nodes[node].disks[&key].torrent.clone();
+        let layout = &torrent.info.layout;
+        let mut sent = 0;
+        while sent < length {
+            for index in 0..layout.blocks(piece) {
+                let begin = index * BLOCK_LENGTH;
+                let block =
+                    Block { piece, begin, length: (layout.piece_len(piece) - begin).min(BLOCK_LENGTH) };
+                sent += u64::from(block.length);
+                let wait = DELAY + Duration::from_nanos(sent * 1_000_000_000 / RATE);
+                self.feed(wait, node, Input::Torrent { key, input: Swarm::Fetched { seed, block } });
+            }
+            piece += 1;
+        }
+        let wait = DELAY * 2 + Duration::from_nanos(sent * 1_000_000_000 / RATE);
+        let input = Swarm::FetchEnded { seed, end: FetchEnd::Done };
+        self.feed(wait, node, Input::Torrent { key, input });
     }
 
     fn open(&mut self, node: NodeId, key: TorrentKey, torrent: std::sync::Arc<starling_metainfo::Torrent>) {
