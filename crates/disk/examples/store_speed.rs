@@ -1,6 +1,6 @@
 //! How much the disk engine costs over the bare work: SHA-1 and pwrite.
 //!
-//! `cargo run --release -p starling-disk --example store_speed [FOLDER] [MiB]`
+//! `cargo run --release -p starling-disk --example store_speed [FOLDER] [MiB] [KiB of a piece]`
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -16,23 +16,24 @@ use starling_metainfo::{BLOCK_LENGTH, FileEntry, Info, InfoHashes, Layout, Piece
 
 const KEY: TorrentKey = TorrentKey(1);
 const ROUNDS: u32 = 5;
-const PIECE: usize = 1 << 20;
 const BLOCK: usize = BLOCK_LENGTH as usize;
 
 fn main() {
     let mut args = std::env::args().skip(1);
     let folder = PathBuf::from(args.next().unwrap_or_else(|| "/dev/shm".into()));
     let mib: usize = args.next().map_or(512, |n| n.parse().unwrap());
+    let piece_length = 1024 * args.next().map_or(1024, |n| n.parse::<usize>().unwrap());
+    let count = (mib << 20) / piece_length;
     let folder = tempfile::tempdir_in(folder).unwrap();
-    let piece: Bytes = (0..PIECE).map(|i| (i * 7 % 251) as u8).collect();
+    let piece: Bytes = (0..piece_length).map(|i| (i * 7 % 251) as u8).collect();
     println!("{mib} MiB of 16 KiB blocks into {}", folder.path().display());
     // The least of several: whatever else the machine does only ever adds.
     let (mut least_bare, mut least) = (Duration::MAX, Duration::MAX);
     for _ in 0..ROUNDS {
-        let (wall, cpu) = measure(|| bare(folder.path(), &piece, mib));
+        let (wall, cpu) = measure(|| bare(folder.path(), &piece, count));
         show("bare SHA-1 + pwrite", mib, wall, cpu);
         least_bare = least_bare.min(cpu);
-        let (wall, cpu) = measure(|| engine(folder.path(), &piece, mib));
+        let (wall, cpu) = measure(|| engine(folder.path(), &piece, count));
         show("store()", mib, wall, cpu);
         least = least.min(cpu);
     }
@@ -60,28 +61,28 @@ fn cpu_time() -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
-fn bare(folder: &Path, piece: &Bytes, mib: usize) {
+fn bare(folder: &Path, piece: &Bytes, count: usize) {
     let path = folder.join("bare");
     let file = std::fs::File::create(&path).unwrap();
-    for at in 0..mib {
+    for at in 0..count {
         let mut sha1 = hash::Sha1::default();
         for block in piece.chunks(BLOCK).enumerate() {
             sha1.update(block.1);
-            file.write_all_at(block.1, (at * PIECE + block.0 * BLOCK) as u64).unwrap();
+            file.write_all_at(block.1, (at * piece.len() + block.0 * BLOCK) as u64).unwrap();
         }
         std::hint::black_box(sha1.finish());
     }
     std::fs::remove_file(path).unwrap();
 }
 
-fn engine(folder: &Path, piece: &Bytes, mib: usize) {
+fn engine(folder: &Path, piece: &Bytes, count: usize) {
     let (tell, events) = channel();
     let disk = Disk::new(Config::default(), move |event| drop(tell.send(event)));
-    disk.open(KEY, OpenSpec::new(Arc::new(info(piece, mib)), folder));
+    disk.open(KEY, OpenSpec::new(Arc::new(info(piece, count)), folder));
     await_event(&events, |event| matches!(event, Event::Opened { .. }));
     let mut verified = 0;
-    for at in 0..mib {
-        for begin in (0..PIECE).step_by(BLOCK) {
+    for at in 0..count {
+        for begin in (0..piece.len()).step_by(BLOCK) {
             while !disk.room(KEY) {
                 let event = events.recv().unwrap();
                 verified += usize::from(matches!(event, Event::PieceVerified { .. }));
@@ -89,7 +90,7 @@ fn engine(folder: &Path, piece: &Bytes, mib: usize) {
             disk.store(KEY, at as u32, begin as u32, piece.slice(begin..begin + BLOCK));
         }
     }
-    while verified < mib {
+    while verified < count {
         verified += usize::from(matches!(events.recv().unwrap(), Event::PieceVerified { .. }));
     }
     std::fs::remove_file(folder.join("engine")).unwrap();
@@ -100,13 +101,13 @@ fn await_event(events: &Receiver<Event>, wanted: impl Fn(&Event) -> bool) {
     events.iter().find(wanted).unwrap();
 }
 
-fn info(piece: &Bytes, mib: usize) -> Info {
+fn info(piece: &Bytes, count: usize) -> Info {
     let mut sha1 = hash::Sha1::default();
     sha1.update(piece);
     let digest = sha1.finish();
     let file = FileEntry {
         path: vec!["engine".into()],
-        length: (mib * PIECE) as u64,
+        length: (count * piece.len()) as u64,
         offset: 0,
         padding: false,
         executable: false,
@@ -115,9 +116,9 @@ fn info(piece: &Bytes, mib: usize) -> Info {
     };
     Info {
         name: "engine".into(),
-        layout: Layout::new(PieceLength::new(PIECE as u64).unwrap(), vec![file], false).unwrap(),
+        layout: Layout::new(PieceLength::new(piece.len() as u64).unwrap(), vec![file], false).unwrap(),
         single_file: true,
-        v1_pieces: Some(digest.0.repeat(mib).into()),
+        v1_pieces: Some(digest.0.repeat(count).into()),
         v2: false,
         private: false,
         bytes: Bytes::new(),

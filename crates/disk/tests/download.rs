@@ -180,14 +180,27 @@ fn reads_give_what_was_stored() {
     assert!(read(0, 0, BLOCK_LENGTH * 4 + 1).is_err());
     assert!(read(99, 0, 1).is_err());
     assert!(read(0, u32::MAX, 2).is_err());
-    // What was just read is resident: the fast path finds it, across files too.
+    assert!(bench.disk.read_cached(KEY, 99, 0, &mut [std::io::IoSliceMut::new(&mut [0; 5])]).is_none());
+}
+
+/// In a file system in memory all is resident; several buffers are filled across files.
+#[test]
+#[cfg(target_os = "linux")]
+fn resident_bytes_are_read_without_a_worker() {
+    let root = tempfile::tempdir_in("/dev/shm").unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 3 + 5, 7, BLOCK * 2], BLOCK * 4);
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(root.path()));
+    (0..sample.pieces()).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(sample.pieces() as usize);
     let (mut a, mut b, mut c) = (vec![0; 100], vec![0; 20_000], vec![0; BLOCK as usize]);
     let mut slices = [&mut a[..], &mut b[..], &mut c[..]].map(std::io::IoSliceMut::new);
-    if bench.disk.read_cached(KEY, 0, BLOCK_LENGTH, &mut slices).is_some() {
-        let start = BLOCK as usize;
-        assert!([a, b, c].concat() == sample.data[start..start + 20_100 + start]);
-    }
-    assert!(bench.disk.read_cached(KEY, 99, 0, &mut [std::io::IoSliceMut::new(&mut [0; 5])]).is_none());
+    bench.disk.read_cached(KEY, 0, BLOCK_LENGTH, &mut slices).unwrap();
+    let start = BLOCK as usize;
+    assert!([a, b, c].concat() == sample.data[start..start + 20_100 + start]);
+    let mut whole = vec![0; BLOCK as usize * 2];
+    bench.disk.read_cached(KEY, 0, 0, &mut [std::io::IoSliceMut::new(&mut whole)]).unwrap();
+    assert!(whole == sample.data[..BLOCK as usize * 2]);
 }
 
 #[test]
