@@ -22,6 +22,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ => tokio::time::sleep(Duration::from_secs(1)).await,
         }
     }
-    node.shutdown().await;
+    node.shutdown().await?;
     Ok(())
 }

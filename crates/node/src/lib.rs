@@ -13,7 +13,7 @@
 //! let node = Node::start(Config::default())?;
 //! let mut torrent = node.add(Add::source("magnet:?xt=urn:btih:...", "downloads")).await?;
 //! torrent.finished().await?;
-//! node.shutdown().await;
+//! node.shutdown().await?;
 //! # Ok(())
 //! # }
 //! ```

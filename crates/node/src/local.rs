@@ -8,8 +8,8 @@ use starling_metainfo::{InfoHashes, Torrent};
 use starling_net::webseed::WebSeed;
 use starling_session::{Phase, TorrentStats};
 use starling_swarm::SeedId;
-use tokio::sync::oneshot;
 
+use crate::node::Closing;
 use crate::{Check, Progress, State};
 
 /// Tracker and web seed messages kept for the user.
@@ -34,7 +34,7 @@ pub(crate) struct Local {
     /// Web seeds that were asked for something.
     pub(crate) seeds: BTreeMap<SeedId, WebSeed>,
     /// Resolved when the storage is closed.
-    pub(crate) closing: Vec<oneshot::Sender<()>>,
+    pub(crate) closing: Vec<Closing>,
     trackers: Vec<(String, Result<String, String>)>,
     banned: Vec<IpAddr>,
 }

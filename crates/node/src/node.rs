@@ -15,14 +15,17 @@ use crate::outside::Outside;
 use crate::source::{self, Loaded};
 use crate::{Add, Config, Error, Progress, State};
 
+/// Who waits for files to be closed; the error says what was not written.
+pub(crate) type Closing = oneshot::Sender<Result<(), String>>;
+
 /// What the handles ask of the network thread.
 pub(crate) enum Command {
     Add(Box<Add>, Loaded, oneshot::Sender<TorrentKey>),
     Progress(TorrentKey, oneshot::Sender<Option<Progress>>),
     Peers(TorrentKey, oneshot::Sender<Vec<Peer>>),
-    Remove(TorrentKey, oneshot::Sender<()>),
+    Remove(TorrentKey, Closing),
     SetRates(starling_session::RateLimits),
-    Shutdown(oneshot::Sender<()>),
+    Shutdown(Closing),
 }
 
 /// A running node. Dropping it without [`Node::shutdown`] ends it like a crash would:
@@ -84,15 +87,18 @@ impl Node {
         self.news.clone()
     }
 
-    /// Tells trackers that we leave, closes connections, syncs all data.
-    pub async fn shutdown(mut self) {
+    /// Tells trackers that we leave, closes connections, syncs all data. An error is the
+    /// disk's: what was verified may not be there after a power cut.
+    pub async fn shutdown(mut self) -> Result<(), Error> {
         let (done, stopped) = oneshot::channel();
+        let mut closed = Ok(());
         if self.commands.send(Command::Shutdown(done)).is_ok() {
-            let _ = stopped.await;
+            closed = stopped.await.unwrap_or(Ok(()));
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        closed.map_err(Error::Failed)
     }
 }
 
@@ -127,7 +133,7 @@ impl Torrent {
     pub async fn remove(self) -> Result<(), Error> {
         let (done, removed) = oneshot::channel();
         self.commands.send(Command::Remove(self.key, done)).map_err(|_| Error::Stopped)?;
-        removed.await.map_err(|_| Error::Stopped)
+        removed.await.map_err(|_| Error::Stopped)?.map_err(Error::Failed)
     }
 }
 
@@ -224,19 +230,18 @@ impl Engine {
                 Command::Remove(key, done) => {
                     match self.core.borrow_mut().torrents.get_mut(&key) {
                         Some(local) => local.closing.push(done),
-                        None => drop(done.send(())),
+                        None => drop(done.send(Ok(()))),
                     }
                     let refused = self.core.borrow().session.stats(key).is_none();
                     if refused {
-                        self.forget(&mut self.core.borrow_mut(), key);
+                        self.forget(&mut self.core.borrow_mut(), key, &Ok(()));
                     } else {
                         self.feed(Input::Remove { key });
                     }
                 }
                 Command::SetRates(rates) => self.feed(Input::SetRates(rates)),
                 Command::Shutdown(done) => {
-                    self.shutdown().await;
-                    let _ = done.send(());
+                    let _ = done.send(self.shutdown().await);
                     return;
                 }
             }
@@ -262,7 +267,7 @@ impl Engine {
     }
 
     /// Leaves all swarms and closes all files. Takes as long as the disk needs to sync.
-    async fn shutdown(&self) {
+    async fn shutdown(&self) -> Result<(), String> {
         let (done, stopped) = oneshot::channel();
         let mut closing = Vec::new();
         {
@@ -278,8 +283,10 @@ impl Engine {
         }
         self.feed(Input::Shutdown);
         let _ = stopped.await;
+        let mut all = Ok(());
         for closed in closing {
-            let _ = closed.await;
+            all = all.and(closed.await.unwrap_or(Ok(())));
         }
+        all
     }
 }

@@ -44,14 +44,14 @@ impl Engine {
         if local.is_open {
             self.disk.close(starling_disk::TorrentKey(key.0));
         } else {
-            self.forget(core, key);
+            self.forget(core, key, &Ok(()));
         }
     }
 
-    pub(crate) fn forget(&self, core: &mut Core, key: TorrentKey) {
+    pub(crate) fn forget(&self, core: &mut Core, key: TorrentKey, closed: &Result<(), String>) {
         if let Some(local) = core.torrents.remove(&key) {
             for waiting in local.closing {
-                let _ = waiting.send(());
+                let _ = waiting.send(closed.clone());
             }
             self.tell();
         }
@@ -96,10 +96,8 @@ impl Engine {
             News::Failed { key, error, recoverable } => self.failed(TorrentKey(key.0), &error, recoverable),
             News::Recovered { key } => self.feed(Input::StorageRecovered { key: TorrentKey(key.0) }),
             News::Closed { key, error } => {
-                if let Some(error) = error {
-                    tracing::error!(%error, "closing");
-                }
-                self.forget(&mut self.core.borrow_mut(), TorrentKey(key.0));
+                let closed = error.map_or(Ok(()), |error| Err(error.to_string()));
+                self.forget(&mut self.core.borrow_mut(), TorrentKey(key.0), &closed);
             }
         }
     }

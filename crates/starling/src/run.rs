@@ -1,14 +1,18 @@
 //! Running torrents until they are done or somebody interrupts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
-use serde_json::json;
 use starling_node::{Add, Config, Error, Node, Progress, RateLimits, State, Torrent};
 
 use crate::args::{Network, Talk};
 use crate::progress::{TICK, View};
-use crate::units;
+use crate::story::Story;
+use crate::{interrupt, screen, units};
+
+/// Closing that takes longer than this is explained.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a command ended, as the exit code tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +23,17 @@ pub enum Exit {
     Failed,
     /// 130
     Interrupted,
+}
+
+impl Exit {
+    /// What the process exits with.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Interrupted => interrupt::CODE,
+        }
+    }
 }
 
 /// When a run is over.
@@ -60,148 +75,123 @@ fn start_at_free_port(config: Config) -> Result<Node, Error> {
     Node::start(Config { listen: SocketAddr::new(any, 0), ..config })
 }
 
-/// What is told while torrents run.
+/// What runs, and how it is shown.
 struct Watch<'a> {
-    torrents: &'a [Torrent],
+    torrents: Vec<Torrent>,
+    stories: Vec<Story>,
+    /// The highest file number selected of each torrent.
+    selected: Vec<Option<u32>>,
     view: View,
     talk: &'a Talk,
-    told: Vec<Told>,
+    until: Until,
 }
 
-/// What was said of a torrent already.
-#[derive(Clone, Default)]
-struct Told {
-    end: bool,
-    banned: usize,
-    trackers: Vec<(String, Result<String, String>)>,
+/// How a run ended, and where everything stood.
+pub struct Ended {
+    /// As the exit code tells.
+    pub exit: Exit,
+    /// The torrents at that moment.
+    pub torrents: Vec<Progress>,
 }
 
-/// Adds torrents and runs them, showing how they do.
-pub async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until) -> Result<Exit> {
-    let interrupted = interrupted();
-    tokio::pin!(interrupted);
-    let mut torrents = Vec::with_capacity(adds.len());
+/// Adds torrents and runs them, showing how they do. `lan`: whether peers are looked for
+/// on the local network.
+pub async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until, lan: bool) -> Result<Ended> {
+    let mut watch = Watch {
+        torrents: Vec::with_capacity(adds.len()),
+        stories: adds.iter().map(|add| Story::new(add, lan)).collect(),
+        selected: adds.iter().map(|add| add.select.iter().max().copied()).collect(),
+        view: View::new(talk),
+        talk,
+        until,
+    };
     for add in adds {
-        tokio::select! {
-            added = node.add(add) => torrents.push(added?),
-            () = &mut interrupted => return Ok(Exit::Interrupted),
+        match interrupt::unless(node.add(add)).await {
+            Ok(added) => watch.torrents.push(added?),
+            Err(interrupt::Interrupted) => return Ok(Ended { exit: Exit::Interrupted, torrents: Vec::new() }),
         }
     }
-    let view = View::new(talk, torrents.len());
-    let told = vec![Told::default(); torrents.len()];
-    let mut watch = Watch { torrents: &torrents, view, talk, told };
     let mut news = node.news();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            _ = news.changed() => {}
-            () = &mut interrupted => {
-                watch.view.end();
-                return Ok(Exit::Interrupted);
-            }
-        }
-        if let Some(exit) = watch.look(until).await? {
-            watch.view.end();
-            return Ok(exit);
+        let stop = tokio::select! {
+            _ = tick.tick() => false,
+            _ = news.changed() => false,
+            () = interrupt::asked() => true,
+        };
+        let torrents = watch.look().await?;
+        let over = if stop { Some(Exit::Interrupted) } else { watch.over(&torrents) };
+        if let Some(exit) = over {
+            return Ok(Ended { exit, torrents });
         }
     }
 }
 
 impl Watch<'_> {
-    /// Shows where everything is; tells what is new; says whether it is over.
-    async fn look(&mut self, until: Until) -> Result<Option<Exit>> {
-        let mut progress = Vec::with_capacity(self.torrents.len());
-        for torrent in self.torrents {
-            progress.push(torrent.progress().await?);
+    /// Shows where everything is, and tells what is new.
+    async fn look(&mut self) -> Result<Vec<Progress>> {
+        let mut torrents = Vec::with_capacity(self.torrents.len());
+        for (torrent, story) in self.torrents.iter().zip(&mut self.stories) {
+            let progress = torrent.progress().await?;
+            story.look(&self.view, &progress, &torrent.peers().await?, self.talk.verbose > 0);
+            torrents.push(progress);
         }
-        for (p, told) in progress.iter().zip(&mut self.told) {
-            tell(&self.view, self.talk, p, told);
+        for (p, selected) in torrents.iter().zip(&self.selected) {
+            check_selection(p, *selected)?;
         }
-        let over = progress.iter().all(|p| matches!(p.state, State::Seeding | State::Failed(_)));
-        let failed = progress.iter().any(|p| matches!(p.state, State::Failed(_)));
-        let all_failed = progress.iter().all(|p| matches!(p.state, State::Failed(_)));
-        if (until == Until::Complete && over) || all_failed {
-            return Ok(Some(if failed { Exit::Failed } else { Exit::Done }));
-        }
-        self.view.update(&progress);
-        Ok(None)
+        let until = self.until;
+        self.view.update(&torrents, |p| until == Until::Complete && is_over(p));
+        Ok(torrents)
+    }
+
+    fn over(&self, torrents: &[Progress]) -> Option<Exit> {
+        let has_failed = |p: &Progress| matches!(p.state, State::Failed(_));
+        let is_end = self.until == Until::Complete && torrents.iter().all(is_over);
+        let failed = torrents.iter().any(has_failed);
+        (is_end || torrents.iter().all(has_failed)).then_some(if failed { Exit::Failed } else { Exit::Done })
     }
 }
 
-fn tell(view: &View, talk: &Talk, p: &Progress, told: &mut Told) {
-    let name = p.name.clone().unwrap_or_else(|| p.hashes.to_string());
-    match &p.state {
-        State::Seeding if !told.end => {
-            told.end = true;
-            let size = units::bytes(p.bytes_wanted);
-            if p.downloaded > 0 {
-                view.say(&format!("{name}: complete, {size} verified"));
-            }
-            view.event(&json!({ "event": "complete", "info_hash": p.hashes.to_string(), "name": name,
-                "bytes": p.bytes_wanted, "downloaded": p.downloaded }));
-        }
-        State::Failed(why) if !told.end => {
-            told.end = true;
-            crate::progress::eprint_line(&format!("starling: {name}: {why}"));
-            view.event(&json!({ "event": "failed", "info_hash": p.hashes.to_string(), "why": why }));
-        }
-        _ => {}
-    }
-    for ip in &p.banned[told.banned.min(p.banned.len())..] {
-        view.say(&format!("{name}: {ip} sent false data and is banned"));
-        view.event(&json!({ "event": "banned", "info_hash": p.hashes.to_string(), "ip": ip.to_string() }));
-    }
-    told.banned = p.banned.len();
-    if told.trackers != p.trackers {
-        for (url, said) in p.trackers.iter().filter(|t| !told.trackers.contains(t)) {
-            match said {
-                Ok(said) if talk.verbose > 0 => view.say(&format!("tracker {url}: {said}")),
-                Err(why) => view.say(&format!("tracker {url}: {why}")),
-                Ok(_) => {}
-            }
-        }
-        told.trackers = p.trackers.clone();
-    }
+fn is_over(p: &Progress) -> bool {
+    matches!(p.state, State::Seeding | State::Failed(_))
 }
 
-/// Resolves at the first interrupt or termination signal; the second ends the program at once.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut int), Ok(mut term)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-    tokio::spawn(async move {
-        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-        std::process::exit(130);
-    });
+/// Files that the torrent does not have are a mistake of the user.
+fn check_selection(p: &Progress, selected: Option<u32>) -> Result<()> {
+    let (Some(torrent), Some(selected)) = (&p.torrent, selected) else { return Ok(()) };
+    let files = torrent.info.layout.files().iter().filter(|file| !file.padding).count();
+    if usize::try_from(selected).is_ok_and(|selected| selected < files) {
+        return Ok(());
+    }
+    let name = crate::facts::name(p);
+    let files = units::count(files, "file");
+    bail!("--select: {name} has no file {selected}: it has {files}, counted from 0")
 }
 
 /// Stops the node, telling trackers, and says what an interrupt means.
-pub async fn finish(node: Node, exit: Exit, talk: &Talk, hint: &str) -> Exit {
-    if exit == Exit::Interrupted && !talk.quiet && !talk.json {
-        crate::progress::eprint_line(hint);
+pub async fn finish(node: Node, ended: Ended, talk: &Talk, hint: impl Fn(&[Progress]) -> String) -> Exit {
+    let speaks = ended.exit == Exit::Interrupted && !talk.quiet && !talk.json;
+    if speaks {
+        screen::line(&format!("starling: {}", hint(&ended.torrents)));
     }
-    node.shutdown().await;
-    exit
+    let stopping = node.shutdown();
+    tokio::pin!(stopping);
+    if tokio::time::timeout(PATIENCE, &mut stopping).await.is_err() {
+        if speaks {
+            screen::line("starling: still saying good-bye; Ctrl-C again ends it at once");
+        }
+        stopping.await;
+    }
+    ended.exit
 }
 
 /// The peers, trackers and web seeds that flags add to a torrent.
-pub fn with_flags(add: Add, network: &Network, trackers: &[String], web_seeds: &[String]) -> Result<Add> {
-    for peer in &network.peer {
-        let port = peer.rsplit_once(':').and_then(|(host, port)| port.parse::<u16>().ok().filter(|_| !host.is_empty()));
-        if port.is_none_or(|port| port == 0) {
-            bail!(crate::Usage(format!("--peer {peer}: want HOST:PORT")));
-        }
-    }
-    Ok(Add {
+pub fn with_flags(add: Add, network: &Network, trackers: &[String], web_seeds: &[String]) -> Add {
+    Add {
         peers: network.peer.clone(),
         trackers: trackers.to_vec(),
         web_seeds: web_seeds.to_vec(),
         ..add
-    })
+    }
 }

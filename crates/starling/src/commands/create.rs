@@ -5,28 +5,32 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
-use starling_disk::{CreateOptions, Created};
-use starling_metainfo::{PieceLength, Torrent, Versions};
+use starling_disk::{CreateOptions, Created, DiskError};
+use starling_metainfo::{Torrent, Versions};
 
 use crate::Usage;
 use crate::args::{Create, Make, Talk, Version};
-use crate::progress::{self, StepBar, eprint_line};
+use crate::progress::{self, Step};
 use crate::run::Exit;
-use crate::units;
+use crate::text::printable;
+use crate::{screen, units};
+
+/// Things left out that are named, unless all are asked for.
+const NAMED_MAX: usize = 20;
 
 pub fn create(args: &Create) -> Result<Exit> {
     let to_stdout = args.output == OsStr::new("-");
     if to_stdout && args.talk.json {
         bail!(Usage("--json and -o - both want stdout".to_owned()));
     }
-    if !to_stdout && !args.force && args.output.exists() {
-        bail!("{} exists already; --force replaces it", args.output.display());
+    if !to_stdout {
+        check_output(&args.output, args.force)?;
     }
-    let created = make(&args.make, &args.talk)?;
+    let created = make(&args.path, &args.make, &args.talk)?;
     if to_stdout {
-        std::io::stdout().lock().write_all(&created.torrent.encode())?;
+        super::print(&created.torrent.encode())?;
         return Ok(Exit::Done);
     }
     write(&args.output, &created.torrent.encode())?;
@@ -34,47 +38,69 @@ pub fn create(args: &Create) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Whether a torrent file can be written there, asked before hours of hashing.
+pub fn check_output(path: &Path, replace: bool) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        bail!("{} is a folder; name the torrent file to write", path.display());
+    }
+    if !replace && path.exists() {
+        bail!("{} exists already; --force replaces it", path.display());
+    }
+    if !folder.is_dir() {
+        bail!("cannot write {}: there is no folder {}", path.display(), folder.display());
+    }
+    Ok(())
+}
+
 /// Hashes a file or folder, with a bar, and makes a torrent of it.
-pub fn make(make: &Make, talk: &Talk) -> Result<Created> {
-    let options = options(make)?;
-    let bar = StepBar::new(talk, "hashing", 0);
-    let created = starling_disk::create(&make.path, &options, &|done, total| bar.set(done, total));
-    bar.clear();
-    let created = created?;
-    for (path, why) in created.skipped.iter().filter(|_| !talk.quiet) {
-        eprint_line(&format!("left out {}: {why}", path.display()));
+pub fn make(path: &Path, make: &Make, talk: &Talk) -> Result<Created> {
+    let what = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let step = Step::begin(talk, &format!("hashing {what}"));
+    let created = starling_disk::create(path, &options(make), &|done, total| step.set(done, total));
+    drop(step);
+    let created = created.map_err(|error| match error {
+        DiskError::Unfit(why) => anyhow!("{}: {why}", path.display()),
+        error => error.into(),
+    })?;
+    if !talk.quiet && !talk.json {
+        tell_skipped(&created, talk);
     }
     Ok(created)
+}
+
+/// Names what is not in the torrent.
+fn tell_skipped(created: &Created, talk: &Talk) {
+    let named = if talk.verbose > 0 { created.skipped.len() } else { NAMED_MAX };
+    for (path, why) in created.skipped.iter().take(named) {
+        screen::line(&format!("left out {}: {why}", printable(&path.display().to_string())));
+    }
+    if created.skipped.len() > named {
+        let more = created.skipped.len() - named;
+        screen::line(&format!("left out {} more; -v names all", units::count(more, "thing")));
+    }
 }
 
 /// Writes a torrent file so that it is there whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
+    temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = Path::new(&temporary);
     let written = std::fs::write(temporary, bytes).and_then(|()| std::fs::rename(temporary, path));
-    written.inspect_err(|_| drop(std::fs::remove_file(temporary))).with_context(|| path.display().to_string())
+    let written = written.inspect_err(|_| drop(std::fs::remove_file(temporary)));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn options(make: &Make) -> Result<CreateOptions> {
-    let piece_length = match make.piece_length {
-        None => None,
-        Some(bytes) => Some(piece_length(bytes, make.kind())?),
-    };
-    for url in make.tracker.iter().chain(&make.web_seed) {
-        if !["http://", "https://", "udp://"].iter().any(|scheme| url.starts_with(scheme)) {
-            bail!(Usage(format!("{url}: an address begins with http://, https:// or udp://")));
-        }
-    }
+fn options(make: &Make) -> CreateOptions {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-    Ok(CreateOptions {
+    CreateOptions {
         name: make.name.clone(),
         versions: match make.kind() {
             Version::V1 => Versions::V1,
             Version::V2 => Versions::V2,
             Version::Hybrid => Versions::Hybrid,
         },
-        piece_length,
+        piece_length: make.piece_length,
         private: make.private,
         trackers: make.tracker.iter().map(|url| vec![url.clone()]).collect(),
         web_seeds: make.web_seed.clone(),
@@ -82,18 +108,7 @@ fn options(make: &Make) -> Result<CreateOptions> {
         created_by: Some(concat!("Starling ", env!("CARGO_PKG_VERSION")).to_owned()),
         creation_date: now.and_then(|now| i64::try_from(now.as_secs()).ok()),
         ..CreateOptions::default()
-    })
-}
-
-fn piece_length(bytes: u64, kind: Version) -> Result<PieceLength> {
-    let length = PieceLength::new(bytes).filter(|p| p.get() >= 16 << 10);
-    let Some(length) = length.filter(|p| kind == Version::V1 || p.fits_v2()) else {
-        bail!(Usage(format!(
-            "--piece-length {bytes}: want a power of two from 16k to {}",
-            units::bytes(u64::from(PieceLength::MAX))
-        )));
-    };
-    Ok(length)
+    }
 }
 
 fn report(torrent: &Torrent, path: &Path, talk: &Talk) {
@@ -111,11 +126,10 @@ fn report(torrent: &Torrent, path: &Path, talk: &Talk) {
     match writeln!(out, "{link}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         _ if talk.quiet => {}
-        _ => eprint_line(&format!(
-            "{}: {} in {} pieces",
-            path.display(),
-            units::bytes(torrent.info.layout.content_length()),
-            torrent.info.layout.pieces()
-        )),
+        _ => {
+            let pieces = units::count(torrent.info.layout.pieces() as usize, "piece");
+            let size = units::bytes(torrent.info.layout.content_length());
+            screen::line(&format!("{}: {size} in {pieces}", path.display()));
+        }
     }
 }

@@ -8,6 +8,7 @@ mod show;
 mod verify;
 
 use std::future::Future;
+use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
@@ -25,12 +26,15 @@ pub fn dispatch(command: Command) -> Result<Exit> {
         Command::Show(args) => block_on(show::show(&args)),
         Command::Verify(args) => block_on(verify::verify(&args)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "starling", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "starling", &mut script);
+            print(&script)?;
             Ok(Exit::Done)
         }
         Command::Man { dir } => {
-            std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-            clap_mangen::generate_to(Cli::command(), &dir).with_context(|| dir.display().to_string())?;
+            std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+            clap_mangen::generate_to(Cli::command(), &dir)
+                .with_context(|| format!("cannot write into {}", dir.display()))?;
             Ok(Exit::Done)
         }
     }
@@ -39,4 +43,12 @@ pub fn dispatch(command: Command) -> Result<Exit> {
 /// The command's own thread: it only waits for the node's.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Writes results to stdout. A pipe that its reader closed has taken what it wanted.
+fn print(bytes: &[u8]) -> Result<()> {
+    match std::io::stdout().lock().write_all(bytes) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
 }

@@ -4,29 +4,36 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use console::Style;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 use starling_metainfo::{Magnet, PeerAddress, Torrent};
 use starling_node::{Add, Check, Node};
 
 use super::create;
+use super::seed::stopped;
 use crate::Usage;
 use crate::args::Share;
-use crate::progress::{self, eprint_line};
 use crate::run::{self, Exit, Until};
-use crate::units;
+use crate::text::width;
+use crate::{progress, screen, units};
 
 /// Addresses of ours that a link carries.
 const PEERS_IN_LINK: usize = 4;
 
 pub fn share(args: &Share) -> Result<Exit> {
-    let path = std::fs::canonicalize(&args.make.path)
-        .map_err(|error| anyhow::anyhow!("{}: {error}", args.make.path.display()))?;
+    let path = std::fs::canonicalize(&args.path)
+        .with_context(|| format!("cannot share {}", args.path.display()))?;
     let Some(dir) = path.parent() else { bail!(Usage("the root folder cannot be shared".to_owned())) };
     if args.make.name.as_deref().is_some_and(|name| path.file_name().is_none_or(|file| file != name)) {
         bail!(Usage("--name: a share has the name of its file, or its data would not be found".to_owned()));
     }
-    let created = create::make(&args.make, &args.talk)?;
+    if let Some(output) = &args.output {
+        create::check_output(output, true)?;
+    }
+    let created = create::make(&path, &args.make, &args.talk)?;
     if let Some(output) = &args.output {
         create::write(output, &created.torrent.encode())?;
     }
@@ -37,10 +44,9 @@ async fn serve(args: &Share, torrent: Torrent, dir: &Path) -> Result<Exit> {
     let node = run::start(&args.network)?;
     announce(args, &torrent, &node);
     let add = Add { check: Check::Complete, super_seeding: args.super_seed, ..Add::torrent(torrent, dir) };
-    let add = run::with_flags(add, &args.network, &[], &[])?;
-    let exit = run::run(&node, vec![add], &args.talk, Until::Interrupted).await?;
-    let hint = "starling: stopped sharing; run the same command again to go on";
-    Ok(run::finish(node, exit, &args.talk, hint).await)
+    let add = run::with_flags(add, &args.network, &[], &[]);
+    let ended = run::run(&node, vec![add], &args.talk, Until::Interrupted, !args.network.no_lan).await?;
+    Ok(run::finish(node, ended, &args.talk, |torrents| stopped("sharing", torrents)).await)
 }
 
 /// The link on stdout, alone, so that a script can take it.
@@ -53,7 +59,7 @@ fn announce(args: &Share, torrent: &Torrent, node: &Node) {
     let link = magnet.to_string();
     if args.talk.json {
         progress::emit(&json!({
-            "event": "link", "link": link, "listen": node.addr().to_string(),
+            "event": "link", "link": link, "listen": node.addr().to_string(), "name": torrent.info.name,
             "info_hash_v1": torrent.info.hashes.v1().map(|h| h.to_string()),
             "info_hash_v2": torrent.info.hashes.v2().map(|h| h.to_string()),
         }));
@@ -63,15 +69,24 @@ fn announce(args: &Share, torrent: &Torrent, node: &Node) {
         let _ = out.flush();
     }
     if args.qr {
-        draw_qr(&link);
+        draw_qr(&magnet);
     }
     if !args.talk.quiet && !args.talk.json {
-        let size = units::bytes(torrent.info.layout.content_length());
-        eprint_line(&format!(
-            "sharing {} ({size}) at port {}; fetch it with: starling get 'LINK' -o DIR",
-            torrent.info.name,
-            node.addr().port()
-        ));
+        greet(args, torrent, node);
+    }
+}
+
+/// What a person needs to know, once.
+fn greet(args: &Share, torrent: &Torrent, node: &Node) {
+    let size = units::bytes(torrent.info.layout.content_length());
+    let (name, port) = (&torrent.info.name, node.addr().port());
+    screen::line(&format!("sharing {name} ({size}) at port {port}; Ctrl-C stops it"));
+    if torrent.info.private && torrent.trackers.is_empty() {
+        screen::line("private, and without a tracker: peers must be named with --peer");
+    } else if args.output.is_some() {
+        screen::line("fetch it with: starling get LINK_OR_TORRENT_FILE -o DIR");
+    } else {
+        screen::line("fetch it with: starling get 'LINK' -o DIR");
     }
 }
 
@@ -87,9 +102,22 @@ fn own_addresses(listen: SocketAddr) -> Vec<PeerAddress> {
     listed.take(PEERS_IN_LINK).map(|ip| PeerAddress { host: ip.to_string(), port: listen.port() }).collect()
 }
 
-fn draw_qr(link: &str) {
-    match qrcode::QrCode::with_error_correction_level(link, qrcode::EcLevel::L) {
-        Ok(code) => eprint_line(&code.render::<qrcode::render::unicode::Dense1x2>().build()),
-        Err(_) => eprint_line("the link is too long for a QR code"),
+/// Draws the link; if it is too long for that, only what names the torrent.
+fn draw_qr(magnet: &Magnet) {
+    let short = Magnet { name: None, length: None, peers: Vec::new(), web_seeds: Vec::new(), ..magnet.clone() };
+    let (_, columns) = screen::size();
+    let drawn = [magnet, &short].into_iter().find_map(|magnet| qr(&magnet.to_string(), columns));
+    match drawn {
+        Some(rows) => rows.iter().for_each(|row| screen::line(row)),
+        None => screen::line("the link is too long for a QR code in this terminal"),
     }
+}
+
+/// Dark on light whatever the terminal's colours are, where it has any.
+fn qr(link: &str, columns: usize) -> Option<Vec<String>> {
+    let code = QrCode::with_error_correction_level(link, EcLevel::L).ok()?;
+    let text = code.render::<Dense1x2>().quiet_zone(true).build();
+    let fits = text.lines().all(|row| width(row) <= columns);
+    let paper = Style::new().for_stderr().black().on_color256(231);
+    fits.then(|| text.lines().map(|row| paper.apply_to(row).to_string()).collect())
 }

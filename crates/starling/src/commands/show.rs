@@ -1,6 +1,5 @@
 //! `starling show`
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +7,18 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use starling_metainfo::{Magnet, Torrent};
 use starling_node::source::{self, Loaded};
-use starling_node::{Add, State};
+use starling_node::{Add, Node, State};
 
 use crate::args::Show;
-use crate::progress::{self, eprint_line};
-use crate::run;
-use crate::run::Exit;
-use crate::units;
+use crate::run::{self, Exit};
+use crate::text::printable;
+use crate::{interrupt, progress, screen, units};
+
+/// Files that are listed, unless all are asked for.
+const FILES_SHOWN: usize = 100;
 
 pub async fn show(args: &Show) -> Result<Exit> {
-    let loaded = source::load(&args.source).await?;
+    let loaded = interrupt::unless(source::load(&args.source)).await??;
     let loaded = match (loaded, args.fetch) {
         (Loaded::Magnet(_), Some(secs)) => Loaded::Torrent(fetch(args, secs).await?),
         (loaded, _) => loaded,
@@ -30,12 +31,12 @@ pub async fn show(args: &Show) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let text = match &loaded {
-        Loaded::Torrent(torrent) => torrent_text(torrent),
+        Loaded::Torrent(torrent) => torrent_text(torrent, args.talk.verbose > 0),
         Loaded::Magnet(magnet) => magnet_text(magnet),
     };
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    super::print(text.as_bytes())?;
     if matches!(loaded, Loaded::Magnet(_)) && !args.talk.quiet {
-        eprint_line("starling: a link says no more; with --fetch, peers are asked for the rest");
+        screen::line("a link says no more; with --fetch, peers are asked for the rest");
     }
     Ok(Exit::Done)
 }
@@ -44,27 +45,30 @@ pub async fn show(args: &Show) -> Result<Exit> {
 async fn fetch(args: &Show, secs: u64) -> Result<Arc<Torrent>> {
     let node = run::start(&args.network)?;
     let add = Add { metadata_only: true, ..Add::source(&args.source, ".") };
-    let torrent = node.add(run::with_flags(add, &args.network, &[], &[])?).await?;
-    let mut news = node.news();
-    let wait = async {
-        loop {
-            let progress = torrent.progress().await?;
-            match (progress.torrent, progress.state) {
-                (Some(torrent), _) => return Ok(torrent),
-                (None, State::Failed(why)) => bail!(why),
-                _ => news.changed().await?,
-            }
-        }
-    };
-    let found = tokio::time::timeout(Duration::from_secs(secs), wait).await;
+    let add = run::with_flags(add, &args.network, &[], &[]);
+    if !args.talk.quiet && !args.talk.json {
+        screen::line(&format!("asking peers what the link contains, for at most {secs} s"));
+    }
+    let wait = tokio::time::timeout(Duration::from_secs(secs), learn(&node, add));
+    let found = interrupt::unless(wait).await;
     node.shutdown().await;
-    match found {
-        Ok(torrent) => torrent,
-        Err(_) => bail!("no peer told what the link contains within {secs} s"),
+    found?.unwrap_or_else(|_| bail!("no peer told what the link contains within {secs} s"))
+}
+
+async fn learn(node: &Node, add: Add) -> Result<Arc<Torrent>> {
+    let torrent = node.add(add).await?;
+    let mut news = node.news();
+    loop {
+        let progress = torrent.progress().await?;
+        match (progress.torrent, progress.state) {
+            (Some(torrent), _) => return Ok(torrent),
+            (None, State::Failed(why)) => bail!(why),
+            _ => news.changed().await?,
+        }
     }
 }
 
-fn torrent_text(torrent: &Torrent) -> String {
+fn torrent_text(torrent: &Torrent, all: bool) -> String {
     let info = &torrent.info;
     let layout = &info.layout;
     let mut lines = vec![format!("name          {}", info.name)];
@@ -75,22 +79,25 @@ fn torrent_text(torrent: &Torrent) -> String {
         "size          {} in {} ({} bytes)",
         units::bytes(layout.content_length()),
         units::count(files, "file"),
-        layout.content_length()
+        units::number(layout.content_length())
     ));
     let piece = units::bytes(u64::from(layout.piece_length()));
-    lines.push(format!("pieces        {} of {piece}", layout.pieces()));
+    lines.push(format!("pieces        {} of {piece}", units::number(layout.pieces().into())));
     if info.private {
         lines.push("private       yes: peers come from its trackers only".to_owned());
     }
-    let tiers = torrent.trackers.iter().enumerate();
-    lines.extend(tiers.map(|(n, tier)| format!("tracker {n:<5} {}", tier.join(" "))));
-    lines.extend(torrent.web_seeds.iter().map(|url| format!("web seed      {url}")));
+    lines.extend(torrent.trackers.iter().map(|tier| format!("tracker       {}", printable(&tier.join(", ")))));
+    lines.extend(torrent.web_seeds.iter().map(|url| format!("web seed      {}", printable(url))));
     lines.extend(torrent.comment.iter().map(|text| format!("comment       {}", printable(text))));
     lines.extend(torrent.created_by.iter().map(|text| format!("made by       {}", printable(text))));
     lines.push(format!("link          {}", Magnet::of(torrent)));
     lines.push("files".to_owned());
-    for (n, file) in layout.files().iter().filter(|f| !f.padding).enumerate() {
-        lines.push(format!("{n:>6}  {:>9}  {}", units::bytes(file.length), file.path.join("/")));
+    let shown = if all { files } else { FILES_SHOWN };
+    for (n, file) in layout.files().iter().filter(|f| !f.padding).enumerate().take(shown) {
+        lines.push(format!("{n:>8}  {:>9}  {}", units::bytes(file.length), file.path.join("/")));
+    }
+    if files > shown {
+        lines.push(format!("          and {} more; -v lists all", units::count(files - shown, "file")));
     }
     lines.join("\n") + "\n"
 }
@@ -100,7 +107,7 @@ fn magnet_text(magnet: &Magnet) -> String {
     lines.extend(magnet.name.iter().map(|name| format!("name          {}", printable(name))));
     lines.extend(magnet.hashes.v1().map(|hash| format!("info-hash v1  {hash}")));
     lines.extend(magnet.hashes.v2().map(|hash| format!("info-hash v2  {hash}")));
-    lines.extend(magnet.length.map(|n| format!("size          {} ({n} bytes)", units::bytes(n))));
+    lines.extend(magnet.length.map(|n| format!("size          {} ({} bytes)", units::bytes(n), units::number(n))));
     lines.extend(magnet.trackers.iter().map(|url| format!("tracker       {}", printable(url))));
     lines.extend(magnet.web_seeds.iter().map(|url| format!("web seed      {}", printable(url))));
     lines.extend(magnet.peers.iter().map(|peer| format!("peer          {peer}")));
@@ -132,9 +139,4 @@ fn magnet_json(magnet: &Magnet) -> Value {
         "bytes": magnet.length, "trackers": magnet.trackers, "web_seeds": magnet.web_seeds,
         "peers": magnet.peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
-}
-
-/// A stranger's text without what a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

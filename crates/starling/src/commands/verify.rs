@@ -1,39 +1,85 @@
 //! `starling verify`
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde_json::json;
+use starling_disk::{FileReport, Report};
+use starling_metainfo::Torrent;
 use starling_node::source;
 
-use crate::args::Verify;
-use crate::progress::{self, StepBar};
+use crate::args::{Talk, Verify};
+use crate::progress::{self, Step};
 use crate::run::Exit;
-use crate::units;
+use crate::text::printable;
+use crate::{interrupt, screen, units};
+
+/// Incomplete files that are named, unless all are asked for.
+const NAMED_MAX: usize = 20;
 
 pub async fn verify(args: &Verify) -> Result<Exit> {
-    let torrent = source::load_torrent(&args.torrent).await?;
-    let layout = &torrent.info.layout;
-    let bar = StepBar::new(&args.talk, "verifying", layout.content_length());
-    let report = starling_disk::verify(&torrent, &args.output, 0, &|done, total| bar.set(done, total));
-    bar.clear();
-    let report = report?;
-    let complete = report.is_complete();
-    let bad = report.files.iter().filter(|file| !file.is_complete()).collect::<Vec<_>>();
+    let torrent = interrupt::unless(source::load_torrent(&args.torrent)).await??;
+    let report = check(&torrent, &args.output, &args.talk)?;
     if args.talk.json {
-        progress::emit(&json!({
-            "event": "verified", "info_hash": torrent.info.hashes.to_string(), "complete": complete,
-            "pieces": report.have.count(), "pieces_total": layout.pieces(),
-            "incomplete_files": bad.iter().map(|f| f.path.display().to_string()).collect::<Vec<_>>(),
-        }));
+        progress::emit(&object(&torrent, &report));
     } else if !args.talk.quiet {
-        for file in bad.iter().take(50) {
-            progress::eprint_line(&format!("incomplete: {}", file.path.display()));
-        }
-        if bad.len() > 50 {
-            progress::eprint_line(&format!("and {} more", units::count(bad.len() - 50, "file")));
-        }
-        let (have, of) = (report.have.count(), layout.pieces());
-        let verdict = if complete { "complete" } else { "not complete" };
-        progress::eprint_line(&format!("{}: {verdict}, {have} of {of} pieces", torrent.info.name));
+        tell_bad(&report, &args.talk);
+        screen::line(&verdict(&torrent, &report));
     }
-    Ok(if complete { Exit::Done } else { Exit::Failed })
+    Ok(if report.is_complete() { Exit::Done } else { Exit::Failed })
+}
+
+/// Hashes all there is of a torrent, with a bar.
+pub fn check(torrent: &Torrent, dir: &Path, talk: &Talk) -> Result<Report> {
+    let step = Step::begin(talk, &format!("verifying {}", torrent.info.name));
+    Ok(starling_disk::verify(torrent, dir, 0, &|done, total| step.set(done, total))?)
+}
+
+/// Names the files that are not complete.
+pub fn tell_bad(report: &Report, talk: &Talk) {
+    if talk.quiet || talk.json {
+        return;
+    }
+    let bad: Vec<_> = report.files.iter().filter(|file| !file.is_complete()).collect();
+    let named = if talk.verbose > 0 { bad.len() } else { NAMED_MAX };
+    for file in bad.iter().take(named) {
+        let path = file.path.display().to_string();
+        screen::line(&format!("{}: {}", printable(&path), what_is_wrong(file)));
+    }
+    if bad.len() > named {
+        screen::line(&format!("and {} more; -v names all", units::count(bad.len() - named, "file")));
+    }
+}
+
+fn what_is_wrong(file: &FileReport) -> String {
+    let bad = format!("{} of {} wrong", units::number((file.pieces - file.good).into()),
+        units::count(file.pieces as usize, "piece"));
+    match file.found {
+        None => "missing".to_owned(),
+        Some(found) if found != file.length => {
+            let (found, length) = (units::number(found), units::number(file.length));
+            format!("{found} bytes long instead of {length}, {bad}")
+        }
+        Some(_) => bad,
+    }
+}
+
+fn verdict(torrent: &Torrent, report: &Report) -> String {
+    let (have, of) = (report.have.count(), torrent.info.layout.pieces());
+    let size = units::bytes(torrent.info.layout.content_length());
+    let name = &torrent.info.name;
+    match report.is_complete() {
+        true => format!("{name}: complete, {size} verified in {}", units::count(of as usize, "piece")),
+        false => format!("{name}: not complete, {have} of {} right", units::count(of as usize, "piece")),
+    }
+}
+
+fn object(torrent: &Torrent, report: &Report) -> serde_json::Value {
+    let bad = report.files.iter().filter(|file| !file.is_complete());
+    json!({
+        "event": "verified", "info_hash": torrent.info.hashes.to_string(), "name": torrent.info.name,
+        "complete": report.is_complete(),
+        "pieces": report.have.count(), "pieces_total": torrent.info.layout.pieces(),
+        "incomplete_files": bad.map(|f| f.path.display().to_string()).collect::<Vec<_>>(),
+    })
 }
