@@ -87,7 +87,11 @@ fn seed(info: &Arc<Info>, peers: u32) {
     let start = Instant::now();
     for round in 0..20_000u32 {
         for i in 0..64 {
-            let block = starling_swarm::Block { piece: round % pieces, begin: i % info.layout.blocks(0) * 16384, length: 16384 };
+            let block = starling_swarm::Block {
+                piece: round % pieces,
+                begin: i % info.layout.blocks(0) * 16384,
+                length: 16384,
+            };
             torrent.handle(now, Input::Message { conn, message: Message::Request(block) }, &mut out);
         }
         for output in out.drain(..) {
@@ -102,9 +106,12 @@ fn seed(info: &Arc<Info>, peers: u32) {
 }
 
 fn main() {
-    for (bytes, piece, peers) in
-        [(16u64 << 30, 1u64 << 20, 1), (16 << 30, 1 << 20, 100), (32 << 30, 16 << 10, 4), (48 << 30, 16 << 10, 1000)]
-    {
+    for (bytes, piece, peers) in [
+        (16u64 << 30, 1u64 << 20, 1),
+        (16 << 30, 1 << 20, 100),
+        (32 << 30, 16 << 10, 4),
+        (48 << 30, 16 << 10, 1000),
+    ] {
         let mut builder = Builder::file("file", bytes);
         (builder.versions, builder.piece_length) = (Versions::V1, PieceLength::new(piece));
         let plan = builder.plan().expect("a plan");

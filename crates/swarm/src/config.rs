@@ -57,6 +57,8 @@ pub struct Limits {
     pub requests_out_default: u32,
     /// Pieces begun and not yet verified; more only if they are small.
     pub partial_pieces: usize,
+    /// Pieces that one fast peer works on in rotation.
+    pub own_pieces: usize,
     /// Largest block we serve, in bytes.
     pub block_length_max: u32,
     /// Unsent bytes handed to the driver for one peer: at least and at most.
@@ -99,8 +101,6 @@ pub struct Limits {
     pub optimistic: Duration,
     /// Payload all newcomers together get on credit at once, in bytes.
     pub newcomer_pool: u64,
-    /// Requests for hashes of a peer in a second.
-    pub hash_requests_per_sec: u32,
 }
 
 impl Default for Limits {
@@ -111,6 +111,7 @@ impl Default for Limits {
             requests_in: 2500,
             requests_out_default: 250,
             partial_pieces: 2048,
+            own_pieces: 16,
             block_length_max: 128 * 1024,
             unsent_min: 256 * 1024,
             unsent_max: 4 << 20,
@@ -132,7 +133,6 @@ impl Default for Limits {
             rechoke: Duration::from_secs(10),
             optimistic: Duration::from_secs(30),
             newcomer_pool: 2 << 20,
-            hash_requests_per_sec: 200,
         }
     }
 }

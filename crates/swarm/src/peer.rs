@@ -14,6 +14,9 @@ use crate::picker::Has;
 use crate::rate::Rate;
 use crate::{Block, ConnId, Hello, Message, Output};
 
+/// Bytes per second for which a fast peer works on one more piece.
+const RATE_OF_PIECE: f64 = 32e6;
+
 /// A block we asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
@@ -38,8 +41,9 @@ pub(crate) struct Down {
     pub queue: VecDeque<Asked>,
     pub depth: Depth,
     pub rate: Rate,
-    /// The partial piece that is this peer's own.
-    pub own: Option<u32>,
+    /// The partial pieces that are this peer's own, the next to be asked for first.
+    pub own: VecDeque<u32>,
+    /// The piece it began last.
     pub last_piece: Option<u32>,
     /// When it last sent a block, or was first asked after a pause.
     pub heard: Time,
@@ -187,6 +191,16 @@ impl Link {
         let rate = self.down.depth.rate();
         if rate == 0.0 { length <= 4 << 20 } else { rate * 8.0 >= f64::from(length) }
     }
+
+    /// How many pieces of `length` bytes it works on in rotation, so that they can be
+    /// hashed side by side. One at a rate at which that saves nothing, and at which a
+    /// disk at the other end should read on where it is.
+    pub fn width(&self, length: u32, limits: &Limits) -> usize {
+        if self.down.parole || !self.is_fast(length) {
+            return 1;
+        }
+        ((self.down.depth.rate() / RATE_OF_PIECE) as usize).clamp(1, limits.own_pieces.max(1))
+    }
 }
 
 impl Down {
@@ -195,7 +209,7 @@ impl Down {
             queue: VecDeque::new(),
             depth: Depth::new(limits.requests_out_default.min(limits.requests_out)),
             rate: Rate::starting(now),
-            own: None,
+            own: VecDeque::new(),
             last_piece: None,
             heard: now,
             snubbed: false,

@@ -23,11 +23,8 @@ impl Picker {
         if asker.only.is_some() {
             return self.choose_allowed(asker, avoid);
         }
-        if let Some(id) = *asker.own {
-            if self.owns(asker.slot, id) && self.partials[id as usize].free() > 0 {
-                return Some((id, true));
-            }
-            *asker.own = None;
+        if let Some(id) = self.choose_own(asker, rng, avoid) {
+            return Some((id, true));
         }
         if let Some(id) = self.find_open(asker, false, avoid) {
             return Some((id, true));
@@ -47,6 +44,31 @@ impl Picker {
             return Some((id, true));
         }
         self.find_owned(asker, avoid).map(|id| (id, false))
+    }
+
+    /// The own piece whose turn it is, or one more while there may be more.
+    fn choose_own(
+        &mut self,
+        asker: &mut Asker<'_>,
+        rng: &mut Rng,
+        avoid: &impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let of_use = |&id: &u32| self.owns(asker.slot, id) && self.partials[id as usize].free() > 0;
+        while asker.own.front().is_some_and(|id| !of_use(id)) {
+            asker.own.pop_front();
+        }
+        let next = *asker.own.front()?;
+        if asker.own.len() < asker.width {
+            // Others want to begin pieces too, and the last pieces are not to be spread thin.
+            let plenty = self.begun() < self.limit / 2 && self.rarity.startable() as usize > 2 * asker.width;
+            let open = self.find_open(asker, false, avoid);
+            let more = open.or_else(|| if plenty { self.begin_next(asker, rng, avoid) } else { None });
+            if more.is_some() {
+                return more;
+            }
+            asker.width = asker.own.len();
+        }
+        Some(next)
     }
 
     /// Choked, but these pieces are served all the same.
@@ -89,10 +111,10 @@ impl Picker {
                 && !avoid(p.piece)
                 && (!asker.parole || (p.alone && p.is_untouched()))
         })?;
+        asker.last = Some(self.partials[id as usize].piece);
         if !shared {
             self.close(id);
-            self.partials[id as usize].owner = Some(Holder::Peer(asker.slot));
-            *asker.own = Some(id);
+            self.own(asker, id);
         }
         Some(id)
     }
@@ -110,14 +132,19 @@ impl Picker {
         let id = self.begin(piece);
         let partial = &mut self.partials[id as usize];
         partial.alone = asker.parole;
+        asker.last = Some(piece);
         if asker.fast || asker.parole {
-            partial.owner = Some(Holder::Peer(asker.slot));
-            *asker.own = Some(id);
+            self.own(asker, id);
         } else {
             partial.shared = true;
             self.loosen(id, true);
         }
         Some(id)
+    }
+
+    fn own(&mut self, asker: &mut Asker<'_>, id: u32) {
+        self.partials[id as usize].owner = Some(Holder::Peer(asker.slot));
+        asker.own.push_back(id);
     }
 
     fn next_piece(&self, asker: &Asker<'_>, rng: &mut Rng, avoid: &impl Fn(u32) -> bool) -> Option<u32> {

@@ -2,7 +2,9 @@
 //!
 //! Pieces are begun rarest first (or in order), and a begun piece is finished
 //! before another is begun. A fast peer gets a piece of its own and goes through
-//! it in order, so that it can be hashed as it comes; slow peers share pieces.
+//! it in order, so that it can be hashed as it comes; a very fast one goes through
+//! several in rotation, so that they can be hashed side by side; slow peers share
+//! pieces.
 //! Towards the end the rest of an owned piece is shared out from its back.
 //! Asking twice for the very last blocks is the business of `download`.
 
@@ -10,7 +12,7 @@ mod choose;
 mod partial;
 mod rarity;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use starling_metainfo::{BLOCK_LENGTH, Info};
@@ -35,8 +37,10 @@ pub(crate) struct Asker<'a> {
     pub slot: u32,
     /// What it has.
     pub has: &'a Has,
-    /// The partial it owns.
-    pub own: &'a mut Option<u32>,
+    /// The partials it owns, the next to be asked for first.
+    pub own: &'a mut VecDeque<u32>,
+    /// How many it may own.
+    pub width: usize,
     /// Whether it would finish a piece alone in a few seconds.
     pub fast: bool,
     /// Whether it gets whole pieces alone only.
@@ -45,7 +49,7 @@ pub(crate) struct Asker<'a> {
     pub only: Option<&'a [u32]>,
     /// Pieces it would like to serve.
     pub suggested: &'a [u32],
-    /// The piece it was asked for last.
+    /// The piece it began last.
     pub last: Option<u32>,
 }
 
@@ -60,6 +64,8 @@ pub(crate) enum Received {
     Useless,
 }
 
+/// Blocks asked for in one go of a piece that is one of several in rotation: 64 KiB.
+const TURN: u32 = 4;
 /// Small pieces may be begun beyond the limit up to so many bytes.
 const BEGUN_BYTES: u32 = 128 << 20;
 
@@ -139,24 +145,28 @@ impl Picker {
         avoid: &impl Fn(u32) -> bool,
         runs: &mut Vec<Run>,
     ) {
+        if self.sequential {
+            asker.width = 1;
+        }
+        self.narrow(asker);
         let mut left = count;
         while left > 0 {
             let Some((id, front)) = self.choose(asker, rng, avoid) else { return };
             let partial = &mut self.partials[id as usize];
+            let in_turn = asker.width > 1 && partial.owner == Some(Holder::Peer(asker.slot));
             let run = if front {
-                partial.take_front(left)
+                partial.take_front(left, if in_turn { TURN } else { u32::MAX })
             } else {
                 partial.take_back(left.min(partial.free().div_ceil(2)))
             };
             let Some((first, count)) = run else { return };
             left -= count;
-            asker.last = Some(partial.piece);
             runs.push(Run { piece: partial.piece, first, count });
             if partial.free() == 0 {
                 self.close(id);
-                if *asker.own == Some(id) {
-                    *asker.own = None;
-                }
+                asker.own.retain(|&own| own != id);
+            } else if in_turn && (first + count).is_multiple_of(TURN) && asker.own.front() == Some(&id) {
+                asker.own.rotate_left(1);
             }
         }
     }
@@ -207,25 +217,37 @@ impl Picker {
         }
     }
 
-    /// The owner in `slot` has no use for its piece any more.
-    pub fn disown(&mut self, slot: u32, own: &mut Option<u32>) {
-        let Some(id) = own.take() else { return };
-        if !self.owns(slot, id) {
-            return;
-        }
-        self.partials[id as usize].owner = None;
-        self.version += 1;
-        self.loosen(id, false);
+    /// The owner in `slot` has no use for its pieces any more.
+    pub fn disown(&mut self, slot: u32, own: &mut VecDeque<u32>) {
+        own.drain(..).for_each(|id| self.leave(slot, id));
     }
 
-    /// Its owner turned out slow: others may join.
-    pub fn share(&mut self, slot: u32, own: &mut Option<u32>) {
-        if let Some(id) = *own
-            && self.owns(slot, id)
-            && !self.partials[id as usize].alone
+    /// Their owner turned out slow: others may join.
+    pub fn share(&mut self, slot: u32, own: &mut VecDeque<u32>) {
+        own.retain(|&id| {
+            let shared = self.owns(slot, id) && !self.partials[id as usize].alone;
+            if shared {
+                self.partials[id as usize].shared = true;
+                self.leave(slot, id);
+            }
+            !shared
+        });
+    }
+
+    /// The asker is not as fast any more: what it has too many is for whoever comes first.
+    fn narrow(&mut self, asker: &mut Asker<'_>) {
+        while asker.own.len() > asker.width
+            && let Some(id) = asker.own.pop_back()
         {
-            self.partials[id as usize].shared = true;
-            self.disown(slot, own);
+            self.leave(asker.slot, id);
+        }
+    }
+
+    fn leave(&mut self, slot: u32, id: u32) {
+        if self.owns(slot, id) {
+            self.partials[id as usize].owner = None;
+            self.version += 1;
+            self.loosen(id, false);
         }
     }
 
@@ -261,7 +283,7 @@ impl Picker {
         self.close(id);
         let partial = &mut self.partials[id as usize];
         partial.owner = Some(holder);
-        while partial.take_front(u32::MAX).is_some() {}
+        while partial.take_front(u32::MAX, u32::MAX).is_some() {}
         true
     }
 

@@ -101,13 +101,15 @@ impl Partial {
         matches!(self.blocks.get(block as usize), Some(&(ASKED | FREE)))
     }
 
-    /// Takes up to `max` contiguous free blocks from the front: first block and how many.
-    pub fn take_front(&mut self, max: u32) -> Option<(u32, u32)> {
+    /// Takes up to `max` contiguous free blocks from the front, none beyond the next
+    /// multiple of `stretch`: first block and how many.
+    pub fn take_front(&mut self, max: u32, stretch: u32) -> Option<(u32, u32)> {
         if self.free == 0 || max == 0 {
             return None;
         }
         let from = self.cursor as usize;
         let first = from + self.blocks.get(from..)?.iter().position(|&b| b == FREE)?;
+        let max = max.min(stretch - first as u32 % stretch);
         let run = self.blocks[first..].iter().take(max as usize).take_while(|&&b| b == FREE).count();
         self.take(first, run);
         self.cursor = (first + run) as u32;
@@ -185,6 +187,8 @@ impl Partial {
 mod tests {
     use super::*;
 
+    const ALL: u32 = u32::MAX;
+
     fn of(n: u8) -> Source {
         Source::Ip([10, 0, 0, n].into())
     }
@@ -198,19 +202,26 @@ mod tests {
     #[test]
     fn runs_from_both_ends_meet_and_leave_padding_alone() {
         let mut p = partial(9);
-        assert_eq!(p.take_front(3), Some((0, 3)));
+        assert_eq!(p.take_front(3, ALL), Some((0, 3)));
         assert_eq!(p.take_back(4), Some((4, 4)));
-        assert_eq!(p.take_front(3), Some((3, 1)));
-        assert_eq!((p.take_front(1), p.take_back(1)), (None, None));
+        assert_eq!(p.take_front(3, ALL), Some((3, 1)));
+        assert_eq!((p.take_front(1, ALL), p.take_back(1)), (None, None));
         assert!(p.release(1) && !p.release(1));
-        assert_eq!(p.take_front(9), Some((1, 1)));
+        assert_eq!(p.take_front(9, ALL), Some((1, 1)));
         assert_eq!((p.free(), p.missing()), (0, 8));
+    }
+
+    #[test]
+    fn stretches_keep_their_bounds() {
+        let mut p = partial(11);
+        assert_eq!((p.take_front(2, 4), p.take_front(9, 4)), (Some((0, 2)), Some((2, 2))));
+        assert_eq!((p.take_front(9, 4), p.take_front(9, 4)), (Some((4, 4)), Some((8, 2))));
     }
 
     #[test]
     fn remembers_who_sent_what() {
         let mut p = partial(4);
-        p.take_front(2);
+        p.take_front(2, ALL);
         assert!(p.receive(0, of(1)) && p.receive(1, of(2)) && p.receive(2, of(1)));
         assert!(!p.receive(2, of(2)) && !p.receive(3, of(2)) && !p.receive(99, of(2)));
         assert_eq!((p.missing(), p.free()), (0, 0));

@@ -18,7 +18,7 @@ impl Torrent {
     pub(crate) fn fill(&mut self, slot: u32, out: &mut impl Sink<Output>) {
         let Some(room) = self.room(slot) else { return };
         let version = self.picker.version();
-        let own_left = self.links.get(slot).is_some_and(|link| link.down.own.is_some());
+        let own_left = self.links.get(slot).is_some_and(|link| !link.down.own.is_empty());
         let starved = self.links.get(slot).and_then(|link| link.down.starved);
         if starved == Some(version) && !own_left {
             return self.endgame(slot, room, out);
@@ -67,16 +67,16 @@ impl Torrent {
     fn pick(&mut self, slot: u32, room: u32, runs: &mut Vec<crate::picker::Run>) {
         let piece_length = self.info.as_ref().map_or(0, |info| info.layout.piece_length());
         let Some(link) = self.links.get_mut(slot) else { return };
-        let fast = link.is_fast(piece_length);
+        let (fast, width) = (link.is_fast(piece_length), link.width(piece_length, &self.config.limits));
         let suspicion = &self.suspicion;
         let ip = link.ip;
         let refused = &link.down.refused;
         let avoid = |piece: u32| suspicion.avoids(piece, ip) || refused.contains(&piece);
-        let mut own = link.down.own.take();
         let mut asker = Asker {
             slot,
             has: &link.has,
-            own: &mut own,
+            own: &mut link.down.own,
+            width,
             fast,
             parole: link.down.parole,
             only: link.peer_choking.then_some(link.down.allowed.as_slice()),
@@ -84,9 +84,7 @@ impl Torrent {
             last: link.down.last_piece,
         };
         self.picker.pick(&mut asker, room, &mut self.rng, &avoid, runs);
-        let last = asker.last;
-        link.down.own = own;
-        link.down.last_piece = last;
+        link.down.last_piece = asker.last;
     }
 
     /// Sends the runs as requests; how many.
@@ -214,8 +212,7 @@ impl Torrent {
     /// A peer that does not choke us will not serve a piece: asking it again at once is of no use.
     fn refused(&mut self, slot: u32, piece: u32, out: &mut impl Sink<Output>) {
         if let Some(link) = self.links.get_mut(slot) {
-            let mut own = link.down.own.take();
-            self.picker.disown(slot, &mut own);
+            self.picker.disown(slot, &mut link.down.own);
             if link.down.refused.len() >= REFUSED_MAX {
                 link.down.refused.remove(0);
             }
@@ -227,8 +224,7 @@ impl Torrent {
     pub(crate) fn on_choke(&mut self, slot: u32, out: &mut impl Sink<Output>) {
         let Some(link) = self.links.get_mut(slot) else { return };
         link.peer_choking = true;
-        let mut own = link.down.own.take();
-        self.picker.disown(slot, &mut own);
+        self.picker.disown(slot, &mut link.down.own);
         let fast = link.fast;
         if !fast {
             // Without BEP 6 a choke drops what was asked.
@@ -251,8 +247,7 @@ impl Torrent {
     /// Forgets what a peer was asked for; others may be asked.
     pub(crate) fn release_all(&mut self, slot: u32) {
         let Some(link) = self.links.get_mut(slot) else { return };
-        let mut own = link.down.own.take();
-        self.picker.disown(slot, &mut own);
+        self.picker.disown(slot, &mut link.down.own);
         let queue = std::mem::take(&mut link.down.queue);
         link.down.stray = link.down.stray.saturating_add(queue.len() as u32);
         link.down.depth.on_idle();
@@ -267,8 +262,7 @@ impl Torrent {
     pub(crate) fn cancel_beyond(&mut self, slot: u32, keep: usize, out: &mut impl Sink<Output>) {
         let now = self.now;
         let Some(link) = self.links.get_mut(slot) else { return };
-        let mut own = link.down.own.take();
-        self.picker.disown(slot, &mut own);
+        self.picker.disown(slot, &mut link.down.own);
         while let Some(link) = self.links.get_mut(slot).filter(|link| link.down.queue.len() > keep) {
             let Some(asked) = link.down.queue.pop_back() else { return };
             let block = self.picker.block(asked.piece, asked.index.into());

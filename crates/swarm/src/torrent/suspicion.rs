@@ -144,8 +144,7 @@ impl Torrent {
             if parole != link.down.parole {
                 link.down.parole = parole;
                 link.down.starved = None;
-                let mut own = link.down.own.take();
-                self.picker.disown(link.slot, &mut own);
+                self.picker.disown(link.slot, &mut link.down.own);
             }
         }
     }

@@ -110,12 +110,8 @@ impl Torrent {
     fn check_slow(&mut self, slot: u32) {
         let length = self.info.as_ref().map_or(0, |info| info.layout.piece_length());
         let Some(link) = self.links.get_mut(slot) else { return };
-        if link.down.own.is_some() && !link.is_fast(length / 2) {
-            let mut own = link.down.own.take();
-            self.picker.share(slot, &mut own);
-            if let Some(link) = self.links.get_mut(slot) {
-                link.down.own = own;
-            }
+        if !link.down.own.is_empty() && !link.is_fast(length / 2) {
+            self.picker.share(slot, &mut link.down.own);
         }
     }
 

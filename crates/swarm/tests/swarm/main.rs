@@ -8,5 +8,6 @@ mod faults;
 mod hostile;
 mod speed;
 mod web_seeds;
+mod width;
 mod wishes;
 mod world;

@@ -43,6 +43,11 @@ impl Disk {
         whole
     }
 
+    /// Pieces begun and not whole yet.
+    pub fn begun(&self) -> Vec<u32> {
+        self.begun.keys().copied().collect()
+    }
+
     /// Whether the piece is good; `None` if it is not whole.
     pub fn verdict(&mut self, piece: u32, content: &Content) -> Option<Input> {
         let tags: Vec<Tag> = self.begun.get(&piece)?.iter().copied().collect::<Option<_>>()?;
