@@ -92,7 +92,11 @@ impl Scene {
         let mut leecher = cast.leecher.leech(&job)?;
         leecher.go()?;
         leecher.await_done(PATIENCE)?;
-        content::same(content, &job.data.join(&torrent.name))
+        let got = job.data.join(&torrent.name);
+        if !cast.leecher.makes_empty_files() {
+            content::add_empty_files(content, &got)?;
+        }
+        content::same(content, &got)
     }
 }
 

@@ -58,6 +58,11 @@ pub trait Client: Sync {
     /// Starts whatever can be started before the transfer is asked for.
     fn leech(&self, job: &Job) -> Result<Leecher>;
 
+    /// Whether it makes files of no bytes.
+    fn makes_empty_files(&self) -> bool {
+        true
+    }
+
     /// Its name for people.
     fn name(&self) -> &'static str {
         self.program().map_or("starling", Program::name)

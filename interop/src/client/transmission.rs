@@ -15,6 +15,10 @@ impl Client for Transmission {
         Some(Program::Transmission)
     }
 
+    fn makes_empty_files(&self) -> bool {
+        false
+    }
+
     fn seed(&self, job: &Job) -> Result<Process> {
         let process = daemon(job, "")?;
         add(job.control, &add_request(job))?;
