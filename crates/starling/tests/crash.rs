@@ -1,0 +1,136 @@
+//! kill -9 in the middle of a download, two hundred times: no wrong byte, no piece claimed
+//! that is not there, and at most what was in flight is fetched again.
+
+#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+
+mod common;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use common::{Random, Room, Run, Sharing, get, noise};
+use serde_json::Value;
+use starling_disk::resume::{self, Identity};
+use starling_metainfo::{Bitfield, Torrent};
+
+const KILLS: u32 = 200;
+const LENGTH: usize = 8 << 20;
+const PIECE: usize = 64 << 10;
+/// Bytes a second: a download outlasts about twenty lives.
+const RATE: &str = "4M";
+/// What may be under way when a process dies: pieces that were begun, and requests that
+/// were sent and not answered; together this many bytes, on average over all kills.
+const IN_FLIGHT_MAX: u64 = 4 * PIECE as u64;
+
+struct Scene {
+    room: Room,
+    content: Vec<u8>,
+    torrent: Torrent,
+    sharing: Sharing,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let room = Room::new();
+        let content = noise(11, LENGTH);
+        let file = room.source(&content);
+        let sharing = Sharing::start(&room, &file, "127.0.0.2:0", &["--piece-length", "64k"]);
+        let torrent = Torrent::parse(&fs::read(room.path("file.torrent")).unwrap()).unwrap();
+        Scene { room, content, torrent, sharing }
+    }
+
+    fn get(&self) -> Run {
+        let torrent = self.room.text("file.torrent");
+        Run::start(&mut get(&self.room, &torrent, &self.sharing.addr, &["--down-limit", RATE]))
+    }
+
+    /// The pieces that the resume file claims, each of which must be right on disk.
+    fn claimed(&self) -> Bitfield {
+        let info = &self.torrent.info;
+        let mut claimed = Bitfield::new(info.layout.pieces());
+        let Ok(entries) = fs::read_dir(self.room.path("state")) else { return claimed };
+        let mut files = entries.map(|entry| entry.unwrap().path());
+        let Some(path) = files.find(|path| path.extension().is_some_and(|e| e == "resume")) else {
+            return claimed;
+        };
+        let bytes = fs::read(path).unwrap();
+        if bytes.is_empty() {
+            return claimed;
+        }
+        let resume =
+            resume::parse(&bytes, &Identity::of(info)).expect("a crash must not damage the resume file");
+        claimed.clone_from(&resume.synced);
+        for piece in &resume.unsynced {
+            claimed.insert(*piece);
+        }
+        let data = fs::read(self.room.path("data/file.bin")).unwrap_or_default();
+        for piece in claimed.iter() {
+            let start = piece as usize * PIECE;
+            let range = start..(start + PIECE).min(LENGTH);
+            assert!(
+                data.get(range.clone()) == Some(&self.content[range]),
+                "piece {piece} is claimed and wrong"
+            );
+        }
+        claimed
+    }
+
+    /// All is there; the next download begins with nothing.
+    fn complete(&self) {
+        assert!(fs::read(self.room.path("data/file.bin")).unwrap() == self.content, "wrong bytes");
+        fs::remove_dir_all(self.room.path("data")).unwrap();
+        fs::remove_dir_all(self.room.path("state")).unwrap();
+    }
+
+    /// Payload bytes that the seed has sent so far, once it says so after now.
+    fn sent(&mut self) -> u64 {
+        self.sharing.run.said();
+        let uploaded = |value: &Value| value["uploaded"].as_u64();
+        self.sharing.run.until(uploaded);
+        self.sharing.run.until(uploaded)
+    }
+}
+
+#[test]
+fn kill_9_at_200_random_moments() {
+    let mut scene = Scene::new();
+    let mut random = Random(7);
+    let (mut kills, mut lives, mut completions) = (0, 0u32, 0u64);
+    let mut before = scene.claimed();
+    while kills < KILLS {
+        lives += 1;
+        assert!(lives < 5 * KILLS, "hardly ever killed in time");
+        let mut run = scene.get();
+        if random.below(2) == 0 {
+            // From the moment it knows what it has; the others at any moment of its start.
+            let pieces = |value: &Value| value["pieces"].as_u64().filter(|_| value["state"] == "downloading");
+            let found = run.until(pieces);
+            assert!(found >= before.count().into(), "{found} pieces found of {} verified", before.count());
+        }
+        let until = Instant::now() + Duration::from_millis(random.below(150));
+        std::thread::sleep(until.saturating_duration_since(Instant::now())); // the moment is the input
+        if run.kill() {
+            kills += 1;
+            let now = scene.claimed();
+            let lost: Vec<u32> = before.iter().filter(|piece| !now.get(*piece)).collect();
+            assert!(lost.is_empty(), "kill {kills}: pieces {lost:?} were verified and are forgotten");
+            before = now;
+        } else {
+            completions += 1;
+            scene.complete();
+            before = scene.claimed();
+        }
+    }
+    let (status, _, stderr) = scene.get().end();
+    assert!(status.success(), "{stderr}");
+    scene.complete();
+    completions += 1;
+    let needed = completions * LENGTH as u64;
+    let sent = scene.sent();
+    let again = sent - needed;
+    println!(
+        "{kills} kills in {lives} lives, {completions} downloads, {} KiB a kill again",
+        again / 1024 / u64::from(kills)
+    );
+    assert!(again <= u64::from(kills) * IN_FLIGHT_MAX, "{again} bytes were fetched again");
+}
