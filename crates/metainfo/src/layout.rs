@@ -163,8 +163,12 @@ impl Layout {
     }
 
     /// Bytes of `piece` up to which a request is answered: like [`Layout::piece_len`],
-    /// but in a v2-only torrent some clients also ask for the zeros after a file's end.
+    /// but in a v2-only torrent some clients also ask for the zeros after a file's end,
+    /// the last one's too.
     pub fn padded_len(&self, piece: u32) -> u32 {
+        if self.aligned && piece < self.pieces {
+            return self.piece_length;
+        }
         let start = u64::from(piece) * u64::from(self.piece_length);
         self.end.saturating_sub(start).min(u64::from(self.piece_length)) as u32
     }
