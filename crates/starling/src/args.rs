@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use starling_metainfo::PieceLength;
+
+use crate::units;
 
 /// Get data from everyone who has it.
 ///
@@ -48,6 +51,7 @@ pub enum Command {
 
 /// How a command talks.
 #[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Output")]
 pub struct Talk {
     /// One JSON object a line on stdout
     #[arg(long)]
@@ -55,7 +59,7 @@ pub struct Talk {
     /// Say nothing but results and errors
     #[arg(short, long)]
     pub quiet: bool,
-    /// Say more; twice for all
+    /// Say more: all files, what trackers answer, what happens; twice for details
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -69,7 +73,7 @@ pub struct Network {
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
     /// A peer to ask, beside those found (repeatable)
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_peer)]
     pub peer: Vec<String>,
     /// Do not use the DHT (this version has none; accepted so that scripts keep working)
     #[arg(long)]
@@ -90,7 +94,7 @@ pub struct Network {
     #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = parse_bytes)]
     pub memory: u64,
     /// Where state is kept between runs [default: ~/.local/state/starling]
-    #[arg(long, value_name = "DIR", env = "STARLING_STATE")]
+    #[arg(long, value_name = "DIR", env = "STARLING_STATE", hide_env_values = true)]
     pub state: Option<PathBuf>,
 }
 
@@ -110,10 +114,15 @@ pub enum Version {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Torrent")]
 pub struct Make {
-    /// The file or folder
-    pub path: PathBuf,
-    /// Which kind of torrent to make
-    #[arg(long = "version", value_enum, default_value_t, value_name = "KIND", group = "kind")]
+    /// Which kind: v1 (for every client), v2 (every 16 KiB verified) or hybrid (both in one)
+    #[arg(
+        long = "version",
+        value_enum,
+        default_value_t,
+        value_name = "KIND",
+        group = "kind",
+        hide_possible_values = true
+    )]
     pub version: Version,
     /// The same as --version v1
     #[arg(long, group = "kind")]
@@ -125,19 +134,19 @@ pub struct Make {
     #[arg(long, group = "kind")]
     pub hybrid: bool,
     /// Bytes in a piece, a power of two as 256k or 4M [default: by size]
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
-    pub piece_length: Option<u64>,
+    #[arg(long, value_name = "BYTES", value_parser = parse_piece_length)]
+    pub piece_length: Option<PieceLength>,
     /// Peers come from the trackers only (BEP 27)
     #[arg(long)]
     pub private: bool,
     /// A tracker's address; each makes a tier of its own (repeatable)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_tracker)]
     pub tracker: Vec<String>,
     /// A web server that has the data too (repeatable)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_web)]
     pub web_seed: Vec<String>,
     /// Free text to put into the torrent
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
     /// The torrent's name [default: the path's last component]
     #[arg(long)]
@@ -158,8 +167,8 @@ impl Make {
 /// `starling share`
 #[derive(Args, Debug)]
 pub struct Share {
-    #[command(flatten)]
-    pub make: Make,
+    /// The file or folder
+    pub path: PathBuf,
     /// Write the torrent file here as well
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -169,6 +178,8 @@ pub struct Share {
     /// Give out each piece once before any twice (BEP 16)
     #[arg(long)]
     pub super_seed: bool,
+    #[command(flatten)]
+    pub make: Make,
     #[command(flatten)]
     pub network: Network,
     #[command(flatten)]
@@ -185,8 +196,8 @@ pub struct Get {
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
     /// Only these files, by number as `starling show` counts them: 0,2,5-9
-    #[arg(long, value_name = "LIST")]
-    pub select: Option<String>,
+    #[arg(long, value_name = "LIST", value_parser = parse_list)]
+    pub select: Option<FileList>,
     /// In order rather than rarest first
     #[arg(long)]
     pub sequential: bool,
@@ -200,10 +211,10 @@ pub struct Get {
     #[arg(long)]
     pub recheck: bool,
     /// A tracker to ask beside the torrent's own (repeatable)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_tracker)]
     pub tracker: Vec<String>,
     /// A web server that has the data too (repeatable)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_web)]
     pub web_seed: Vec<String>,
     #[command(flatten)]
     pub network: Network,
@@ -227,7 +238,7 @@ pub struct Seed {
     #[arg(long)]
     pub super_seed: bool,
     /// A tracker to tell beside the torrent's own (repeatable)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_tracker)]
     pub tracker: Vec<String>,
     #[command(flatten)]
     pub network: Network,
@@ -238,14 +249,16 @@ pub struct Seed {
 /// `starling create`
 #[derive(Args, Debug)]
 pub struct Create {
-    #[command(flatten)]
-    pub make: Make,
+    /// The file or folder
+    pub path: PathBuf,
     /// Where to write the torrent file; - for stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Replace the file if it is there
     #[arg(short, long)]
     pub force: bool,
+    #[command(flatten)]
+    pub make: Make,
     #[command(flatten)]
     pub talk: Talk,
 }
@@ -297,21 +310,57 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// A power of two from 16 KiB on, which v1 and v2 both allow.
+fn parse_piece_length(text: &str) -> Result<PieceLength, String> {
+    let length = PieceLength::new(parse_bytes(text)?).filter(|length| length.fits_v2());
+    let most = units::bytes(u64::from(PieceLength::MAX));
+    length.ok_or_else(|| format!("want a power of two from 16k to {most}"))
+}
+
+/// Checks that it looks like `host:port`, `1.2.3.4:port` or `[v6]:port`.
+fn parse_peer(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let port = port.and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port != 0);
+    port.map(|_| text.to_owned()).ok_or_else(|| "want HOST:PORT".to_owned())
+}
+
+fn parse_tracker(text: &str) -> Result<String, String> {
+    address(text, &["http://", "https://", "udp://"])
+}
+
+fn parse_web(text: &str) -> Result<String, String> {
+    address(text, &["http://", "https://"])
+}
+
+fn address(text: &str, schemes: &[&str]) -> Result<String, String> {
+    if schemes.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("an address begins with {}", schemes.join(" or ")))
+}
+
+/// Files by number, ascending.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FileList(pub Vec<u32>);
+
+/// A list is longer than any torrent's.
+const FILES_MAX: u32 = 10_000_000;
+
 /// Reads `0,2,5-9` into file numbers.
-pub fn parse_list(text: &str) -> Result<Vec<u32>, String> {
+fn parse_list(text: &str) -> Result<FileList, String> {
     let mut numbers = Vec::new();
     for part in text.split(',').map(str::trim) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let number = |s: &str| s.trim().parse::<u32>().map_err(|_| format!("`{part}` is no file number"));
         let (first, last) = (number(first)?, number(last)?);
-        if first > last || last > 10_000_000 {
+        if first > last || last > FILES_MAX {
             return Err(format!("`{part}` is no range of file numbers"));
         }
         numbers.extend(first..=last);
     }
     numbers.sort_unstable();
     numbers.dedup();
-    Ok(numbers)
+    Ok(FileList(numbers))
 }
 
 #[cfg(test)]
@@ -337,9 +386,22 @@ mod tests {
 
     #[test]
     fn reads_lists_of_files() {
-        assert_eq!(parse_list("0,2,5-7,6"), Ok(vec![0, 2, 5, 6, 7]));
+        assert_eq!(parse_list("0,2,5-7,6"), Ok(FileList(vec![0, 2, 5, 6, 7])));
         for bad in ["", "a", "3-1", "1-", "0-99999999999"] {
             assert!(parse_list(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn refuses_what_no_peer_or_address_looks_like() {
+        for good in ["a.b:80", "1.2.3.4:1", "[::1]:65535"] {
+            assert!(parse_peer(good).is_ok(), "{good}");
+        }
+        for bad in ["a", "a:", ":1", "a:0", "a:99999"] {
+            assert!(parse_peer(bad).is_err(), "{bad}");
+        }
+        assert!(parse_tracker("udp://a:1").is_ok() && parse_tracker("a:1").is_err());
+        assert!(parse_web("https://a/").is_ok() && parse_web("udp://a:1").is_err());
+        assert!(parse_piece_length("32k").is_ok() && parse_piece_length("17k").is_err());
     }
 }

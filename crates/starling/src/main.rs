@@ -4,17 +4,25 @@
 //! (running torrents) and `starling-disk` (making and verifying them).
 
 mod args;
+mod bar;
 mod commands;
+mod facts;
+mod interrupt;
 mod progress;
 mod run;
+mod screen;
+mod story;
+mod text;
 mod units;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::json;
+use starling_disk::DiskError;
 
 use crate::args::{Cli, Command, Talk};
+use crate::interrupt::Interrupted;
 use crate::run::Exit;
 
 /// A mistake in what the user asked for: exit code 2.
@@ -31,24 +39,51 @@ impl std::error::Error for Usage {}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let talk = cli.command.talk();
-    if let Some(talk) = talk {
+    interrupt::listen();
+    let talk = cli.command.talk().cloned();
+    if let Some(talk) = &talk {
         log_to_stderr(talk);
     }
     let json = talk.is_some_and(|talk| talk.json);
+    let is_run = matches!(cli.command, Command::Share(_) | Command::Get(_) | Command::Seed(_));
     match commands::dispatch(cli.command) {
-        Ok(Exit::Done) => ExitCode::SUCCESS,
-        Ok(Exit::Failed) => ExitCode::from(1),
-        Ok(Exit::Interrupted) => ExitCode::from(130),
+        Ok(exit) => {
+            // The other commands' only object is their result.
+            if json && is_run {
+                result(exit);
+            }
+            ExitCode::from(exit.code())
+        }
+        Err(error) if is_interrupt(&error) => {
+            if json {
+                result(Exit::Interrupted);
+            }
+            screen::line("starling: interrupted");
+            ExitCode::from(Exit::Interrupted.code())
+        }
         Err(error) => {
-            let text = format!("{error:#}");
+            let text = text::reason(&error);
             if json {
                 progress::emit(&json!({ "event": "error", "error": text }));
             }
-            progress::eprint_line(&format!("starling: {text}"));
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+            screen::line(&format!("starling: {text}"));
+            ExitCode::from(if error.is::<Usage>() { 2 } else { Exit::Failed.code() })
         }
     }
+}
+
+/// The last object of a command that ran torrents.
+fn result(exit: Exit) {
+    let result = match exit {
+        Exit::Done => "done",
+        Exit::Failed => "failed",
+        Exit::Interrupted => "interrupted",
+    };
+    progress::emit(&json!({ "event": "result", "result": result, "code": exit.code() }));
+}
+
+fn is_interrupt(error: &anyhow::Error) -> bool {
+    error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(DiskError::Cancelled))
 }
 
 impl Command {
@@ -76,6 +111,6 @@ fn log_to_stderr(talk: &Talk) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    let _ = log.with_target(false).try_init();
+    let log = tracing_subscriber::fmt().with_writer(screen::Log::default).with_env_filter(filter);
+    let _ = log.with_target(false).with_ansi(screen::is_terminal()).try_init();
 }

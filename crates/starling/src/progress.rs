@@ -1,253 +1,177 @@
-//! What a person sees while torrents run: bars on a terminal, a line now and then
-//! elsewhere, JSON objects for programs.
+//! What a person sees while something runs: bars on a terminal, a line now and then
+//! elsewhere; JSON objects for programs.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use starling_node::{Progress, State};
 
 use crate::args::Talk;
-use crate::units;
+use crate::screen::{self, Live};
+use crate::text::printable;
+use crate::{bar, facts, interrupt, units};
 
-/// How often a bar is redrawn, and a JSON object written.
+/// How often torrents are looked at.
 pub const TICK: Duration = Duration::from_millis(250);
+/// A step is not redrawn more often than this.
+const REDRAW: Duration = Duration::from_millis(125);
+/// How often a JSON object of a torrent is written, unless its state changes.
+const OBJECT_EVERY: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// Torrents with a bar of their own; the rest share a line.
-const BARS_MAX: usize = 12;
+/// Rows of a terminal left to what was said before.
+const ROWS_KEPT: usize = 4;
+/// Rows at most, on however high a terminal.
+const ROWS_MAX: usize = 40;
 
-/// Where progress goes.
+/// Where the progress of torrents goes.
 pub struct View {
     mode: Mode,
+    /// When torrents were last written of, and their states then.
+    last: Option<Instant>,
+    told: Vec<State>,
     quiet: bool,
-    json: bool,
 }
 
 enum Mode {
-    Bars { multi: MultiProgress, bars: Vec<ProgressBar>, rest: ProgressBar },
-    Lines { last: Option<Instant>, told: Vec<State> },
+    Live(Live),
+    Lines,
+    Objects,
     Silent,
 }
 
 impl View {
-    /// A view for `count` torrents, as the flags and the terminal want it.
-    pub fn new(talk: &Talk, count: usize) -> View {
-        let mode = if talk.quiet || talk.json {
-            Mode::Silent
-        } else if std::io::stderr().is_terminal() {
-            Mode::bars(count)
-        } else {
-            Mode::Lines { last: None, told: Vec::new() }
+    /// A view as the flags and the terminal want it.
+    pub fn new(talk: &Talk) -> View {
+        let mode = match talk {
+            Talk { json: true, .. } => Mode::Objects,
+            Talk { quiet: true, .. } => Mode::Silent,
+            _ if screen::is_terminal() => Mode::Live(Live::begin()),
+            _ => Mode::Lines,
         };
-        View { mode, quiet: talk.quiet, json: talk.json }
+        View { mode, last: None, told: Vec::new(), quiet: talk.quiet || talk.json }
     }
 
-    /// Shows where the torrents are.
-    pub fn update(&mut self, torrents: &[Progress]) {
-        if self.json {
-            torrents.iter().for_each(|p| emit(&json_progress(p)));
-        }
-        match &mut self.mode {
-            Mode::Bars { bars, rest, .. } => {
-                for (bar, progress) in bars.iter().zip(torrents) {
-                    draw(bar, progress);
-                }
-                if torrents.len() > bars.len() {
-                    rest.set_message(summary(&torrents[bars.len()..]));
-                    rest.tick();
+    /// Shows where the torrents are. Those that are `over` get no row.
+    pub fn update(&mut self, torrents: &[Progress], over: impl Fn(&Progress) -> bool) {
+        match &self.mode {
+            Mode::Live(live) => {
+                live.show(rows(&torrents.iter().filter(|p| !over(p)).collect::<Vec<_>>()));
+            }
+            Mode::Lines => {
+                for p in self.news(torrents, LINE_EVERY).into_iter().filter(|p| !over(p)) {
+                    // That the disk is looked at is no news until it takes a while.
+                    if !matches!(p.state, State::Checking { total: 0, .. }) {
+                        screen::line(&facts::line(p));
+                    }
                 }
             }
-            Mode::Lines { last, told } => {
-                let states: Vec<State> = torrents.iter().map(|p| coarse(&p.state)).collect();
-                if states != *told || last.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
-                    torrents.iter().for_each(|p| eprint_line(&line(p)));
-                    (*last, *told) = (Some(Instant::now()), states);
-                }
+            Mode::Objects => {
+                self.news(torrents, OBJECT_EVERY).into_iter().for_each(|p| emit(&facts::object(p)));
             }
             Mode::Silent => {}
         }
     }
 
-    /// Says something once, above the bars.
+    /// The torrents to write of: all after a while, before that those in a new state.
+    fn news<'a>(&mut self, torrents: &'a [Progress], every: Duration) -> Vec<&'a Progress> {
+        let states: Vec<State> = torrents.iter().map(|p| coarse(&p.state)).collect();
+        let is_due = self.last.is_none_or(|at| at.elapsed() >= every);
+        let is_new = |(at, _): &(usize, &Progress)| is_due || self.told.get(*at) != states.get(*at);
+        let news = torrents.iter().enumerate().filter(is_new).map(|(_, p)| p).collect();
+        if is_due {
+            self.last = Some(Instant::now());
+        }
+        self.told = states;
+        news
+    }
+
+    /// Says something once, above the rows.
     pub fn say(&self, text: &str) {
-        match &self.mode {
-            _ if self.quiet || self.json => {}
-            Mode::Bars { multi, .. } => multi.suspend(|| eprint_line(text)),
-            _ => eprint_line(text),
+        if !self.quiet {
+            screen::line(&printable(text));
         }
     }
 
     /// An object for programs; nothing without `--json`.
     pub fn event(&self, value: &Value) {
-        if self.json {
+        if matches!(self.mode, Mode::Objects) {
             emit(value);
         }
     }
+}
 
-    /// Takes the bars away, so that what follows stands on clean lines.
-    pub fn end(&mut self) {
-        if let Mode::Bars { multi, .. } = &self.mode {
-            let _ = multi.clear();
-        }
-        if !matches!(self.mode, Mode::Silent) {
-            self.mode = Mode::Silent;
-        }
+/// As many rows as the terminal has room for; the rest share one.
+fn rows(torrents: &[&Progress]) -> Vec<String> {
+    let (height, columns) = screen::size();
+    let most = height.saturating_sub(ROWS_KEPT).clamp(1, ROWS_MAX);
+    let own = if torrents.len() <= most { torrents.len() } else { most - 1 };
+    let shown: Vec<_> = torrents.iter().take(own).map(|p| facts::row(p)).collect();
+    let mut rows = bar::compose(&shown, columns);
+    if torrents.len() > own {
+        let rest = &torrents[own..];
+        let rate: u64 = rest.iter().map(|p| p.down_rate + p.up_rate).sum();
+        rows.push(format!("and {} more at {}", units::count(rest.len(), "torrent"), units::rate(rate)));
     }
-}
-
-impl Mode {
-    fn bars(count: usize) -> Mode {
-        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8));
-        let bars = (0..count.min(BARS_MAX)).map(|_| multi.add(ProgressBar::new(1).with_style(style())));
-        let bars = bars.collect();
-        let rest = multi.add(ProgressBar::new_spinner());
-        rest.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Mode::Bars { multi, bars, rest }
-    }
-}
-
-/// One bar for a step without peers: hashing, checking.
-pub struct StepBar(Option<ProgressBar>);
-
-impl StepBar {
-    /// A bar over `total` bytes, where a terminal can show it.
-    pub fn new(talk: &Talk, what: &str, total: u64) -> StepBar {
-        if talk.quiet || talk.json || !std::io::stderr().is_terminal() {
-            return StepBar(None);
-        }
-        let template = "{prefix} [{wide_bar:.green/238}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta}";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8));
-        StepBar(Some(bar.with_style(style.progress_chars("━╸─")).with_prefix(what.to_owned())))
-    }
-
-    /// So many bytes are done, of so many.
-    pub fn set(&self, done: u64, total: u64) -> ControlFlow<()> {
-        if let Some(bar) = &self.0 {
-            bar.set_length(total);
-            bar.set_position(done);
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Takes the bar away.
-    pub fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix:.bold} [{wide_bar:.green/238}] {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━╸─")
-}
-
-fn draw(bar: &ProgressBar, p: &Progress) {
-    let (done, total) = match p.state {
-        State::Checking { done, total } => (u64::from(done), u64::from(total)),
-        _ => (p.bytes_done, p.bytes_wanted),
-    };
-    bar.set_length(total.max(1));
-    bar.set_position(done);
-    bar.set_prefix(short_name(p));
-    bar.set_message(details(p));
-}
-
-/// A name cut in the middle, so that its ending stays.
-fn short_name(p: &Progress) -> String {
-    const WIDTH: usize = 28;
-    let name: Vec<char> = name(p).chars().filter(|c| !c.is_control()).collect();
-    if name.len() <= WIDTH {
-        return name.into_iter().collect();
-    }
-    let head: String = name[..WIDTH - 11].iter().collect();
-    let tail: String = name[name.len() - 10..].iter().collect();
-    format!("{head}…{tail}")
-}
-
-fn name(p: &Progress) -> String {
-    p.name.clone().unwrap_or_else(|| p.hashes.to_string())
-}
-
-fn details(p: &Progress) -> String {
-    let sources = if p.web_seeds > 0 {
-        format!("{}, {}", units::count(p.peers, "peer"), units::count(p.web_seeds, "web seed"))
-    } else {
-        units::count(p.peers, "peer")
-    };
-    match &p.state {
-        State::Metadata => format!("asking what it contains · {sources}"),
-        State::Checking { done, total } => format!("checking · {done}/{total} pieces"),
-        State::Seeding => {
-            format!("seeding · {} · {} sent · {sources}", units::rate(p.up_rate), units::bytes(p.uploaded))
-        }
-        State::Paused(why) => format!("waiting: {why}"),
-        State::Failed(why) => format!("failed: {why}"),
-        State::Downloading => {
-            let left = match p.seconds_left() {
-                Some(secs) => format!("{} left", units::duration(secs)),
-                None if p.bytes_done >= p.bytes_wanted => "finishing".to_owned(),
-                None => "looking for peers".to_owned(),
-            };
-            let percent = 100 * p.bytes_done / p.bytes_wanted.max(1);
-            format!(
-                "{percent}% · {}/{} pieces · {} · {sources} · {left}",
-                p.pieces,
-                p.pieces_total,
-                units::rate(p.down_rate)
-            )
-        }
-    }
-}
-
-fn line(p: &Progress) -> String {
-    let size = match p.state {
-        State::Downloading => {
-            format!(" · {}/{}", units::bytes(p.bytes_done), units::bytes(p.bytes_wanted))
-        }
-        _ => String::new(),
-    };
-    format!("{}: {}{size}", name(p), details(p))
-}
-
-fn summary(torrents: &[Progress]) -> String {
-    let done = torrents.iter().filter(|p| p.state == State::Seeding).count();
-    let rate: u64 = torrents.iter().map(|p| p.down_rate).sum();
-    format!("and {} more: {done} complete · {}", units::count(torrents.len(), "torrent"), units::rate(rate))
+    rows
 }
 
 /// The state without what changes all the time.
 fn coarse(state: &State) -> State {
     match state {
-        State::Checking { .. } => State::Checking { done: 0, total: 0 },
+        State::Checking { total, .. } => State::Checking { done: 0, total: *total },
         other => other.clone(),
     }
 }
 
-fn json_progress(p: &Progress) -> Value {
-    let (state, why) = match &p.state {
-        State::Metadata => ("metadata", None),
-        State::Checking { .. } => ("checking", None),
-        State::Downloading => ("downloading", None),
-        State::Seeding => ("seeding", None),
-        State::Paused(why) => ("paused", Some(why)),
-        State::Failed(why) => ("failed", Some(why)),
-    };
-    json!({
-        "event": "progress", "info_hash": p.hashes.to_string(), "name": p.name, "state": state, "why": why,
-        "pieces": p.pieces, "pieces_total": p.pieces_total,
-        "bytes_done": p.bytes_done, "bytes_wanted": p.bytes_wanted,
-        "down_rate": p.down_rate, "up_rate": p.up_rate,
-        "downloaded": p.downloaded, "uploaded": p.uploaded, "wasted": p.wasted,
-        "peers": p.peers, "seeds": p.seeds, "web_seeds": p.web_seeds, "known_peers": p.known_peers,
-        "seconds_left": p.seconds_left(),
-        "banned": p.banned.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
+/// The progress of a step without peers: hashing, verifying.
+pub struct Step {
+    what: String,
+    begun: Instant,
+    told: Mutex<Instant>,
+    mode: Mode,
+}
+
+impl Step {
+    /// Begins to do `what`: "hashing x.iso".
+    pub fn begin(talk: &Talk, what: &str) -> Step {
+        let now = Instant::now();
+        Step { what: printable(what), begun: now, told: Mutex::new(now), mode: View::new(talk).mode }
+    }
+
+    /// So many bytes are done, of so many. Breaks when somebody has interrupted.
+    pub fn set(&self, done: u64, total: u64) -> ControlFlow<()> {
+        let every = match self.mode {
+            Mode::Live(_) => REDRAW,
+            Mode::Lines => LINE_EVERY,
+            Mode::Objects | Mode::Silent => OBJECT_EVERY,
+        };
+        // Whoever finds it locked leaves the telling to the other thread.
+        if let Ok(mut told) = self.told.try_lock()
+            && told.elapsed() >= every
+        {
+            *told = Instant::now();
+            self.tell(done, total);
+        }
+        if interrupt::is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn tell(&self, done: u64, total: u64) {
+        let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = done.saturating_mul(1000) / millis;
+        let row = facts::step(&self.what, done, total, rate);
+        match &self.mode {
+            Mode::Live(live) => live.show(bar::compose(&[row], screen::size().1)),
+            Mode::Lines => screen::line(&format!("{}: {}", self.what, row.facts[0].trim())),
+            Mode::Objects => emit(&json!({
+                "event": "progress", "state": "hashing", "bytes_done": done, "bytes_wanted": total, "rate": rate,
+            })),
+            Mode::Silent => {}
+        }
+    }
 }
 
 /// One JSON object as a line on stdout. A closed pipe is the reader's wish, not an error.
@@ -255,9 +179,4 @@ pub fn emit(value: &Value) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{value}");
     let _ = out.flush();
-}
-
-/// One line on stderr.
-pub fn eprint_line(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -108,7 +108,9 @@ pub async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until, lan: bo
     for add in adds {
         match interrupt::unless(node.add(add)).await {
             Ok(added) => watch.torrents.push(added?),
-            Err(interrupt::Interrupted) => return Ok(Ended { exit: Exit::Interrupted, torrents: Vec::new() }),
+            Err(interrupt::Interrupted) => {
+                return Ok(Ended { exit: Exit::Interrupted, torrents: Vec::new() });
+            }
         }
     }
     let mut news = node.news();
@@ -133,7 +135,10 @@ impl Watch<'_> {
     async fn look(&mut self) -> Result<Vec<Progress>> {
         let mut torrents = Vec::with_capacity(self.torrents.len());
         for (torrent, story) in self.torrents.iter().zip(&mut self.stories) {
-            let progress = torrent.progress().await?;
+            let mut progress = torrent.progress().await?;
+            if progress.down_rate == 0 {
+                progress.down_rate = story.first_rate(&progress);
+            }
             story.look(&self.view, &progress, &torrent.peers().await?, self.talk.verbose > 0);
             torrents.push(progress);
         }
@@ -170,28 +175,32 @@ fn check_selection(p: &Progress, selected: Option<u32>) -> Result<()> {
 }
 
 /// Stops the node, telling trackers, and says what an interrupt means.
-pub async fn finish(node: Node, ended: Ended, talk: &Talk, hint: impl Fn(&[Progress]) -> String) -> Exit {
+pub async fn finish(
+    node: Node,
+    ended: Ended,
+    talk: &Talk,
+    hint: impl Fn(&[Progress]) -> String,
+) -> Result<Exit> {
     let speaks = ended.exit == Exit::Interrupted && !talk.quiet && !talk.json;
     if speaks {
         screen::line(&format!("starling: {}", hint(&ended.torrents)));
     }
     let stopping = node.shutdown();
     tokio::pin!(stopping);
-    if tokio::time::timeout(PATIENCE, &mut stopping).await.is_err() {
-        if speaks {
-            screen::line("starling: still saying good-bye; Ctrl-C again ends it at once");
+    let stopped = match tokio::time::timeout(PATIENCE, &mut stopping).await {
+        Ok(stopped) => stopped,
+        Err(_) => {
+            if speaks {
+                screen::line("starling: still writing and saying good-bye; Ctrl-C ends it at once");
+            }
+            stopping.await
         }
-        stopping.await;
-    }
-    ended.exit
+    };
+    stopped?;
+    Ok(ended.exit)
 }
 
 /// The peers, trackers and web seeds that flags add to a torrent.
 pub fn with_flags(add: Add, network: &Network, trackers: &[String], web_seeds: &[String]) -> Add {
-    Add {
-        peers: network.peer.clone(),
-        trackers: trackers.to_vec(),
-        web_seeds: web_seeds.to_vec(),
-        ..add
-    }
+    Add { peers: network.peer.clone(), trackers: trackers.to_vec(), web_seeds: web_seeds.to_vec(), ..add }
 }

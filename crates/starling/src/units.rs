@@ -36,9 +36,32 @@ pub fn duration(secs: u64) -> String {
     }
 }
 
-/// `1 peer`, `3 peers`.
+/// `0.4 s`, then as [`duration`]: how long something took.
+pub fn elapsed(took: std::time::Duration) -> String {
+    if took.as_secs() < 10 { format!("{:.1} s", took.as_secs_f64()) } else { duration(took.as_secs()) }
+}
+
+/// `1 peer`, `3 peers`, `12,000 peers`.
 pub fn count(n: usize, thing: &str) -> String {
-    if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
+    count_of(n, thing, &format!("{thing}s"))
+}
+
+/// The same for what has a plural of its own.
+pub fn count_of(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{} {many}", number(n as u64)) }
+}
+
+/// `1,234,567`
+pub fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -55,5 +78,8 @@ mod tests {
         assert_eq!(duration(3 * 60 + 20), "3 min 20 s");
         assert_eq!(duration(7500), "2 h 5 min");
         assert_eq!(count(1, "peer"), "1 peer");
+        assert_eq!(count_of(1200, "address", "addresses"), "1,200 addresses");
+        assert_eq!(number(1_234_567), "1,234,567");
+        assert_eq!(elapsed(std::time::Duration::from_millis(420)), "0.4 s");
     }
 }

@@ -25,7 +25,7 @@ pub async fn get(args: &Get) -> Result<Exit> {
     let node = run::start(&args.network)?;
     let until = if args.seed { Until::Interrupted } else { Until::Complete };
     let ended = run::run(&node, adds.collect(), &args.talk, until, !args.network.no_lan).await?;
-    Ok(run::finish(node, ended, &args.talk, hint).await)
+    run::finish(node, ended, &args.talk, hint).await
 }
 
 fn make_folder(dir: &Path) -> Result<()> {
@@ -36,13 +36,12 @@ fn make_folder(dir: &Path) -> Result<()> {
 }
 
 fn hint(torrents: &[Progress]) -> String {
-    let (done, wanted) = torrents.iter().fold((0, 0), |(done, wanted), p| {
-        (done + p.bytes_done, wanted + p.bytes_wanted)
-    });
+    let (done, wanted) =
+        torrents.iter().fold((0, 0), |(done, wanted), p| (done + p.bytes_done, wanted + p.bytes_wanted));
     let kept = match wanted {
         0 => String::new(),
         _ if done == wanted => " after all was complete".to_owned(),
         _ => format!(" at {}%, {} kept", done * 100 / wanted, units::bytes(done)),
     };
-    format!("interrupted{kept}; run the same command again to carry on")
+    format!("interrupted{kept}; the same command carries on")
 }

@@ -32,7 +32,8 @@ pub fn dispatch(command: Command) -> Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Man { dir } => {
-            std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+            std::fs::create_dir_all(&dir)
+                .with_context(|| format!("cannot make the folder {}", dir.display()))?;
             clap_mangen::generate_to(Cli::command(), &dir)
                 .with_context(|| format!("cannot write into {}", dir.display()))?;
             Ok(Exit::Done)

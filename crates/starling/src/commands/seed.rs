@@ -24,13 +24,13 @@ pub async fn seed(args: &Seed) -> Result<Exit> {
         screen::line(&format!("listening at port {}; Ctrl-C stops it", node.addr().port()));
     }
     let ended = run::run(&node, adds, &args.talk, Until::Interrupted, !args.network.no_lan).await?;
-    Ok(run::finish(node, ended, &args.talk, |torrents| stopped("seeding", torrents)).await)
+    run::finish(node, ended, &args.talk, |torrents| stopped("seeding", torrents)).await
 }
 
 /// `stopped sharing, 1.2 GiB sent`
 pub fn stopped(doing: &str, torrents: &[Progress]) -> String {
     let sent = units::bytes(torrents.iter().map(|p| p.uploaded).sum());
-    format!("stopped {doing}, {sent} sent; run the same command again to go on")
+    format!("stopped {doing}, {sent} sent; the same command goes on")
 }
 
 /// What is to be seeded of a source, as far as it is there. What is not there is not
@@ -79,6 +79,10 @@ fn complete_files(report: &Report) -> Vec<u32> {
 fn say_complete(args: &Seed, torrent: &Torrent) {
     if !args.talk.quiet && !args.talk.json {
         let size = units::bytes(torrent.info.layout.content_length());
-        screen::line(&format!("{}: complete, {size} verified in {}", torrent.info.name, args.output.display()));
+        screen::line(&format!(
+            "{}: complete, {size} verified in {}",
+            torrent.info.name,
+            args.output.display()
+        ));
     }
 }

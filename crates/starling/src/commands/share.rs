@@ -24,8 +24,8 @@ use crate::{progress, screen, units};
 const PEERS_IN_LINK: usize = 4;
 
 pub fn share(args: &Share) -> Result<Exit> {
-    let path = std::fs::canonicalize(&args.path)
-        .with_context(|| format!("cannot share {}", args.path.display()))?;
+    let path =
+        std::fs::canonicalize(&args.path).with_context(|| format!("cannot share {}", args.path.display()))?;
     let Some(dir) = path.parent() else { bail!(Usage("the root folder cannot be shared".to_owned())) };
     if args.make.name.as_deref().is_some_and(|name| path.file_name().is_none_or(|file| file != name)) {
         bail!(Usage("--name: a share has the name of its file, or its data would not be found".to_owned()));
@@ -46,7 +46,7 @@ async fn serve(args: &Share, torrent: Torrent, dir: &Path) -> Result<Exit> {
     let add = Add { check: Check::Complete, super_seeding: args.super_seed, ..Add::torrent(torrent, dir) };
     let add = run::with_flags(add, &args.network, &[], &[]);
     let ended = run::run(&node, vec![add], &args.talk, Until::Interrupted, !args.network.no_lan).await?;
-    Ok(run::finish(node, ended, &args.talk, |torrents| stopped("sharing", torrents)).await)
+    run::finish(node, ended, &args.talk, |torrents| stopped("sharing", torrents)).await
 }
 
 /// The link on stdout, alone, so that a script can take it.
@@ -93,7 +93,8 @@ fn greet(args: &Share, torrent: &Torrent, node: &Node) {
 /// Where peers on the same network reach us: the address we listen at, or those of all
 /// interfaces but loopback.
 fn own_addresses(listen: SocketAddr) -> Vec<PeerAddress> {
-    let ips = if listen.ip().is_unspecified() { starling_node::interface_addresses() } else { vec![listen.ip()] };
+    let ips =
+        if listen.ip().is_unspecified() { starling_node::interface_addresses() } else { vec![listen.ip()] };
     let useful = |ip: &IpAddr| match ip {
         IpAddr::V4(ip) => !ip.is_link_local() && !ip.is_loopback(),
         IpAddr::V6(ip) => !ip.is_unicast_link_local() && !ip.is_loopback(),
@@ -104,7 +105,8 @@ fn own_addresses(listen: SocketAddr) -> Vec<PeerAddress> {
 
 /// Draws the link; if it is too long for that, only what names the torrent.
 fn draw_qr(magnet: &Magnet) {
-    let short = Magnet { name: None, length: None, peers: Vec::new(), web_seeds: Vec::new(), ..magnet.clone() };
+    let short =
+        Magnet { name: None, length: None, peers: Vec::new(), web_seeds: Vec::new(), ..magnet.clone() };
     let (_, columns) = screen::size();
     let drawn = [magnet, &short].into_iter().find_map(|magnet| qr(&magnet.to_string(), columns));
     match drawn {

@@ -51,8 +51,10 @@ async fn fetch(args: &Show, secs: u64) -> Result<Arc<Torrent>> {
     }
     let wait = tokio::time::timeout(Duration::from_secs(secs), learn(&node, add));
     let found = interrupt::unless(wait).await;
-    node.shutdown().await;
-    found?.unwrap_or_else(|_| bail!("no peer told what the link contains within {secs} s"))
+    let closed = node.shutdown().await;
+    let torrent = found?.unwrap_or_else(|_| bail!("no peer told what the link contains within {secs} s"))?;
+    closed?;
+    Ok(torrent)
 }
 
 async fn learn(node: &Node, add: Add) -> Result<Arc<Torrent>> {
@@ -86,7 +88,8 @@ fn torrent_text(torrent: &Torrent, all: bool) -> String {
     if info.private {
         lines.push("private       yes: peers come from its trackers only".to_owned());
     }
-    lines.extend(torrent.trackers.iter().map(|tier| format!("tracker       {}", printable(&tier.join(", ")))));
+    lines
+        .extend(torrent.trackers.iter().map(|tier| format!("tracker       {}", printable(&tier.join(", ")))));
     lines.extend(torrent.web_seeds.iter().map(|url| format!("web seed      {}", printable(url))));
     lines.extend(torrent.comment.iter().map(|text| format!("comment       {}", printable(text))));
     lines.extend(torrent.created_by.iter().map(|text| format!("made by       {}", printable(text))));
@@ -107,7 +110,9 @@ fn magnet_text(magnet: &Magnet) -> String {
     lines.extend(magnet.name.iter().map(|name| format!("name          {}", printable(name))));
     lines.extend(magnet.hashes.v1().map(|hash| format!("info-hash v1  {hash}")));
     lines.extend(magnet.hashes.v2().map(|hash| format!("info-hash v2  {hash}")));
-    lines.extend(magnet.length.map(|n| format!("size          {} ({} bytes)", units::bytes(n), units::number(n))));
+    lines.extend(
+        magnet.length.map(|n| format!("size          {} ({} bytes)", units::bytes(n), units::number(n))),
+    );
     lines.extend(magnet.trackers.iter().map(|url| format!("tracker       {}", printable(url))));
     lines.extend(magnet.web_seeds.iter().map(|url| format!("web seed      {}", printable(url))));
     lines.extend(magnet.peers.iter().map(|peer| format!("peer          {peer}")));

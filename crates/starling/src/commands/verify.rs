@@ -52,8 +52,11 @@ pub fn tell_bad(report: &Report, talk: &Talk) {
 }
 
 fn what_is_wrong(file: &FileReport) -> String {
-    let bad = format!("{} of {} wrong", units::number((file.pieces - file.good).into()),
-        units::count(file.pieces as usize, "piece"));
+    let bad = format!(
+        "{} of {} wrong",
+        units::number((file.pieces - file.good).into()),
+        units::count(file.pieces as usize, "piece")
+    );
     match file.found {
         None => "missing".to_owned(),
         Some(found) if found != file.length => {

@@ -1,0 +1,143 @@
+//! Rows of a progress display: a name, a bar, and as many facts as there is room for.
+//!
+//! All rows share their columns, so that many torrents read as a table. Nothing here
+//! knows a terminal: a row is text of a given width.
+
+use console::Style;
+
+use crate::text::{pad, shorten, width};
+
+/// Levels of detail a row can be told in.
+pub const LEVELS: usize = 6;
+/// A bar below this tells nothing.
+const BAR_MIN: usize = 12;
+/// A bar beyond this tells no more.
+const BAR_MAX: usize = 60;
+/// A name keeps this much as long as there is something else to leave out.
+const NAME_KEPT: usize = 16;
+/// Names are cut to these before more details are left out.
+const NAMES: [usize; 3] = [36, 22, NAME_KEPT];
+/// What separates the columns.
+const GAP: usize = 2;
+
+/// What one row tells.
+pub struct Row {
+    /// The name; may be of any length.
+    pub name: String,
+    /// How much is done, 0 to 1; `None`: a row of text without a bar.
+    pub fraction: Option<f64>,
+    /// What stands behind the bar, from all details to the least.
+    pub facts: [String; LEVELS],
+}
+
+/// Where the columns are.
+struct Columns {
+    name: usize,
+    bar: usize,
+    level: usize,
+}
+
+/// The rows in `columns` columns each.
+pub fn compose(rows: &[Row], columns: usize) -> Vec<String> {
+    let plan = plan(rows, columns);
+    rows.iter().map(|row| one(row, &plan, columns)).collect()
+}
+
+fn one(row: &Row, plan: &Columns, columns: usize) -> String {
+    let name = pad(&shorten(&row.name, plan.name), plan.name);
+    let Some(fraction) = row.fraction else {
+        let room = columns.saturating_sub(plan.name + GAP);
+        return format!("{name}  {}", shorten(&row.facts[0], room));
+    };
+    let facts = &row.facts[plan.level];
+    match plan.bar {
+        0 => shorten(&format!("{name}  {facts}"), columns),
+        cells => format!("{name}  {}  {facts}", bar(fraction, cells)),
+    }
+}
+
+/// The most that fits: first names are cut, then details left out, at last the bar.
+fn plan(rows: &[Row], columns: usize) -> Columns {
+    let bars = || rows.iter().filter(|row| row.fraction.is_some());
+    let longest = rows.iter().map(|row| width(&row.name)).max().unwrap_or(0);
+    let mut tightest = Columns { name: longest.min(NAME_KEPT), bar: 0, level: LEVELS - 1 };
+    for level in 0..LEVELS {
+        let facts = bars().map(|row| width(&row.facts[level])).max().unwrap_or(0);
+        for name in NAMES.map(|most| longest.min(most)) {
+            let bar = columns.saturating_sub(name + facts + 2 * GAP);
+            if bar >= BAR_MIN {
+                // An even number of cells wobbles less while the facts change.
+                return Columns { name, bar: bar.min(BAR_MAX) & !1, level };
+            }
+        }
+        tightest.name = tightest.name.min(columns.saturating_sub(facts + GAP).max(4));
+    }
+    tightest
+}
+
+/// `━━━━╸────`
+fn bar(fraction: f64, cells: usize) -> String {
+    let full = (fraction.clamp(0.0, 1.0) * cells as f64) as usize;
+    let (done, left) = match cells - full {
+        0 => ("━".repeat(full), String::new()),
+        left => (format!("{}╸", "━".repeat(full)), "─".repeat(left - 1)),
+    };
+    let green = Style::new().for_stderr().green().apply_to(done);
+    let dim = Style::new().for_stderr().dim().apply_to(left);
+    format!("{green}{dim}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str) -> Row {
+        let facts = [
+            " 64%  2560/4000 pieces  112 MB/s  3 peers  13 s left",
+            " 64%  2560/4000  112 MB/s  3 peers  13 s left",
+            " 64%  112 MB/s  3 peers  13 s left",
+            " 64%  112 MB/s  13 s left",
+            " 64%  13 s left",
+            " 64%",
+        ];
+        Row { name: name.to_owned(), fraction: Some(0.64), facts: facts.map(str::to_owned) }
+    }
+
+    #[test]
+    fn eighty_columns_show_everything_of_a_short_name() {
+        let line = &compose(&[row("ubuntu.iso")], 77)[0];
+        assert!(
+            line.contains("ubuntu.iso") && line.contains("pieces") && line.contains("13 s left"),
+            "{line}"
+        );
+        assert!(width(line) <= 77, "{line}");
+    }
+
+    #[test]
+    fn every_width_is_kept_and_the_bar_is_sensible_or_absent() {
+        for columns in 10..200 {
+            for line in compose(&[row("日本語の名前がとても長い🚀.tar.gz"), row("b")], columns)
+            {
+                assert!(width(&line) <= columns, "{columns}: {line}");
+                let cells = line.chars().filter(|c| "━╸─".contains(*c)).count();
+                assert!(cells == 0 || (BAR_MIN..=BAR_MAX).contains(&cells), "{columns}: {line}");
+                assert!(columns < 40 || cells > 0, "{columns}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_rows_share_their_columns() {
+        let lines = compose(&[row("a"), row("a longer name"), row("middle")], 77);
+        let at: Vec<_> = lines.iter().map(|line| line.find('━').map(|at| width(&line[..at]))).collect();
+        assert!(at[0].is_some() && at.iter().all(|a| *a == at[0]), "{lines:?}");
+    }
+
+    #[test]
+    fn a_bar_is_full_only_when_all_is_done() {
+        let cells = |fraction: f64| console::strip_ansi_codes(&bar(fraction, 12)).into_owned();
+        assert_eq!(cells(0.0), "╸───────────");
+        assert_eq!(cells(0.9999), "━━━━━━━━━━━╸");
+        assert_eq!(cells(1.0), "━".repeat(12));
+    }
+}

@@ -1,0 +1,167 @@
+//! Where a torrent stands, in words, as a row of a display, and as an object for programs.
+
+use serde_json::{Value, json};
+use starling_node::{Progress, State};
+
+use crate::bar::{LEVELS, Row};
+use crate::text::{plain, printable};
+use crate::units;
+
+/// What to call a torrent.
+pub fn name(p: &Progress) -> String {
+    p.name.as_deref().map_or_else(|| p.hashes.to_string(), printable)
+}
+
+/// A row of a display.
+pub fn row(p: &Progress) -> Row {
+    let (fraction, facts) = match &p.state {
+        State::Downloading => (Some(share(p.bytes_done, p.bytes_wanted)), downloading(p)),
+        State::Checking { done, total } if *total > 0 => {
+            (Some(share(u64::from(*done), u64::from(*total))), checking(*done, *total))
+        }
+        _ => (None, std::array::from_fn(|_| words(p).join("  "))),
+    };
+    Row { name: name(p), fraction, facts }
+}
+
+/// A line of a log.
+pub fn line(p: &Progress) -> String {
+    format!("{}: {}", name(p), words(p).join(", "))
+}
+
+/// The row of a step without peers: hashing, verifying.
+pub fn step(what: &str, done: u64, total: u64, rate: u64) -> Row {
+    let left = units::duration(total.saturating_sub(done).checked_div(rate).unwrap_or(0));
+    let (percent, rate) = (percent(done, total), units::rate(rate));
+    let size = format!("of {}", units::bytes(total));
+    let facts =
+        levels(&[(5, &percent), (1, &size), (3, &format!("{rate:>9}")), (4, &format!("{left} left"))]);
+    Row { name: what.to_owned(), fraction: Some(share(done, total)), facts }
+}
+
+/// An object for programs.
+pub fn object(p: &Progress) -> Value {
+    let (state, why) = match &p.state {
+        State::Metadata => ("metadata", None),
+        State::Checking { .. } => ("checking", None),
+        State::Downloading => ("downloading", None),
+        State::Seeding => ("seeding", None),
+        State::Paused(why) => ("paused", Some(plain(why))),
+        State::Failed(why) => ("failed", Some(plain(why))),
+    };
+    json!({
+        "event": "progress", "info_hash": p.hashes.to_string(), "name": p.name, "state": state, "why": why,
+        "pieces": p.pieces, "pieces_total": p.pieces_total,
+        "bytes_done": p.bytes_done, "bytes_wanted": p.bytes_wanted,
+        "down_rate": p.down_rate, "up_rate": p.up_rate,
+        "downloaded": p.downloaded, "uploaded": p.uploaded, "wasted": p.wasted,
+        "peers": p.peers, "seeds": p.seeds, "web_seeds": p.web_seeds, "known_peers": p.known_peers,
+        "seconds_left": p.seconds_left(),
+        "banned": p.banned.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// `3 peers, 1 web seed`.
+pub fn sources(peers: usize, web_seeds: usize) -> String {
+    match (peers, web_seeds) {
+        (0, 0) => "no peers".to_owned(),
+        (peers, 0) => units::count(peers, "peer"),
+        (0, seeds) => units::count(seeds, "web seed"),
+        (peers, seeds) => format!("{}, {}", units::count(peers, "peer"), units::count(seeds, "web seed")),
+    }
+}
+
+/// What is so, most important first where no bar is drawn.
+fn words(p: &Progress) -> Vec<String> {
+    let sources = sources(p.peers, p.web_seeds);
+    match &p.state {
+        State::Metadata if p.peers == 0 => vec!["looking for peers that know it".to_owned()],
+        State::Metadata => vec!["asking what it contains".to_owned(), sources],
+        State::Checking { total: 0, .. } => vec!["looking at what is on disk".to_owned()],
+        State::Checking { done, total } => vec![checking(*done, *total)[0].trim().to_owned()],
+        State::Seeding => {
+            let sent = format!("{} sent", units::bytes(p.uploaded));
+            vec!["seeding".to_owned(), units::rate(p.up_rate), sent, sources]
+        }
+        State::Paused(why) => vec![format!("waiting: {}", plain(why))],
+        State::Failed(why) => vec![format!("failed: {}", plain(why))],
+        State::Downloading => {
+            let percent = percent(p.bytes_done, p.bytes_wanted).trim().to_owned();
+            vec![percent, pieces(p), units::rate(p.down_rate), sources, left(p)]
+        }
+    }
+}
+
+fn downloading(p: &Progress) -> [String; LEVELS] {
+    levels(&[
+        (5, &percent(p.bytes_done, p.bytes_wanted)),
+        (1, &pieces(p)),
+        (3, &format!("{:>9}", units::rate(p.down_rate))),
+        (2, &sources(p.peers, p.web_seeds)),
+        (4, &left(p)),
+    ])
+}
+
+fn checking(done: u32, total: u32) -> [String; LEVELS] {
+    let percent = format!("checking {}", percent(u64::from(done), u64::from(total)));
+    levels(&[(5, &percent), (1, &format!("{done}/{total} pieces"))])
+}
+
+/// Facts in reading order, each with the last level it is told at. The word `pieces` goes
+/// before the number of pieces does.
+fn levels(facts: &[(usize, &str)]) -> [String; LEVELS] {
+    std::array::from_fn(|level| {
+        let told = facts.iter().filter(|(last, _)| *last >= level);
+        let told = told.map(|(_, fact)| if level > 0 { fact.trim_end_matches(" pieces") } else { fact });
+        told.collect::<Vec<_>>().join("  ")
+    })
+}
+
+fn pieces(p: &Progress) -> String {
+    format!("{}/{} pieces", p.pieces, p.pieces_total)
+}
+
+fn left(p: &Progress) -> String {
+    match p.seconds_left() {
+        Some(secs) => format!("{} left", units::duration(secs)),
+        None if p.bytes_done >= p.bytes_wanted => "finishing".to_owned(),
+        None => "waiting".to_owned(),
+    }
+}
+
+/// ` 64%`; 100 only when nothing is left.
+fn percent(done: u64, total: u64) -> String {
+    let percent = u128::from(done) * 100 / u128::from(total.max(1));
+    format!("{:>3}%", if total == 0 { 100 } else { percent })
+}
+
+fn share(done: u64, total: u64) -> f64 {
+    if total == 0 { 1.0 } else { done as f64 / total as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_is_never_rounded_up() {
+        assert_eq!(percent(999, 1000), " 99%");
+        assert_eq!(percent(1000, 1000), "100%");
+        assert_eq!(percent(0, 0), "100%");
+    }
+
+    #[test]
+    fn details_go_one_by_one() {
+        let step = step("hashing", 1 << 30, 4 << 30, 1 << 30);
+        assert_eq!(step.facts[0], " 25%  of 4.0 GiB   1.1 GB/s  3 s left");
+        assert_eq!(step.facts[LEVELS - 1], " 25%");
+        let lengths: Vec<_> = step.facts.iter().map(String::len).collect();
+        assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
+    }
+
+    #[test]
+    fn sources_are_counted_in_words() {
+        assert_eq!(sources(0, 0), "no peers");
+        assert_eq!(sources(1, 2), "1 peer, 2 web seeds");
+    }
+}

@@ -1,0 +1,74 @@
+//! Ctrl-C and SIGTERM: the first asks everything to come to a clean end, the second ends
+//! the program at once. A thread of its own listens, so that neither waits for a disk.
+
+use std::sync::OnceLock;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// What an interrupted program exits with.
+pub const CODE: u8 = 130;
+
+static ASKED: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+
+/// The work ended because somebody interrupted it.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Starts to listen. Without this, or if the system refuses, signals end the program as ever.
+pub fn listen() {
+    let (ask, asked) = watch::channel(false);
+    let listener = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(serve(&ask));
+    };
+    if std::thread::Builder::new().name("starling-signals".into()).spawn(listener).is_ok() {
+        let _ = ASKED.set(asked);
+    }
+}
+
+async fn serve(ask: &watch::Sender<bool>) {
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return ask.closed().await;
+    };
+    either(&mut int, &mut term).await;
+    let _ = ask.send(true);
+    either(&mut int, &mut term).await;
+    std::process::exit(i32::from(CODE));
+}
+
+async fn either(int: &mut Signal, term: &mut Signal) {
+    tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+}
+
+/// Whether somebody interrupted.
+pub fn is_asked() -> bool {
+    ASKED.get().is_some_and(|asked| *asked.borrow())
+}
+
+/// Resolves when somebody interrupts.
+pub async fn asked() {
+    if let Some(mut asked) = ASKED.get().cloned()
+        && asked.wait_for(|asked| *asked).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// `work`, unless somebody interrupts.
+pub async fn unless<T>(work: impl Future<Output = T>) -> Result<T, Interrupted> {
+    tokio::select! {
+        done = work => Ok(done),
+        () = asked() => Err(Interrupted),
+    }
+}

@@ -1,0 +1,184 @@
+//! What is told of a torrent once, as it happens: where peers are looked for, who was
+//! banned, what a tracker refused, how it ended.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use starling_metainfo::Magnet;
+use starling_node::{Add, Check, Peer, Progress, State};
+
+use crate::progress::View;
+use crate::text::plain;
+use crate::{facts, units};
+
+/// Alone for so long, a torrent says where it looks for peers.
+const ALONE: Duration = Duration::from_secs(5);
+/// Until then a rate may not be measured yet.
+const RATE_KNOWN: Duration = Duration::from_secs(2);
+/// Peers that are counted; beyond, they are many.
+const PEERS_MAX: usize = 10_000;
+
+/// Where a torrent's peers may come from.
+#[derive(Clone, Debug)]
+struct Places {
+    lan: bool,
+    trackers: usize,
+}
+
+/// What was seen and said of one torrent.
+pub struct Story {
+    places: Places,
+    dir: PathBuf,
+    started: Option<(Instant, u64)>,
+    peers: BTreeSet<SocketAddr>,
+    alone_since: Option<Instant>,
+    said_alone: bool,
+    ended: bool,
+    banned: usize,
+    trackers: Vec<(String, Result<String, String>)>,
+}
+
+impl Story {
+    /// The story of what is about to be added.
+    pub fn new(add: &Add, lan: bool) -> Story {
+        let magnet = Magnet::from_source(&add.source).and_then(Result::ok);
+        let trackers = add.trackers.len() + magnet.map_or(0, |magnet| magnet.trackers.len());
+        Story {
+            places: Places { lan, trackers },
+            dir: add.dir.clone(),
+            started: None,
+            peers: BTreeSet::new(),
+            alone_since: None,
+            said_alone: false,
+            // That data hashed just now is complete is no news.
+            ended: add.check == Check::Complete,
+            banned: 0,
+            trackers: Vec::new(),
+        }
+    }
+
+    /// Tells what is new.
+    pub fn look(&mut self, view: &View, p: &Progress, peers: &[Peer], verbose: bool) {
+        if self.started.is_none() && p.state == State::Downloading {
+            self.started = Some((Instant::now(), p.bytes_done));
+        }
+        let giving = peers.iter().filter(|peer| peer.down_rate > 0).map(|peer| peer.addr);
+        self.peers.extend(giving.take(PEERS_MAX.saturating_sub(self.peers.len())));
+        self.alone(view, p);
+        self.banned(view, p);
+        self.trackers(view, p, verbose);
+        self.end(view, p);
+    }
+
+    /// The mean rate of the first moments, when nothing is measured yet.
+    pub fn first_rate(&self, p: &Progress) -> u64 {
+        let took = self.started.map_or(Duration::MAX, |(at, _)| at.elapsed());
+        if took > RATE_KNOWN { 0 } else { per_second(p.downloaded, took) }
+    }
+
+    fn alone(&mut self, view: &View, p: &Progress) {
+        let wants = matches!(p.state, State::Metadata | State::Downloading);
+        if !wants || p.peers + p.web_seeds > 0 {
+            (self.alone_since, self.said_alone) = (None, false);
+            return;
+        }
+        let since = *self.alone_since.get_or_insert_with(Instant::now);
+        if !self.said_alone && since.elapsed() >= ALONE {
+            self.said_alone = true;
+            view.say(&format!("{}: {}", facts::name(p), self.places.sentence(p)));
+        }
+    }
+
+    fn banned(&mut self, view: &View, p: &Progress) {
+        let name = facts::name(p);
+        for ip in p.banned.iter().skip(self.banned) {
+            view.say(&format!("{name}: {ip} sent false data and is banned"));
+            view.event(
+                &json!({ "event": "banned", "info_hash": p.hashes.to_string(), "ip": ip.to_string() }),
+            );
+        }
+        self.banned = p.banned.len();
+    }
+
+    fn trackers(&mut self, view: &View, p: &Progress, verbose: bool) {
+        if self.trackers == p.trackers {
+            return;
+        }
+        for (url, said) in p.trackers.iter().filter(|said| !self.trackers.contains(said)) {
+            match said {
+                Ok(said) if verbose => view.say(&format!("{url}: {said}")),
+                Ok(_) => {}
+                Err(why) => view.say(&format!("{url}: {}", plain(why))),
+            }
+        }
+        self.trackers.clone_from(&p.trackers);
+    }
+
+    fn end(&mut self, view: &View, p: &Progress) {
+        match &p.state {
+            _ if self.ended => return,
+            State::Seeding => self.completed(view, p),
+            State::Failed(why) => {
+                let why = plain(why);
+                crate::screen::line(&format!("starling: {}: {why}", facts::name(p)));
+                view.event(&json!({ "event": "failed", "info_hash": p.hashes.to_string(), "why": why }));
+            }
+            _ => return,
+        }
+        self.ended = true;
+    }
+
+    /// `ubuntu.iso: 1.0 GiB in 12 s, 87 MB/s, from 3 peers`
+    fn completed(&self, view: &View, p: &Progress) {
+        let (name, size) = (facts::name(p), units::bytes(p.bytes_wanted));
+        match self.started {
+            Some((at, before)) => {
+                let (took, got) = (at.elapsed(), p.bytes_wanted.saturating_sub(before));
+                let rate = units::rate(per_second(got, took));
+                let what = if before == 0 { size } else { format!("{} more make {size}", units::bytes(got)) };
+                let from = match (self.peers.len().max(p.peers), p.web_seeds) {
+                    (0, 0) => String::new(),
+                    (peers, seeds) => format!(", from {}", facts::sources(peers, seeds)),
+                };
+                view.say(&format!("{name}: {what} in {}, {rate}{from}", units::elapsed(took)));
+            }
+            None => {
+                let dir = self.dir.display();
+                view.say(&format!("{name}: complete, {size} verified in {dir}"));
+            }
+        }
+        view.event(&json!({ "event": "complete", "info_hash": p.hashes.to_string(), "name": p.name,
+            "bytes": p.bytes_wanted, "downloaded": p.downloaded }));
+    }
+}
+
+impl Places {
+    /// Where is looked, and that it goes on.
+    fn sentence(&self, p: &Progress) -> String {
+        let torrent = p.torrent.as_ref();
+        let private = torrent.is_some_and(|torrent| torrent.info.private);
+        let trackers = self.trackers + torrent.map_or(0, |torrent| torrent.trackers.iter().flatten().count());
+        let mut places = Vec::new();
+        if self.lan && !private {
+            places.push("on the local network".to_owned());
+        }
+        if trackers > 0 {
+            places.push(format!("at {}", units::count(trackers, "tracker")));
+        }
+        if p.known_peers > 0 {
+            places.push(format!("at {}", units::count_of(p.known_peers, "known address", "known addresses")));
+        }
+        match places.as_slice() {
+            [] => "no peers, and nowhere to look for any: name one with --peer or a tracker with --tracker"
+                .to_owned(),
+            places => format!("no peers yet; looking {}", places.join(", ")),
+        }
+    }
+}
+
+fn per_second(bytes: u64, took: Duration) -> u64 {
+    (bytes as f64 / took.as_secs_f64().max(1e-3)) as u64
+}
