@@ -19,6 +19,7 @@ pub mod probe;
 pub mod process;
 mod programs;
 pub mod scene;
+pub mod shaper;
 pub mod torrent;
 pub mod tracker;
 pub mod webserver;

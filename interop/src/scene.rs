@@ -49,7 +49,8 @@ fn skip(missing: &str) {
 }
 
 impl Scene {
-    fn new() -> Result<Scene> {
+    /// A network and a folder; the calling thread stays in that network.
+    pub fn new() -> Result<Scene> {
         Ok(Scene { namespace: Namespace::enter()?, folder: content::scratch()? })
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::client::libtorrent::script;
-use crate::process::Launch;
+use crate::process::{Launch, Process};
 use crate::{PYTHON, Result, context};
 
 /// Which hashes a torrent has.
@@ -76,13 +76,17 @@ pub struct Torrent {
 impl Torrent {
     /// Makes a torrent of `content`.
     pub fn make(content: &Path, file: &Path, recipe: &Recipe) -> Result<Torrent> {
+        Torrent::making(content, file, recipe)?.expect_success(Duration::from_secs(120))?;
+        Torrent::read(file)
+    }
+
+    /// A process that makes a torrent of `content`; it says `hashing` when it begins to.
+    pub fn making(content: &Path, file: &Path, recipe: &Recipe) -> Result<Process> {
         let launch = python("make", file)?.arg(content).arg(file).arg(recipe.kind.name());
         let launch = launch.arg(recipe.piece_length.to_string());
         let launch = launch.args(recipe.private.then_some("private"));
         let launch = launch.args(recipe.trackers.iter().map(|url| format!("tracker={url}")));
-        let launch = launch.args(recipe.web_seeds.iter().map(|url| format!("webseed={url}")));
-        launch.spawn()?.expect_success(Duration::from_secs(120))?;
-        Torrent::read(file)
+        launch.args(recipe.web_seeds.iter().map(|url| format!("webseed={url}"))).spawn()
     }
 
     /// Reads a torrent file, whoever made it.

@@ -18,8 +18,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [--install]     everything that must pass: format, clippy, tests, docs, corpora, interop
   tidy [--update]      measure style, check the law of dependence; --update lowers the baseline
-  bench swarm [--size 1GiB] [--runs 5] [--only NAME,NAME] [--without-starling] [--dry]
-                       transfers beside the real programs, into docs/benchmarks.md";
+  bench swarm|create|latency [--size 1GiB] [--runs 5] [--only NAME,NAME] [--without-starling] [--dry]
+                       beside the real programs, into docs/benchmarks.md: transfers, making
+                       torrents, and transfers over long and narrow roads";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

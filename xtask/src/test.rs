@@ -72,6 +72,7 @@ fn run_step((name, step): Step, options: &Options) -> Row {
     Row { name, took: start.elapsed(), outcome }
 }
 
+/// The table, the names of what was skipped, the closing line, and the exit code.
 fn close(rows: &[Row], options: &Options) -> ExitCode {
     println!("\n{:<14} {:>8}  result", "step", "time");
     for Row { name, took, outcome } in rows {
@@ -117,16 +118,19 @@ fn install_programs(options: &Options) -> Outcome {
     }
 }
 
+/// A cargo command in the root, with nothing to read from.
 fn cargo_command(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.args(args).current_dir(workspace::root()).stdin(Stdio::null());
     command
 }
 
+/// A cargo command as one check.
 fn cargo(args: &[&str]) -> Outcome {
     Outcome::from_code(cargo_command(args).status().is_ok_and(|status| status.success()))
 }
 
+/// The documentation, private items too, without a warning.
 fn rustdoc() -> Outcome {
     let mut command =
         cargo_command(&["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
@@ -134,6 +138,7 @@ fn rustdoc() -> Outcome {
     Outcome::from_code(status.is_ok_and(|status| status.success()))
 }
 
+/// Licences, bans, sources and advisories, where cargo-deny is installed.
 fn deny() -> Outcome {
     let installed =
         cargo_command(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -143,10 +148,12 @@ fn deny() -> Outcome {
     Outcome { note: "cargo-deny is not installed".into(), ..Outcome::default() }
 }
 
+/// A cargo test of these packages and targets.
 fn tests(args: &[&str]) -> Outcome {
     run_tests(&mut cargo_command(&[&["test", "--no-fail-fast"], args].concat()))
 }
 
+/// The real programs against the binary that is built for it.
 fn interop(_: &Options) -> Outcome {
     let built = cargo(&["build", "--package", "starling"]);
     if built.failed > 0 {

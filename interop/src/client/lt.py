@@ -42,6 +42,7 @@ def make(path, out, kind, piece_length, *rest):
     for url in values.get("webseed", []):
         torrent.add_url_seed(url)
     torrent.set_priv("private" in flags)
+    say("hashing")
     lt.set_piece_hashes(torrent, os.path.dirname(os.path.abspath(path)))
     with open(out, "wb") as file:
         file.write(lt.bencode(torrent.generate()))

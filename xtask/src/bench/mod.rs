@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: starling beside the real programs, in one run.
 
+mod create;
 mod floor;
+mod latency;
 mod options;
 mod report;
 mod sample;
@@ -21,6 +23,8 @@ pub fn run(args: &[&str]) -> ExitCode {
         ("floor-send", _) => floor::send(rest),
         ("floor-receive", _) => floor::receive(rest),
         ("swarm", Ok(options)) => built(&options).and_then(|()| swarm::run(&options)),
+        ("create", Ok(options)) => built(&options).and_then(|()| create::run(&options)),
+        ("latency", Ok(options)) => built(&options).and_then(|()| latency::run(&options)),
         (_, Err(problem)) => Err(problem),
         _ => return crate::usage(),
     };
@@ -48,4 +52,15 @@ fn built(options: &Options) -> Result<(), String> {
     let target = here.ancestors().nth(2).ok_or("no target folder")?;
     starling::use_binary(target.join("release/starling"));
     Ok(())
+}
+
+/// The middle one of some values; there must be one.
+fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// Bytes in so much time, as whole MB/s.
+fn rate(bytes: u64, time: std::time::Duration) -> String {
+    format!("{:.0}", bytes as f64 / 1e6 / time.as_secs_f64().max(1e-6))
 }

@@ -1,6 +1,6 @@
 //! What can only be seen while a transfer runs: the first MiB, and memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -18,6 +18,8 @@ const MEMORY_TICK: Duration = Duration::from_millis(10);
 pub struct Seen {
     /// From the beginning until a MiB was on disk.
     pub first_mib: Option<Duration>,
+    /// From the beginning until a quarter was on disk.
+    pub quarter: Option<Duration>,
     /// Most anonymous memory of each process, in bytes, in the order they were given.
     pub memory: Vec<u64>,
 }
@@ -29,11 +31,11 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Watches the leecher's folder, and these processes.
-    pub fn start(folder: PathBuf, pids: Vec<u32>, begun: Instant) -> Sampler {
+    /// Watches the leecher's folder, in which `size` bytes are to be, and these processes.
+    pub fn start(folder: PathBuf, size: u64, pids: Vec<u32>, begun: Instant) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || look_on(&folder, &pids, begun, &stopped));
+        let thread = std::thread::spawn(move || look_on(&folder, size, &pids, begun, &stopped));
         Sampler { stop, thread }
     }
 
@@ -44,12 +46,14 @@ impl Sampler {
     }
 }
 
-fn look_on(folder: &std::path::Path, pids: &[u32], begun: Instant, stopped: &AtomicBool) -> Seen {
-    let mut seen = Seen { first_mib: None, memory: vec![0; pids.len()] };
+fn look_on(folder: &Path, size: u64, pids: &[u32], begun: Instant, stopped: &AtomicBool) -> Seen {
+    let mut seen = Seen { memory: vec![0; pids.len()], ..Seen::default() };
     let mut memory_due = begun;
     while !stopped.load(Ordering::Relaxed) {
-        if seen.first_mib.is_none() && bytes_on_disk(folder) >= 1 << 20 {
-            seen.first_mib = Some(begun.elapsed());
+        for (moment, bytes) in [(&mut seen.first_mib, 1 << 20), (&mut seen.quarter, size / 4)] {
+            if moment.is_none() && bytes_on_disk(folder) >= bytes {
+                *moment = Some(begun.elapsed());
+            }
         }
         if Instant::now() >= memory_due {
             memory_due = Instant::now() + MEMORY_TICK;

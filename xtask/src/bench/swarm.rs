@@ -18,6 +18,7 @@ use starling_interop::tracker::Tracker;
 use starling_interop::{Result, content, context};
 
 use super::floor::Floor;
+use super::median;
 use super::options::Options;
 use super::report;
 use super::sample::{Sampler, Seen};
@@ -62,6 +63,7 @@ struct World {
     namespace: Namespace,
     folder: PathBuf,
     torrents: [Torrent; 2],
+    size: u64,
 }
 
 /// Measures every pair that is wanted and can be had.
@@ -181,7 +183,7 @@ impl World {
             Torrent::make(&content, &folder.join(format!("{}.torrent", kind.name())), &recipe)
         };
         let torrents = [make(Kind::V1)?, make(Kind::Hybrid)?];
-        Ok(World { namespace, folder, torrents })
+        Ok(World { namespace, folder, torrents, size })
     }
 
     fn median(&self, pair: &Pair, runs: usize) -> Result<Cost> {
@@ -213,7 +215,7 @@ impl World {
         let peers = if pair.bare { vec![self.namespace.peer(2)] } else { Vec::new() };
         let job = Job { peers, ..job };
         let mut leecher = pair.leecher.leech(&job)?;
-        let cost = measure(&mut leecher, &seeders, &groups, &job.data)?;
+        let cost = measure(&mut leecher, &seeders, &groups, &job.data, self.size)?;
         content::same(&self.folder.join("content"), &job.data)?;
         Ok(cost)
     }
@@ -241,16 +243,22 @@ fn tracker_addr(namespace: &Namespace) -> SocketAddr {
 }
 
 /// From go to done.
-fn measure(leecher: &mut Leecher, seeders: &[Process], groups: &[CpuGroup; 2], data: &Path) -> Result<Cost> {
+fn measure(
+    leecher: &mut Leecher,
+    seeders: &[Process],
+    groups: &[CpuGroup; 2],
+    data: &Path,
+    size: u64,
+) -> Result<Cost> {
     let before = [groups[0].used()?, groups[1].used()?];
     let begun = Instant::now();
     leecher.go()?;
     let pids = leecher.id().into_iter().chain(seeders.iter().map(Process::id)).collect();
-    let sampler = Sampler::start(data.to_path_buf(), pids, begun);
+    let sampler = Sampler::start(data.to_path_buf(), size, pids, begun);
     let done = leecher.await_done(PATIENCE);
     let wall = begun.elapsed();
     let after = [groups[0].used()?, groups[1].used()?];
-    let Seen { first_mib, memory } = sampler.finish();
+    let Seen { first_mib, memory, .. } = sampler.finish();
     done?;
     Ok(Cost {
         wall,
@@ -262,14 +270,12 @@ fn measure(leecher: &mut Leecher, seeders: &[Process], groups: &[CpuGroup; 2], d
 
 /// Touches as much memory as all data will need: on a virtual machine the first touch
 /// of a page is many times slower than the next.
-fn warm(folder: &Path, size: u64) -> Result<()> {
+pub fn warm(folder: &Path, size: u64) -> Result<()> {
     let path = folder.join("warm");
     content::write_random(&path, 3 * size, 1)?;
     context(std::fs::remove_file(path), "warming memory")
 }
 
 fn middle<T: Ord + Copy>(costs: &[Cost], of: impl Fn(&Cost) -> T) -> T {
-    let mut values: Vec<T> = costs.iter().map(of).collect();
-    values.sort_unstable();
-    values[values.len() / 2]
+    median(costs.iter().map(of).collect())
 }

@@ -13,7 +13,9 @@ use crate::workspace;
 const PURE_CRATES: [&str; 8] =
     ["bytes", "thiserror", "tracing", "sha1", "sha2", "slab", "smallvec", "unicode-normalization"];
 
+/// Rooms that turn bytes into values, or values into others, and keep no state.
 const CODECS: [&str; 4] = ["sansio", "bencode", "lanes", "metainfo"];
+/// Rooms that are state machines.
 const CORES: [&str; 6] = ["swarm", "utp", "dht", "tracker", "overlay", "session"];
 
 /// Names that betray a clock, a file, a socket, a thread or foreign randomness.

@@ -116,6 +116,7 @@ pub fn measure(folder: &Path) -> CrateNumbers {
     tally.finish(folder)
 }
 
+/// What was found so far in a crate.
 #[derive(Default)]
 struct Tally {
     core: bool,
