@@ -85,13 +85,11 @@ impl Depth {
 
     /// Seconds until a request made now is answered, with `in_flight` before it.
     pub fn eta_secs(&self, in_flight: u32) -> f64 {
-        let rtt = self.rtt_min.map_or(0.2, |d| d.as_secs_f64());
-        let rate = self.rate().max(1.0);
-        if self.rtt_min.is_none() {
-            1.0
-        } else {
-            rtt + f64::from(in_flight + 1) * f64::from(BLOCK_LENGTH) / rate
-        }
+        let Some(rtt) = self.rtt_min.map(|rtt| rtt.as_secs_f64()) else { return 1.0 };
+        // While all it sent came in bursts too short to measure, a block counts as a round trip.
+        let rate = self.rate();
+        let block = if rate > 0.0 { f64::from(BLOCK_LENGTH) / rate } else { rtt };
+        rtt + f64::from(in_flight + 1) * block
     }
 
     /// A block of `bytes` came that was asked for at `sent`.
@@ -181,6 +179,16 @@ mod tests {
         let (depth, delivered) = settle(50_000, 100, 2500, 60);
         assert!((FLOOR..=16).contains(&depth.target()), "{}", depth.target());
         assert!(delivered > 50_000 * 55);
+    }
+
+    #[test]
+    fn a_burst_too_short_to_measure_is_no_slow_peer() {
+        let mut depth = Depth::new(100);
+        for micros in [200, 300, 400] {
+            depth.on_block(Time::from_micros(micros), Time::ZERO, BLOCK_LENGTH);
+        }
+        depth.on_idle();
+        assert!(depth.eta_secs(0) < 0.01, "{}", depth.eta_secs(0));
     }
 
     #[test]
