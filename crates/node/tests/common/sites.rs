@@ -128,6 +128,6 @@ impl Site {
 /// Stops several nodes.
 pub async fn stop(sites: impl IntoIterator<Item = Site>) {
     for site in sites {
-        site.node.shutdown().await;
+        site.node.shutdown().await.unwrap();
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
 use super::content::Sample;
-use super::sites;
+use super::sites::{self, Site};
 
 /// What happened to a stranger, for the test to look at.
 #[derive(Default)]
@@ -210,6 +210,21 @@ impl Stranger {
         let mut handshake = ExtensionHandshake { ids: OUR_IDS, ..ExtensionHandshake::default() };
         change(&mut handshake);
         self.send(&handshake.message()).await
+    }
+
+    /// Plays an honest seed until `leecher` has everything. It may be let go once it is of
+    /// no more use; if it were let go earlier, this would never end.
+    pub async fn brings_all_to(&mut self, leecher: &mut Site) {
+        self.pose_as_seed().await.unwrap();
+        let sample = self.sample.clone();
+        let serving = async {
+            let _ = self.serve(|_, bytes| Answer::Send(bytes)).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = serving => {}
+            () = leecher.gets(&sample) => {}
+        }
     }
 
     /// Answers requests as `answer` says, until the connection ends.

@@ -35,11 +35,7 @@ where
         let mut leecher = Site::leecher(20, &sample, &[attacker.addr]).await;
         attacker.left(1).await;
         let mut seed = Stranger::dial(11, leecher.addr(), &sample).await.unwrap();
-        seed.pose_as_seed().await.unwrap();
-        tokio::select! {
-            left = seed.serve(|_, bytes| Answer::Send(bytes)) => panic!("the honest peer was left: {left:?}"),
-            () = leecher.gets(&sample) => {}
-        }
+        seed.brings_all_to(&mut leecher).await;
         assert!(leecher.banned().await.is_empty(), "only liars are banned");
         stop([leecher]).await;
     });

@@ -6,9 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use starling_metainfo::{Magnet, Versions};
 use starling_swarm::Message;
-use starling_swarm::extension::{
-    self, ExtensionMessage, MetadataMessage, UT_METADATA,
-};
+use starling_swarm::extension::{self, ExtensionMessage, MetadataMessage, UT_METADATA};
 
 use crate::common::content::Sample;
 use crate::common::scene;
@@ -60,7 +58,8 @@ async fn offer(peer: &mut Stranger, size: u64, answer: impl Fn(u32) -> Option<Ve
     peer.extend(|shake| shake.metadata_size = Some(size)).await?;
     loop {
         let Message::Extended { id, payload } = peer.next().await? else { continue };
-        let Ok(ExtensionMessage::Metadata(MetadataMessage::Request { piece })) = extension::decode(id, &payload)
+        let Ok(ExtensionMessage::Metadata(MetadataMessage::Request { piece })) =
+            extension::decode(id, &payload)
         else {
             continue;
         };

@@ -8,7 +8,7 @@ use starling_metainfo::Versions;
 use crate::common::content::Sample;
 use crate::common::scene;
 use crate::common::sites::{Site, ip, stop};
-use crate::common::stranger::{Answer, Attacker};
+use crate::common::stranger::{Answer, Attacker, Stranger};
 
 /// What each honest seed sends, in bytes a second: little enough that the poisoner, who
 /// knows no limit, is asked for much.
@@ -71,19 +71,13 @@ fn a_banned_address_is_shunned() {
         leecher.until(|p| !p.banned.is_empty()).await;
         poisoner.left(1).await;
 
-        let again = crate::common::stranger::Stranger::dial(66, leecher.addr(), &sample).await;
-        let mut again = again.unwrap();
+        let mut again = Stranger::dial(66, leecher.addr(), &sample).await.unwrap();
         assert!(again.greet().await.is_err(), "a banned address was let in");
 
-        let seed_home = Site::seeder(11, &sample).await;
-        let mut second = crate::common::stranger::Stranger::dial(67, leecher.addr(), &sample).await.unwrap();
-        second.pose_as_seed().await.unwrap();
-        tokio::select! {
-            _ = second.serve(|_, bytes| Answer::Send(bytes)) => panic!("an honest peer was left"),
-            () = leecher.gets(&sample) => {}
-        }
+        let mut second = Stranger::dial(67, leecher.addr(), &sample).await.unwrap();
+        second.brings_all_to(&mut leecher).await;
         assert_eq!(leecher.banned().await, [ip(66)]);
         assert_eq!(poisoner.log.met.get(), 1, "a banned address was dialled again");
-        stop([seed_home, leecher]).await;
+        stop([leecher]).await;
     });
 }

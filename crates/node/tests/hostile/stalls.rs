@@ -34,11 +34,7 @@ where
         let mut leecher = Site::leecher_with(20, &sample, &[staller.addr], impatient).await;
         staller.log.until(|log| log.met.get() > 0 && log.asked.get() >= asked).await;
         let mut seed = Stranger::dial(11, leecher.addr(), &sample).await.unwrap();
-        seed.pose_as_seed().await.unwrap();
-        tokio::select! {
-            left = seed.serve(|_, bytes| Answer::Send(bytes)) => panic!("the honest peer was left: {left:?}"),
-            () = leecher.gets(&sample) => {}
-        }
+        seed.brings_all_to(&mut leecher).await;
         assert!(leecher.banned().await.is_empty());
         stop([leecher]).await;
     });

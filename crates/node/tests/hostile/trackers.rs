@@ -21,7 +21,8 @@ fn sample() -> Rc<Sample> {
 
 /// An honest tracker that knows these peers.
 async fn honest(peers: Vec<SocketAddr>) -> Server {
-    Server::start(40, async move |_, stream| reply(stream, "200 OK", "", &announce_answer(&peers)).await).await
+    Server::start(40, async move |_, stream| reply(stream, "200 OK", "", &announce_answer(&peers)).await)
+        .await
 }
 
 async fn leecher(sample: &Sample, trackers: Vec<String>) -> Site {
@@ -138,10 +139,12 @@ fn absurd_interval() {
             let sample = sample();
             let seed = Site::seeder(11, &sample).await;
             let peers = compact(&[seed.addr()]);
-            let mut body = format!("d8:intervali{interval}e12:min intervali{interval}e5:peers6:").into_bytes();
+            let mut body =
+                format!("d8:intervali{interval}e12:min intervali{interval}e5:peers6:").into_bytes();
             body.extend_from_slice(&peers);
             body.push(b'e');
-            let hasty = Server::start(66, async move |_, stream| reply(stream, "200 OK", "", &body).await).await;
+            let hasty =
+                Server::start(66, async move |_, stream| reply(stream, "200 OK", "", &body).await).await;
             let mut leecher = leecher(&sample, vec![hasty.url("/announce")]).await;
             leecher.gets(&sample).await;
             stop([seed, leecher]).await;
@@ -183,7 +186,8 @@ fn countless_peers() {
         let sample = sample();
         let seed = Site::seeder(11, &sample).await;
         // Ports of a loopback address where nobody listens: refused at once.
-        let crowd: Vec<SocketAddr> = (1..20_000).map(|port| SocketAddr::from(([127, 0, 9, 9], port))).collect();
+        let crowd: Vec<SocketAddr> =
+            (1..20_000).map(|port| SocketAddr::from(([127, 0, 9, 9], port))).collect();
         let boastful = honest(crowd).await;
         let mut leecher = Site::leecher_with(20, &sample, &[seed.addr()], |config, add| {
             config.limits.known_peers = BOUND;
@@ -227,7 +231,9 @@ fn answers(asked: &[u8], right: &[u8], wrong: &[u8]) -> Vec<Vec<u8>> {
     let garbage = [b"x".to_vec(), Vec::new(), vec![0xff; 1400], asked.to_vec()];
     let mut answers = garbage.to_vec();
     match action {
-        [0, 0, 0, 0] => answers.extend([announce(transaction, wrong), connect(&flipped), connect(transaction)]),
+        [0, 0, 0, 0] => {
+            answers.extend([announce(transaction, wrong), connect(&flipped), connect(transaction)]);
+        }
         [0, 0, 0, 1] => {
             answers.extend([connect(transaction), announce(&flipped, wrong), announce(transaction, right)]);
         }

@@ -13,7 +13,7 @@ use crate::common::content::Sample;
 use crate::common::scene;
 use crate::common::servers::{Request, Server, reply, reply_file};
 use crate::common::sites::{Site, stop};
-use crate::common::stranger::{Answer, Stranger};
+use crate::common::stranger::Stranger;
 
 /// More than what is skipped of an answer without ranges (1 MiB).
 const LENGTH: u64 = (3 << 20) + 333;
@@ -43,11 +43,7 @@ where
             leecher.until_said(&url, |said| matches!(said, Err(why) if why.contains(told))).await;
         }
         let mut peer = Stranger::dial(11, leecher.addr(), &sample).await.unwrap();
-        peer.pose_as_seed().await.unwrap();
-        tokio::select! {
-            left = peer.serve(|_, bytes| Answer::Send(bytes)) => panic!("the honest peer was left: {left:?}"),
-            () = leecher.gets(&sample) => {}
-        }
+        peer.brings_all_to(&mut leecher).await;
         assert!(leecher.banned().await.is_empty());
         stop([leecher]).await;
     });
@@ -131,7 +127,9 @@ fn never_answers() {
 /// A server that cannot do ranges is of use near the beginning only; all comes in the end.
 #[test]
 fn without_ranges() {
-    content_comes_anyway("/sample.bin", 1, "", async |_, stream, file| reply(stream, "200 OK", "", file).await);
+    content_comes_anyway("/sample.bin", 1, "", async |_, stream, file| {
+        reply(stream, "200 OK", "", file).await
+    });
 }
 
 /// A web seed of a torrent cannot be used to ask a local service something: an address with
@@ -153,11 +151,7 @@ fn ssrf() {
         leecher.until_said(&direct, Result::is_err).await;
         leecher.until_said(&lure.url("/sample.bin"), Result::is_err).await;
         let mut peer = Stranger::dial(11, leecher.addr(), &sample).await.unwrap();
-        peer.pose_as_seed().await.unwrap();
-        tokio::select! {
-            left = peer.serve(|_, bytes| Answer::Send(bytes)) => panic!("the honest peer was left: {left:?}"),
-            () = leecher.gets(&sample) => {}
-        }
+        peer.brings_all_to(&mut leecher).await;
         assert_eq!(service.targets(), [""; 0], "a local service was asked");
         stop([seed, leecher]).await;
     });
