@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::{Result, context};
 
 const CHUNK: usize = 1 << 20;
+/// Bytes that memory must have free for tests to play there.
+const ROOM: u64 = 8 << 30;
 
 /// Writes a file of `length` bytes that no compression or luck can guess: the
 /// outputs of xorshift64* from `seed`.
@@ -133,7 +135,8 @@ pub fn bytes_on_disk(folder: &Path) -> u64 {
 /// A fresh folder in memory where there is room, else where temporary files go.
 pub fn scratch() -> Result<tempfile::TempDir> {
     let shm = Path::new("/dev/shm");
-    let parent = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
+    let room = rustix::fs::statvfs(shm).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+    let parent = if room >= ROOM { shm.to_path_buf() } else { std::env::temp_dir() };
     let made = tempfile::Builder::new().prefix("starling-").tempdir_in(&parent);
     context(made, &parent.display().to_string())
 }

@@ -37,8 +37,13 @@ pub fn run(args: &[&str]) -> ExitCode {
     }
 }
 
-/// Builds the binary as it is released, unless told to do without.
+/// Builds the binary as it is released, unless told to do without or to take another
+/// (`STARLING_BIN`).
 fn built(options: &Options) -> Result<(), String> {
+    if let Some(path) = std::env::var_os("STARLING_BIN") {
+        starling::use_binary(path.into());
+        return Ok(());
+    }
     if options.without_starling {
         starling::use_binary("/nonexistent".into());
         return Ok(());
