@@ -26,8 +26,16 @@ pub struct Row {
     pub name: String,
     /// How much is done, 0 to 1; `None`: a row of text without a bar.
     pub fraction: Option<f64>,
-    /// What stands behind the bar, from all details to the least.
-    pub facts: [String; LEVELS],
+    /// What stands behind the bar.
+    pub facts: Vec<Fact>,
+}
+
+/// One column behind the bar. Rows with a bar have the same columns.
+pub struct Fact {
+    /// The level of detail from which on it is left out; the last level is 5.
+    pub until: usize,
+    /// What it says; may be empty.
+    pub text: String,
 }
 
 /// Where the columns are.
@@ -35,6 +43,7 @@ struct Columns {
     name: usize,
     bar: usize,
     level: usize,
+    facts: Vec<usize>,
 }
 
 /// The rows in `columns` columns each.
@@ -45,34 +54,59 @@ pub fn compose(rows: &[Row], columns: usize) -> Vec<String> {
 
 fn one(row: &Row, plan: &Columns, columns: usize) -> String {
     let name = pad(&shorten(&row.name, plan.name), plan.name);
-    let Some(fraction) = row.fraction else {
-        let room = columns.saturating_sub(plan.name + GAP);
-        return format!("{name}  {}", shorten(&row.facts[0], room));
-    };
-    let facts = &row.facts[plan.level];
-    match plan.bar {
-        0 => shorten(&format!("{name}  {facts}"), columns),
-        cells => format!("{name}  {}  {facts}", bar(fraction, cells)),
+    let facts = told(row, plan);
+    match row.fraction {
+        Some(fraction) if plan.bar > 0 => format!("{name}  {}  {facts}", bar(fraction, plan.bar)),
+        _ => shorten(&format!("{name}  {facts}"), columns),
     }
+}
+
+/// The facts that are told at this level, in their columns.
+fn told(row: &Row, plan: &Columns) -> String {
+    if row.fraction.is_none() {
+        return row.facts.iter().map(|fact| fact.text.as_str()).collect::<Vec<_>>().join("  ");
+    }
+    let facts = row.facts.iter().zip(&plan.facts).filter(|(fact, _)| fact.until > plan.level);
+    let text: Vec<_> = facts.map(|(fact, width)| pad(text_at(fact, plan.level), *width)).collect();
+    text.join("  ").trim_end().to_owned()
+}
+
+/// The word `pieces` goes before their number does.
+fn text_at(fact: &Fact, level: usize) -> &str {
+    if level == 0 { &fact.text } else { fact.text.trim_end_matches(" pieces") }
 }
 
 /// The most that fits: first names are cut, then details left out, at last the bar.
 fn plan(rows: &[Row], columns: usize) -> Columns {
-    let bars = || rows.iter().filter(|row| row.fraction.is_some());
     let longest = rows.iter().map(|row| width(&row.name)).max().unwrap_or(0);
-    let mut tightest = Columns { name: longest.min(NAME_KEPT), bar: 0, level: LEVELS - 1 };
+    let mut tightest = Columns { name: longest.min(NAME_KEPT), bar: 0, level: LEVELS - 1, facts: Vec::new() };
     for level in 0..LEVELS {
-        let facts = bars().map(|row| width(&row.facts[level])).max().unwrap_or(0);
+        let facts = widths(rows, level);
+        let told = facts.iter().filter(|width| **width > 0);
+        let all = told.clone().sum::<usize>() + GAP * told.count().saturating_sub(1);
         for name in NAMES.map(|most| longest.min(most)) {
-            let bar = columns.saturating_sub(name + facts + 2 * GAP);
+            let bar = columns.saturating_sub(name + all + 2 * GAP);
             if bar >= BAR_MIN {
                 // An even number of cells wobbles less while the facts change.
-                return Columns { name, bar: bar.min(BAR_MAX) & !1, level };
+                return Columns { name, bar: bar.min(BAR_MAX) & !1, level, facts };
             }
         }
-        tightest.name = tightest.name.min(columns.saturating_sub(facts + GAP).max(4));
+        tightest.name = tightest.name.min(columns.saturating_sub(all + GAP).max(4));
+        tightest.facts = facts;
     }
     tightest
+}
+
+/// The width of each column of facts at a level; 0 for those left out.
+fn widths(rows: &[Row], level: usize) -> Vec<usize> {
+    let mut widths = Vec::new();
+    for row in rows.iter().filter(|row| row.fraction.is_some()) {
+        widths.resize(widths.len().max(row.facts.len()), 0);
+        for (most, fact) in widths.iter_mut().zip(&row.facts).filter(|(_, fact)| fact.until > level) {
+            *most = (*most).max(width(text_at(fact, level)));
+        }
+    }
+    widths
 }
 
 /// `━━━━╸────`
@@ -92,22 +126,17 @@ mod tests {
     use super::*;
 
     fn row(name: &str) -> Row {
-        let facts = [
-            " 64%  2560/4000 pieces  112 MB/s  3 peers  13 s left",
-            " 64%  2560/4000  112 MB/s  3 peers  13 s left",
-            " 64%  112 MB/s  3 peers  13 s left",
-            " 64%  112 MB/s  13 s left",
-            " 64%  13 s left",
-            " 64%",
-        ];
-        Row { name: name.to_owned(), fraction: Some(0.64), facts: facts.map(str::to_owned) }
+        let facts =
+            [(6, " 64%"), (2, "2560/4000 pieces"), (4, " 112 MB/s"), (3, "3 peers"), (5, "13 s left")];
+        let facts = facts.map(|(until, text)| Fact { until, text: text.to_owned() }).into();
+        Row { name: name.to_owned(), fraction: Some(0.64), facts }
     }
 
     #[test]
     fn eighty_columns_show_everything_of_a_short_name() {
         let line = &compose(&[row("ubuntu.iso")], 77)[0];
         assert!(
-            line.contains("ubuntu.iso") && line.contains("pieces") && line.contains("13 s left"),
+            line.contains("ubuntu.iso") && line.contains("2560/4000") && line.contains("13 s left"),
             "{line}"
         );
         assert!(width(line) <= 77, "{line}");
@@ -135,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_bar_is_full_only_when_all_is_done() {
-        let cells = |fraction: f64| console::strip_ansi_codes(&bar(fraction, 12)).into_owned();
+        let cells = |fraction: f64| bar(fraction, 12).replace(|c: char| !"━╸─".contains(c), "");
         assert_eq!(cells(0.0), "╸───────────");
         assert_eq!(cells(0.9999), "━━━━━━━━━━━╸");
         assert_eq!(cells(1.0), "━".repeat(12));

@@ -3,13 +3,23 @@
 use serde_json::{Value, json};
 use starling_node::{Progress, State};
 
-use crate::bar::{LEVELS, Row};
-use crate::text::{plain, printable};
+use crate::bar::{Fact, Row};
+use crate::text::{plain, printable, shorten};
 use crate::units;
+
+/// Facts that are told in however little room.
+const LAST: usize = 6;
+/// Columns of a name within a sentence.
+const NAME_IN_SENTENCE: usize = 60;
 
 /// What to call a torrent.
 pub fn name(p: &Progress) -> String {
     p.name.as_deref().map_or_else(|| p.hashes.to_string(), printable)
+}
+
+/// What to call a torrent within a sentence.
+pub fn short_name(p: &Progress) -> String {
+    shorten(&name(p), NAME_IN_SENTENCE)
 }
 
 /// A row of a display.
@@ -19,14 +29,14 @@ pub fn row(p: &Progress) -> Row {
         State::Checking { done, total } if *total > 0 => {
             (Some(share(u64::from(*done), u64::from(*total))), checking(*done, *total))
         }
-        _ => (None, std::array::from_fn(|_| words(p).join("  "))),
+        _ => (None, words(p).into_iter().map(|text| Fact { until: LAST, text }).collect()),
     };
     Row { name: name(p), fraction, facts }
 }
 
 /// A line of a log.
 pub fn line(p: &Progress) -> String {
-    format!("{}: {}", name(p), words(p).join(", "))
+    format!("{}: {}", short_name(p), words(p).join(", "))
 }
 
 /// The row of a step without peers: hashing, verifying.
@@ -34,8 +44,8 @@ pub fn step(what: &str, done: u64, total: u64, rate: u64) -> Row {
     let left = units::duration(total.saturating_sub(done).checked_div(rate).unwrap_or(0));
     let (percent, rate) = (percent(done, total), units::rate(rate));
     let size = format!("of {}", units::bytes(total));
-    let facts =
-        levels(&[(5, &percent), (1, &size), (3, &format!("{rate:>9}")), (4, &format!("{left} left"))]);
+    let left = format!("{left} left");
+    let facts = vec![fact(LAST, percent), fact(3, size), fact(4, format!("{rate:>9}")), fact(5, left)];
     Row { name: what.to_owned(), fraction: Some(share(done, total)), facts }
 }
 
@@ -78,7 +88,7 @@ fn words(p: &Progress) -> Vec<String> {
         State::Metadata if p.peers == 0 => vec!["looking for peers that know it".to_owned()],
         State::Metadata => vec!["asking what it contains".to_owned(), sources],
         State::Checking { total: 0, .. } => vec!["looking at what is on disk".to_owned()],
-        State::Checking { done, total } => vec![checking(*done, *total)[0].trim().to_owned()],
+        State::Checking { done, total } => vec!["checking".to_owned(), format!("{done}/{total} pieces")],
         State::Seeding => {
             let sent = format!("{} sent", units::bytes(p.uploaded));
             vec!["seeding".to_owned(), units::rate(p.up_rate), sent, sources]
@@ -92,29 +102,23 @@ fn words(p: &Progress) -> Vec<String> {
     }
 }
 
-fn downloading(p: &Progress) -> [String; LEVELS] {
-    levels(&[
-        (5, &percent(p.bytes_done, p.bytes_wanted)),
-        (1, &pieces(p)),
-        (3, &format!("{:>9}", units::rate(p.down_rate))),
-        (2, &sources(p.peers, p.web_seeds)),
-        (4, &left(p)),
-    ])
+fn downloading(p: &Progress) -> Vec<Fact> {
+    vec![
+        fact(LAST, percent(p.bytes_done, p.bytes_wanted)),
+        fact(2, pieces(p)),
+        fact(4, format!("{:>9}", units::rate(p.down_rate))),
+        fact(3, sources(p.peers, p.web_seeds)),
+        fact(5, left(p)),
+    ]
 }
 
-fn checking(done: u32, total: u32) -> [String; LEVELS] {
-    let percent = format!("checking {}", percent(u64::from(done), u64::from(total)));
-    levels(&[(5, &percent), (1, &format!("{done}/{total} pieces"))])
+fn checking(done: u32, total: u32) -> Vec<Fact> {
+    let percent = percent(u64::from(done), u64::from(total));
+    vec![fact(LAST, percent), fact(2, format!("{done}/{total} pieces")), fact(4, " checking".to_owned())]
 }
 
-/// Facts in reading order, each with the last level it is told at. The word `pieces` goes
-/// before the number of pieces does.
-fn levels(facts: &[(usize, &str)]) -> [String; LEVELS] {
-    std::array::from_fn(|level| {
-        let told = facts.iter().filter(|(last, _)| *last >= level);
-        let told = told.map(|(_, fact)| if level > 0 { fact.trim_end_matches(" pieces") } else { fact });
-        told.collect::<Vec<_>>().join("  ")
-    })
+fn fact(until: usize, text: String) -> Fact {
+    Fact { until, text }
 }
 
 fn pieces(p: &Progress) -> String {
@@ -151,12 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn details_go_one_by_one() {
+    fn a_step_tells_rate_and_time() {
         let step = step("hashing", 1 << 30, 4 << 30, 1 << 30);
-        assert_eq!(step.facts[0], " 25%  of 4.0 GiB   1.1 GB/s  3 s left");
-        assert_eq!(step.facts[LEVELS - 1], " 25%");
-        let lengths: Vec<_> = step.facts.iter().map(String::len).collect();
-        assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
+        let facts: Vec<_> = step.facts.iter().map(|fact| fact.text.as_str()).collect();
+        assert_eq!(facts, [" 25%", "of 4.0 GiB", " 1.1 GB/s", "3 s left"]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub async fn asked() {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// `work`, unless somebody interrupts.

@@ -114,7 +114,7 @@ fn rows(torrents: &[&Progress]) -> Vec<String> {
     if torrents.len() > own {
         let rest = &torrents[own..];
         let rate: u64 = rest.iter().map(|p| p.down_rate + p.up_rate).sum();
-        rows.push(format!("and {} more at {}", units::count(rest.len(), "torrent"), units::rate(rate)));
+        rows.push(format!("and {} at {}", units::count(rest.len(), "more torrent"), units::rate(rate)));
     }
     rows
 }
@@ -165,7 +165,10 @@ impl Step {
         let row = facts::step(&self.what, done, total, rate);
         match &self.mode {
             Mode::Live(live) => live.show(bar::compose(&[row], screen::size().1)),
-            Mode::Lines => screen::line(&format!("{}: {}", self.what, row.facts[0].trim())),
+            Mode::Lines => {
+                let facts: Vec<_> = row.facts.iter().map(|fact| fact.text.trim()).collect();
+                screen::line(&format!("{}: {}", self.what, facts.join(" ")));
+            }
             Mode::Objects => emit(&json!({
                 "event": "progress", "state": "hashing", "bytes_done": done, "bytes_wanted": total, "rate": rate,
             })),

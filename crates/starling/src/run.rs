@@ -142,12 +142,28 @@ impl Watch<'_> {
             story.look(&self.view, &progress, &torrent.peers().await?, self.talk.verbose > 0);
             torrents.push(progress);
         }
+        self.tell_alone(&torrents);
         for (p, selected) in torrents.iter().zip(&self.selected) {
             check_selection(p, *selected)?;
         }
         let until = self.until;
         self.view.update(&torrents, |p| until == Until::Complete && is_over(p));
         Ok(torrents)
+    }
+
+    /// Says where peers are looked for, once for all torrents that lack them.
+    fn tell_alone(&mut self, torrents: &[Progress]) {
+        let pairs = self.stories.iter_mut().zip(torrents);
+        let alone: Vec<_> =
+            pairs.filter_map(|(story, p)| story.is_newly_alone(p).then_some((story, p))).collect();
+        if let Some((story, p)) = alone.first() {
+            let others = match alone.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {}", units::count_of(more, "other torrent", "other torrents")),
+            };
+            let sentence = story.where_looked(p);
+            self.view.say(&format!("{}{others}: {sentence}", crate::facts::short_name(p)));
+        }
     }
 
     fn over(&self, torrents: &[Progress]) -> Option<Exit> {

@@ -67,7 +67,6 @@ impl Story {
         }
         let giving = peers.iter().filter(|peer| peer.down_rate > 0).map(|peer| peer.addr);
         self.peers.extend(giving.take(PEERS_MAX.saturating_sub(self.peers.len())));
-        self.alone(view, p);
         self.banned(view, p);
         self.trackers(view, p, verbose);
         self.end(view, p);
@@ -79,21 +78,26 @@ impl Story {
         if took > RATE_KNOWN { 0 } else { per_second(p.downloaded, took) }
     }
 
-    fn alone(&mut self, view: &View, p: &Progress) {
+    /// Whether it has been without peers for a while and that was not said yet.
+    pub fn is_newly_alone(&mut self, p: &Progress) -> bool {
         let wants = matches!(p.state, State::Metadata | State::Downloading);
         if !wants || p.peers + p.web_seeds > 0 {
             (self.alone_since, self.said_alone) = (None, false);
-            return;
+            return false;
         }
         let since = *self.alone_since.get_or_insert_with(Instant::now);
-        if !self.said_alone && since.elapsed() >= ALONE {
-            self.said_alone = true;
-            view.say(&format!("{}: {}", facts::name(p), self.places.sentence(p)));
-        }
+        let is_new = !self.said_alone && since.elapsed() >= ALONE;
+        self.said_alone |= is_new;
+        is_new
+    }
+
+    /// Where peers are looked for.
+    pub fn where_looked(&self, p: &Progress) -> String {
+        self.places.sentence(p)
     }
 
     fn banned(&mut self, view: &View, p: &Progress) {
-        let name = facts::name(p);
+        let name = facts::short_name(p);
         for ip in p.banned.iter().skip(self.banned) {
             view.say(&format!("{name}: {ip} sent false data and is banned"));
             view.event(
@@ -123,7 +127,7 @@ impl Story {
             State::Seeding => self.completed(view, p),
             State::Failed(why) => {
                 let why = plain(why);
-                crate::screen::line(&format!("starling: {}: {why}", facts::name(p)));
+                crate::screen::line(&format!("starling: {}: {why}", facts::short_name(p)));
                 view.event(&json!({ "event": "failed", "info_hash": p.hashes.to_string(), "why": why }));
             }
             _ => return,
@@ -133,7 +137,7 @@ impl Story {
 
     /// `ubuntu.iso: 1.0 GiB in 12 s, 87 MB/s, from 3 peers`
     fn completed(&self, view: &View, p: &Progress) {
-        let (name, size) = (facts::name(p), units::bytes(p.bytes_wanted));
+        let (name, size) = (facts::short_name(p), units::bytes(p.bytes_wanted));
         match self.started {
             Some((at, before)) => {
                 let (took, got) = (at.elapsed(), p.bytes_wanted.saturating_sub(before));

@@ -77,7 +77,7 @@ fn tell_skipped(created: &Created, talk: &Talk) {
     }
     if created.skipped.len() > named {
         let more = created.skipped.len() - named;
-        screen::line(&format!("left out {} more; -v names all", units::count(more, "thing")));
+        screen::line(&format!("left out {}; -v names all", units::count(more, "more thing")));
     }
 }
 

@@ -100,7 +100,7 @@ fn torrent_text(torrent: &Torrent, all: bool) -> String {
         lines.push(format!("{n:>8}  {:>9}  {}", units::bytes(file.length), file.path.join("/")));
     }
     if files > shown {
-        lines.push(format!("          and {} more; -v lists all", units::count(files - shown, "file")));
+        lines.push(format!("          and {}; -v lists all", units::count(files - shown, "more file")));
     }
     lines.join("\n") + "\n"
 }

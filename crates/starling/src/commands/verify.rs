@@ -47,7 +47,7 @@ pub fn tell_bad(report: &Report, talk: &Talk) {
         screen::line(&format!("{}: {}", printable(&path), what_is_wrong(file)));
     }
     if bad.len() > named {
-        screen::line(&format!("and {} more; -v names all", units::count(bad.len() - named, "file")));
+        screen::line(&format!("and {}; -v names all", units::count(bad.len() - named, "more file")));
     }
 }
 

@@ -1,0 +1,309 @@
+//! The command line as a contract: exit codes, what goes to stdout and what to stderr,
+//! JSON, and the everyday commands from one end to the other on loopback.
+
+#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
+
+use common::{Room, Run, Sharing, event, get, noise, run, starling};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const MIB: usize = 1 << 20;
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// Every line of stdout as JSON.
+fn objects(output: &Output) -> Vec<Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A room with a file of a MiB at `source/file.bin` and its torrent at `file.torrent`.
+fn room_with_torrent() -> (Room, Vec<u8>) {
+    let room = Room::new();
+    let content = noise(3, MIB);
+    let file = room.source(&content);
+    assert_eq!(code(&run(&["create", &file, "-o", &room.text("file.torrent")])), 0);
+    (room, content)
+}
+
+#[test]
+fn wrong_usage_is_2_and_says_so_on_stderr_alone() {
+    let wrong: [&[&str]; 10] = [
+        &[],
+        &["bogus"],
+        &["get"],
+        &["share", "--bogus", "x"],
+        &["get", "x", "--peer", "nowhere"],
+        &["get", "x", "--select", "3-1"],
+        &["get", "x", "--listen", "here"],
+        &["get", "x", "--down-limit", "fast"],
+        &["create", "x", "-o", "y", "--piece-length", "17k"],
+        &["create", "x", "-o", "y", "--tracker", "y"],
+    ];
+    for args in wrong {
+        let output = run(args);
+        assert_eq!((code(&output), stdout(&output).as_str()), (2, ""), "{args:?}");
+        assert!(!stderr(&output).is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_on_stdout() {
+    let commands = ["share", "get", "seed", "create", "show", "verify", "completions", "man"];
+    for command in commands {
+        let output = run(&[command, "--help"]);
+        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{command}");
+        assert!(stdout(&output).contains("Usage: starling"), "{command}");
+    }
+    assert!(stdout(&run(&["--version"])).starts_with("starling "));
+}
+
+#[test]
+fn a_failure_is_1_with_one_sentence_and_an_error_object() {
+    let room = Room::new();
+    let none = room.text("none");
+    let failing: [&[&str]; 7] = [
+        &["share", &none],
+        &["create", &none, "-o", &room.text("t")],
+        &["get", &none, "-o", &room.text("d")],
+        &["seed", &none],
+        &["show", &none],
+        &["verify", &none],
+        &["show", "magnet:?dn=nothing"],
+    ];
+    for args in failing {
+        let output = run(args);
+        assert_eq!((code(&output), stdout(&output).as_str()), (1, ""), "{args:?}");
+        let said = stderr(&output);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.starts_with("starling: ") && !said.contains("os error"), "{said}");
+        let objects = objects(&run(&[args, &["--json"]].concat()));
+        assert_eq!(objects.last().unwrap()["event"], "error", "{args:?}");
+    }
+}
+
+#[test]
+fn create_prints_the_link_that_show_prints_too() {
+    let (room, _) = room_with_torrent();
+    let (file, torrent) = (room.text("source/file.bin"), room.text("file.torrent"));
+    let again = run(&["create", &file, "-o", &torrent]);
+    assert_eq!(code(&again), 1, "an existing file is not replaced");
+    let created = run(&["create", &file, "-o", &torrent, "--force"]);
+    let link = stdout(&created);
+    assert!(link.starts_with("magnet:?xt=urn:btih:") && link.lines().count() == 1, "{link}");
+    assert!(stdout(&run(&["show", &torrent])).contains(link.trim()));
+    let shown = objects(&run(&["show", &torrent, "--json"]));
+    assert_eq!(shown.len(), 1);
+    assert_eq!((&shown[0]["name"], &shown[0]["bytes"]), (&Value::from("file.bin"), &Value::from(MIB)));
+    let of_link = objects(&run(&["show", link.trim(), "--json"]));
+    assert_eq!(of_link[0]["info_hash_v2"], shown[0]["info_hash_v2"]);
+    assert_eq!(fs::read_dir(room.path("source")).unwrap().count(), 1, "nothing is left beside the data");
+}
+
+#[test]
+fn create_on_stdout_writes_the_torrent_and_nothing_else() {
+    let (room, _) = room_with_torrent();
+    let output = run(&["create", &room.text("source/file.bin"), "-o", "-"]);
+    assert_eq!(code(&output), 0);
+    fs::write(room.path("piped.torrent"), &output.stdout).unwrap();
+    assert_eq!(code(&run(&["verify", &room.text("piped.torrent"), "-o", &room.text("source")])), 0);
+}
+
+#[test]
+fn a_torrent_of_many_files_is_listed_to_a_bound() {
+    let room = Room::new();
+    fs::create_dir(room.path("many")).unwrap();
+    for n in 0..300 {
+        fs::write(room.path(&format!("many/{n:03}")), [1]).unwrap();
+    }
+    let torrent = room.text("many.torrent");
+    assert_eq!(code(&run(&["create", &room.text("many"), "-o", &torrent])), 0);
+    let short = stdout(&run(&["show", &torrent]));
+    assert!(short.contains("and 200 more files") && !short.contains(" 299 "), "{short}");
+    let long = stdout(&run(&["show", &torrent, "-v"]));
+    assert!(long.contains(" 299 ") && !long.contains("more files"), "{long}");
+}
+
+#[test]
+fn verify_is_0_for_complete_and_1_with_what_is_wrong() {
+    let (room, mut content) = room_with_torrent();
+    let (torrent, source) = (room.text("file.torrent"), room.text("source"));
+    let verify = |more: &[&str]| run(&[&["verify", &torrent, "-o", &source], more].concat());
+    let whole = verify(&[]);
+    assert_eq!((code(&whole), stdout(&whole).as_str()), (0, ""));
+    assert!(stderr(&whole).contains("complete"));
+    content[MIB / 2] ^= 1;
+    room.source(&content);
+    let broken = verify(&[]);
+    assert_eq!(code(&broken), 1);
+    assert!(stderr(&broken).contains("file.bin: 1 of "), "{}", stderr(&broken));
+    assert_eq!(stderr(&verify(&["-q"])), "");
+    let objects = objects(&verify(&["--json"]));
+    assert_eq!((&objects[0]["event"], &objects[0]["complete"]), (&"verified".into(), &false.into()));
+    fs::remove_file(room.path("source/file.bin")).unwrap();
+    assert!(stderr(&verify(&[])).contains("missing"));
+}
+
+#[test]
+fn share_then_get_by_link_then_the_second_run_is_done_at_once() {
+    let room = Room::new();
+    let content = noise(5, 3 * MIB + 17);
+    let sharing = Sharing::start(&room, &room.source(&content), "127.0.0.1:0", &[]);
+    let (status, said, _) = Run::start(&mut get(&room, &sharing.link, &sharing.addr, &[])).end();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(fs::read(room.path("data/file.bin")).unwrap(), content);
+    let complete = said.iter().find_map(event("complete")).unwrap();
+    assert_eq!(complete["bytes"], content.len());
+    assert_eq!(said.last().unwrap()["event"], "result");
+    assert_eq!(said.last().unwrap()["code"], 0);
+
+    let link = sharing.link.clone();
+    drop(sharing);
+    let again = starling()
+        .args(["get", &link, "--no-lan", "--listen", "127.0.0.1:0"])
+        .args(["-o", &room.text("data"), "--state", &room.text("state")])
+        .output()
+        .unwrap();
+    assert_eq!((code(&again), stdout(&again).as_str()), (0, ""));
+    assert!(stderr(&again).contains("complete, 3.0 MiB verified"), "{}", stderr(&again));
+}
+
+#[test]
+fn share_prints_the_link_alone_and_outlives_who_reads_it() {
+    let room = Room::new();
+    let file = room.source(&noise(6, MIB));
+    let mut command = starling();
+    command.args(["share", &file, "--no-lan", "--listen", "127.0.0.1:0", "--state", &room.text("state")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut link = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut link).unwrap(); // and closes the pipe
+    assert!(link.starts_with("magnet:?") && link.contains("x.pe=127.0.0.1:"), "{link}");
+    let (status, said, _) = Run::start(&mut get(&room, link.trim(), "", &[])).end();
+    assert_eq!(status.code(), Some(0), "{said:?}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(text.contains("sharing file.bin (1.0 MiB)") && text.contains("stopped sharing"), "{text}");
+}
+
+#[test]
+fn an_interrupt_is_130_and_the_same_command_carries_on() {
+    let room = Room::new();
+    let content = noise(7, 4 * MIB);
+    let sharing = Sharing::start(&room, &room.source(&content), "127.0.0.1:0", &["--piece-length", "64k"]);
+    let mut slow = Run::start(&mut get(&room, &sharing.link, &sharing.addr, &["--down-limit", "1M"]));
+    slow.until(|value| value["pieces"].as_u64().filter(|pieces| *pieces > 3));
+    slow.signal(Signal::TERM);
+    let (status, said, _) = slow.end();
+    assert_eq!(status.code(), Some(130));
+    let result = said.last().unwrap();
+    assert_eq!((&result["event"], &result["result"]), (&"result".into(), &"interrupted".into()));
+    let (status, said, _) = Run::start(&mut get(&room, &sharing.link, &sharing.addr, &[])).end();
+    assert_eq!(status.code(), Some(0));
+    let downloaded = said.iter().find_map(event("complete")).unwrap()["downloaded"].as_u64().unwrap();
+    assert!(downloaded < 4 * MIB as u64, "{downloaded} bytes are all of it again");
+    assert_eq!(fs::read(room.path("data/file.bin")).unwrap(), content);
+}
+
+#[test]
+fn an_interrupt_while_hashing_is_130_and_leaves_nothing() {
+    let room = Room::new();
+    // Sparse: much to hash, nothing on disk.
+    fs::File::create(room.path("large")).unwrap().set_len(1 << 40).unwrap();
+    for command in [&["create"][..], &["share", "--no-lan"]] {
+        let mut command_line = starling();
+        command_line.args(command).arg(room.path("large")).args([
+            "--json",
+            "-o",
+            &room.text("large.torrent"),
+        ]);
+        let mut hashing = Run::start(&mut command_line);
+        hashing.until(|value| (value["state"] == "hashing").then_some(()));
+        hashing.signal(Signal::INT);
+        let (status, said, _) = hashing.end();
+        assert_eq!(status.code(), Some(130), "{command:?}");
+        assert_eq!(said.last().unwrap()["result"], "interrupted");
+        assert_eq!(fs::read_dir(room.path("")).unwrap().count(), 1, "{command:?}");
+    }
+}
+
+#[test]
+fn seed_serves_what_is_complete_and_refuses_what_is_not() {
+    let (room, content) = room_with_torrent();
+    let (torrent, source) = (room.text("file.torrent"), room.text("source"));
+    let seed = |listen: &str| {
+        let mut command = starling();
+        command.args(["seed", &torrent, "-o", &source, "--no-lan", "--json", "--state", &room.text("s")]);
+        command.args(["--listen", listen]);
+        command
+    };
+    let peer = free_port();
+    let mut seeding = Run::start(&mut seed(&peer));
+    seeding.until(|value| (value["state"] == "seeding").then_some(()));
+    let (status, _, _) = Run::start(&mut get(&room, &torrent, &peer, &[])).end();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(fs::read(room.path("data/file.bin")).unwrap(), content);
+    seeding.signal(Signal::INT);
+    assert_eq!(seeding.end().0.code(), Some(130));
+
+    room.source(&content[..MIB / 2]);
+    let output = seed("127.0.0.1:0").output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("nothing to seed"), "{}", stderr(&output));
+    assert_eq!(fs::metadata(room.path("source/file.bin")).unwrap().len(), MIB as u64 / 2, "it was touched");
+}
+
+/// An address nobody listens at. Another process could take it first; then the test fails
+/// with that reason.
+fn free_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_file_that_a_torrent_does_not_have_cannot_be_selected() {
+    let (room, _) = room_with_torrent();
+    let output = get(&room, &room.text("file.torrent"), "", &["--select", "1"]).output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("has no file 1"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let (room, _) = room_with_torrent();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let output = run(&["get", &room.text("file.torrent"), "-o", &room.text("data"), "--listen", &addr]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains(&addr), "{}", stderr(&output));
+}
+
+#[test]
+fn completions_and_manual_pages_name_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&run(&["completions", shell]));
+        assert!(script.contains("starling") && script.contains("verify"), "{shell}");
+    }
+    let room = Room::new();
+    assert_eq!(code(&run(&["man", &room.text("man")])), 0);
+    for page in ["starling", "starling-share", "starling-get", "starling-verify"] {
+        let text = fs::read_to_string(room.path(&format!("man/{page}.1"))).unwrap();
+        assert!(text.contains(".SH NAME") && text.contains(".SH OPTIONS"), "{page}");
+    }
+}
