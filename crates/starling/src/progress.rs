@@ -109,6 +109,10 @@ fn rows(torrents: &[&Progress]) -> Vec<String> {
     let (height, columns) = screen::size();
     let most = height.saturating_sub(ROWS_KEPT).clamp(1, ROWS_MAX);
     let own = if torrents.len() <= most { torrents.len() } else { most - 1 };
+    let mut torrents = torrents.to_vec();
+    if torrents.len() > own {
+        torrents.sort_by_key(|p| p.peers + p.web_seeds == 0); // those that run come first
+    }
     let shown: Vec<_> = torrents.iter().take(own).map(|p| facts::row(p)).collect();
     let mut rows = bar::compose(&shown, columns);
     if torrents.len() > own {

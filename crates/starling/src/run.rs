@@ -197,8 +197,8 @@ pub async fn finish(
     talk: &Talk,
     hint: impl Fn(&[Progress]) -> String,
 ) -> Result<Exit> {
-    let speaks = ended.exit == Exit::Interrupted && !talk.quiet && !talk.json;
-    if speaks {
+    let speaks = !talk.quiet && !talk.json;
+    if speaks && ended.exit == Exit::Interrupted {
         screen::line(&format!("starling: {}", hint(&ended.torrents)));
     }
     let stopping = node.shutdown();
@@ -207,7 +207,7 @@ pub async fn finish(
         Ok(stopped) => stopped,
         Err(_) => {
             if speaks {
-                screen::line("starling: still writing and saying good-bye; Ctrl-C ends it at once");
+                screen::line("starling: writing it safely to disk and saying good-bye");
             }
             stopping.await
         }

@@ -33,7 +33,10 @@ pub struct Story {
     places: Places,
     dir: PathBuf,
     started: Option<(Instant, u64)>,
+    /// Peers that data was seen to come from.
     peers: BTreeSet<SocketAddr>,
+    /// The most that were asked at once, for transfers too short to measure a rate.
+    asked: usize,
     alone_since: Option<Instant>,
     said_alone: bool,
     ended: bool,
@@ -51,6 +54,7 @@ impl Story {
             dir: add.dir.clone(),
             started: None,
             peers: BTreeSet::new(),
+            asked: 0,
             alone_since: None,
             said_alone: false,
             // That data hashed just now is complete is no news.
@@ -65,6 +69,7 @@ impl Story {
         if self.started.is_none() && p.state == State::Downloading {
             self.started = Some((Instant::now(), p.bytes_done));
         }
+        self.asked = self.asked.max(peers.iter().filter(|peer| peer.in_flight > 0).count());
         let giving = peers.iter().filter(|peer| peer.down_rate > 0).map(|peer| peer.addr);
         self.peers.extend(giving.take(PEERS_MAX.saturating_sub(self.peers.len())));
         self.banned(view, p);
@@ -143,10 +148,11 @@ impl Story {
                 let (took, got) = (at.elapsed(), p.bytes_wanted.saturating_sub(before));
                 let rate = units::rate(per_second(got, took));
                 let what = if before == 0 { size } else { format!("{} more make {size}", units::bytes(got)) };
-                let from = match (self.peers.len().max(p.peers), p.web_seeds) {
-                    (0, 0) => String::new(),
-                    (peers, seeds) => format!(", from {}", facts::sources(peers, seeds)),
-                };
+                let from =
+                    match (if self.peers.is_empty() { self.asked } else { self.peers.len() }, p.web_seeds) {
+                        (0, 0) => String::new(),
+                        (peers, seeds) => format!(", from {}", facts::sources(peers, seeds)),
+                    };
                 view.say(&format!("{name}: {what} in {}, {rate}{from}", units::elapsed(took)));
             }
             None => {

@@ -204,6 +204,15 @@ fn share_prints_the_link_alone_and_outlives_who_reads_it() {
 }
 
 #[test]
+fn a_name_that_others_cannot_have_is_not_shared() {
+    let room = Room::new();
+    fs::write(room.path("a\u{1b}[31mred"), "x").unwrap();
+    let output = run(&["share", &room.text("a\u{1b}[31mred"), "--no-lan", "--listen", "127.0.0.1:0"]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (1, ""));
+    assert!(stderr(&output).contains("rename") && !stderr(&output).contains('\u{1b}'), "{}", stderr(&output));
+}
+
+#[test]
 fn an_interrupt_is_130_and_the_same_command_carries_on() {
     let room = Room::new();
     let content = noise(7, 4 * MIB);

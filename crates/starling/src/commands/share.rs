@@ -1,8 +1,9 @@
 //! `starling share`
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use console::Style;
@@ -34,10 +35,28 @@ pub fn share(args: &Share) -> Result<Exit> {
         create::check_output(output, true)?;
     }
     let created = create::make(&path, &args.make, &args.talk)?;
+    check_names(&created.torrent, dir)?;
     if let Some(output) = &args.output {
         create::write(output, &created.torrent.encode())?;
     }
     super::block_on(serve(args, created.torrent, dir))
+}
+
+/// A name that not every system allows is another one in the torrent, and the data would
+/// not be found under it.
+fn check_names(torrent: &Torrent, dir: &Path) -> Result<()> {
+    let info = &torrent.info;
+    let base = if info.single_file { dir.to_owned() } else { dir.join(&info.name) };
+    for file in info.layout.files().iter().filter(|file| !file.padding) {
+        let path: PathBuf = base.iter().chain(file.path.iter().map(OsStr::new)).collect();
+        if !path.exists() {
+            bail!(
+                "a name has characters that other systems do not allow; rename it first, as {}",
+                file.path.join("/")
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn serve(args: &Share, torrent: Torrent, dir: &Path) -> Result<Exit> {
