@@ -14,8 +14,10 @@ use crate::picker::Has;
 use crate::rate::Rate;
 use crate::{Block, ConnId, Hello, Message, Output};
 
-/// Bytes per second for which a fast peer works on one more piece.
-const RATE_OF_PIECE: f64 = 32e6;
+/// Bytes per second below which a peer works on one piece at a time; from there on as
+/// many as the square of how often it is faster. So sixteen at four times the rate,
+/// which a disk with moving heads does not reach, but few where one may be at work.
+const RATE_OF_PIECE: f64 = 64e6;
 
 /// A block we asked for.
 #[derive(Clone, Copy, Debug)]
@@ -199,7 +201,8 @@ impl Link {
         if self.down.parole || !self.is_fast(length) {
             return 1;
         }
-        ((self.down.depth.rate() / RATE_OF_PIECE) as usize).clamp(1, limits.own_pieces.max(1))
+        let times = self.down.depth.rate() / RATE_OF_PIECE;
+        ((times * times) as usize).clamp(1, limits.own_pieces.max(1))
     }
 }
 
