@@ -1,12 +1,13 @@
 //! Worker threads of one device.
 //!
-//! Threads are started when there is work and none is free. A worker that ran
-//! out of work dozes for a moment first: small blocks that come meanwhile do not
-//! wake it one by one, so that at high rates it finds several at a time, which
-//! then share a system call. Anything but a block wakes a worker at once.
+//! Threads are started when there is work and none is free. A worker that is done
+//! with its work dozes for a moment, unless enough waits already: blocks that come
+//! meanwhile do not wake it one by one, so that at high rates it finds many at a
+//! time, of many pieces, which are hashed side by side and share system calls.
+//! Anything but a block wakes a worker at once.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,9 +18,9 @@ use crate::torrent::Torrent;
 
 /// How long a worker waits for more before it really sleeps.
 const DOZE: Duration = Duration::from_millis(4);
-/// Bytes of blocks that wake a worker out of its doze, if memory is plenty: so many that
-/// several pieces are likely among them, which are hashed side by side.
-const WORTH_WAKING: usize = 4 << 20;
+/// Bytes of blocks that wake a worker out of its doze, if memory is plenty: enough for a
+/// turn, and half as much again, so that most pieces have their part of it.
+const WORTH_WAKING: usize = 3 << 19;
 /// Pieces that one worker takes at a time.
 const PIECES: usize = 16;
 
@@ -51,6 +52,8 @@ pub(crate) struct Lane {
     /// Bytes of blocks that wait to be taken by a worker.
     waiting_bytes: AtomicUsize,
     idle: AtomicUsize,
+    /// A worker was woken for the blocks that wait, and has not taken them yet.
+    called: AtomicBool,
     state: Mutex<State>,
     doze: Condvar,
     sleep: Condvar,
@@ -60,6 +63,8 @@ pub(crate) struct Lane {
 struct State {
     ready: VecDeque<Job>,
     background: VecDeque<Job>,
+    /// Tasks in `ready`.
+    tasks: usize,
     dozing: usize,
     sleeping: usize,
     threads: Vec<JoinHandle<()>>,
@@ -67,13 +72,24 @@ struct State {
 }
 
 impl State {
+    fn push(&mut self, job: Job) {
+        self.tasks += usize::from(matches!(job, Job::Task(_)));
+        self.ready.push_back(job);
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let job = self.ready.pop_front()?;
+        self.tasks -= usize::from(matches!(job, Job::Task(_)));
+        Some(job)
+    }
+
     /// A piece takes those behind it along, for they are hashed best together.
     fn gather(&mut self, first: Job, pieces: &mut Vec<Ready>) -> Option<Task> {
         let mut next = Some(first);
         while let Some(Job::Piece(torrent, piece)) = next {
             pieces.push((torrent, piece));
             let more = pieces.len() < PIECES && matches!(self.ready.front(), Some(Job::Piece(..)));
-            next = if more { self.ready.pop_front() } else { None };
+            next = if more { self.pop() } else { None };
         }
         match next {
             Some(Job::Task(task)) => Some(task),
@@ -86,10 +102,11 @@ impl Lane {
     pub(crate) fn new(name: String, config: &Config) -> Arc<Lane> {
         Arc::new(Lane {
             workers_max: config.workers_per_device.max(1),
-            worth_waking: WORTH_WAKING.min(config.memory / 4),
+            worth_waking: WORTH_WAKING.min(config.memory / 8),
             name,
             waiting_bytes: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
+            called: AtomicBool::new(false),
             state: Mutex::default(),
             doze: Condvar::new(),
             sleep: Condvar::new(),
@@ -108,18 +125,24 @@ impl Lane {
             if state.stopped {
                 return;
             }
-            state.ready.push_back(job);
-            if state.dozing == 0 || waiting >= self.worth_waking {
+            state.push(job);
+            if state.dozing == 0 || self.calls(waiting) {
                 self.wake(state);
             }
-        } else if waiting >= self.worth_waking && self.idle.load(Relaxed) > 0 {
+        } else if self.idle.load(Relaxed) > 0 && self.calls(waiting) {
             self.wake(self.lock());
         }
     }
 
-    /// Blocks were taken by a worker.
+    /// Whether so many bytes are worth waking a worker, and none was woken for them.
+    fn calls(&self, waiting: usize) -> bool {
+        waiting >= self.worth_waking && !self.called.swap(true, Relaxed)
+    }
+
+    /// A worker took its blocks, so many bytes. What still waits may wake another.
     pub(crate) fn taken(&self, bytes: usize) {
         self.waiting_bytes.fetch_sub(bytes, Relaxed);
+        self.called.store(false, Relaxed);
     }
 
     /// Queues a job behind the others of its kind.
@@ -128,7 +151,7 @@ impl Lane {
         if state.stopped {
             return;
         }
-        state.ready.push_back(job);
+        state.push(job);
         self.wake(state);
     }
 
@@ -146,7 +169,7 @@ impl Lane {
     pub(crate) fn again(self: &Arc<Lane>, job: Job) {
         let mut state = self.lock();
         if !state.stopped {
-            state.ready.push_back(job);
+            state.push(job);
         }
     }
 
@@ -191,38 +214,49 @@ impl Lane {
             if let Some(task) = task {
                 task(&mut scratch);
             }
-            crate::process::run(&mut pieces, &mut scratch);
+            if !pieces.is_empty() {
+                crate::process::run(&self, &mut pieces, &mut scratch);
+            }
         }
     }
 
     /// Waits for something to do: a task, or as many pieces as are ready. `None`: the end.
     fn next(self: &Arc<Lane>, pieces: &mut Vec<Ready>) -> Option<Option<Task>> {
         let mut state = self.lock();
-        let mut rested = false;
+        let mut patient = true;
         loop {
             if state.stopped {
                 return None;
             }
-            if let Some(job) = state.ready.pop_front().or_else(|| state.background.pop_front()) {
+            if (!patient || self.is_worthwhile(&state))
+                && let Some(job) = state.pop().or_else(|| state.background.pop_front())
+            {
                 let task = state.gather(job, pieces);
                 if !state.ready.is_empty() && (state.sleeping > 0 || state.threads.len() < self.workers_max) {
                     self.wake(state);
                 }
                 return Some(task);
             }
+            self.called.store(false, Relaxed);
             self.idle.fetch_add(1, Relaxed);
-            if rested {
-                state.sleeping += 1;
-                state = self.sleep.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.sleeping -= 1;
-            } else {
+            if std::mem::take(&mut patient) {
                 state.dozing += 1;
                 state = self.doze.wait_timeout(state, DOZE).unwrap_or_else(PoisonError::into_inner).0;
                 state.dozing -= 1;
+            } else {
+                state.sleeping += 1;
+                state = self.sleep.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.sleeping -= 1;
             }
             self.idle.fetch_sub(1, Relaxed);
-            rested = !rested;
         }
+    }
+
+    /// Whether there is more to do than a few blocks, which gain by waiting for others.
+    fn is_worthwhile(&self, state: &State) -> bool {
+        state.tasks > 0
+            || !state.background.is_empty()
+            || self.waiting_bytes.load(Relaxed) >= self.worth_waking
     }
 }
 

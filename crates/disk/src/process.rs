@@ -1,7 +1,8 @@
 //! A worker's turn at some pieces: hash what came, write it, judge the pieces.
 //!
 //! Pieces of one turn are hashed side by side, block by block, for several streams
-//! in one call cost hardly more than one.
+//! in one call cost hardly more than one. So each gives as many blocks as the others,
+//! and all together no more than a processor's cache holds until they are written.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -9,18 +10,25 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use bytes::Bytes;
 use starling_metainfo::{BLOCK_LENGTH, Sha1Hash, Sha256Hash, merkle};
 
-use crate::lane::{Job, Scratch};
+use crate::lane::{Job, Lane, Scratch};
 use crate::piece::{Item, Next, Parked, Piece, Shape};
 use crate::torrent::{Expected, Torrent, lock};
 use crate::{DiskError, Event, hash};
 
+/// Blocks of one turn: 1 MiB.
+const BLOCKS: usize = 64;
+
 /// A piece to have a turn.
 pub(crate) type Ready = (Arc<Torrent>, u32);
 
-/// Does all that is posted for these pieces now; more that comes meanwhile gets another turn.
-pub(crate) fn run(pieces: &mut Vec<Ready>, scratch: &mut Scratch) {
+/// Does what is posted for these pieces now; what is more than a turn's worth, or comes
+/// meanwhile, gets another turn.
+pub(crate) fn run(lane: &Lane, pieces: &mut Vec<Ready>, scratch: &mut Scratch) {
+    let most = BLOCKS.div_ceil(pieces.len().max(1));
     let mut turns: Vec<Turn> =
-        pieces.drain(..).filter_map(|(t, piece)| Turn::begin(t, piece, scratch)).collect();
+        pieces.drain(..).filter_map(|(t, piece)| Turn::begin(t, piece, most, scratch)).collect();
+    lane.taken(turns.iter().map(|turn| turn.bytes).sum());
+    turns.iter_mut().for_each(Turn::sort_items);
     hash_leaves(&mut turns);
     hash_streams(&mut turns);
     for turn in turns {
@@ -75,6 +83,8 @@ struct Turn {
     /// `None`: nothing of it is of any use any more.
     piece: Option<Box<Piece>>,
     items: Vec<Item>,
+    /// Their bytes.
+    bytes: usize,
     /// Blocks that came.
     fresh: Vec<(u32, Bytes)>,
     /// Those to be hashed for v1 now, in order.
@@ -84,17 +94,19 @@ struct Turn {
 }
 
 impl Turn {
-    fn begin(torrent: Arc<Torrent>, index: u32, scratch: &mut Scratch) -> Option<Turn> {
-        let taken = lock(&torrent.slots).get_mut(&index).map(|slot| {
-            (std::mem::replace(&mut slot.inbox, scratch.items.pop().unwrap_or_default()), slot.state.take())
+    /// Takes what was posted first, `most` items.
+    fn begin(torrent: Arc<Torrent>, index: u32, most: usize, scratch: &mut Scratch) -> Option<Turn> {
+        let mut items = scratch.items.pop().unwrap_or_default();
+        let slot = lock(&torrent.slots).get_mut(&index).map(|slot| {
+            items.extend(slot.inbox.drain(..slot.inbox.len().min(most)));
+            slot.state.take()
         });
-        let Some((mut items, state)) = taken else {
+        let Some(state) = slot else {
+            scratch.items.push(items);
             torrent.job_done();
             return None;
         };
-        if let Some(lane) = torrent.lane.get() {
-            lane.taken(items.iter().map(Item::bytes).sum());
-        }
+        let bytes = items.iter().map(Item::bytes).sum();
         let [fresh, line, out] = std::array::from_fn(|_| scratch.blocks.pop().unwrap_or_default());
         let piece = match state {
             Some(piece) => Some(piece),
@@ -104,9 +116,7 @@ impl Turn {
             }
             None => Some(Box::new(Piece::new(index, torrent.shape(), torrent.sync_failures.load(Relaxed)))),
         };
-        let mut turn = Turn { torrent, index, piece, items, fresh, line, out };
-        turn.sort_items();
-        Some(turn)
+        Some(Turn { torrent, index, piece, items, bytes, fresh, line, out })
     }
 
     fn shape(&self) -> Shape<'_> {

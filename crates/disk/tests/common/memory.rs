@@ -71,6 +71,14 @@ impl Memory {
         self.gate.notify_all();
     }
 
+    /// Returns once somebody waits at the closed gate.
+    pub fn wait_for_writer(&self) {
+        let mut state = self.state.lock().unwrap();
+        while state.waiting == 0 {
+            state = self.gate.wait(state).unwrap();
+        }
+    }
+
     /// How many writes there were.
     pub fn writes(&self) -> u32 {
         self.state.lock().unwrap().writes
@@ -199,6 +207,7 @@ impl Storage for Memory {
         let mut state = self.enter()?;
         if slot != Slot::Resume {
             state.waiting += 1;
+            self.gate.notify_all();
             while state.gate_closed && !state.dead {
                 state = self.gate.wait(state).unwrap();
             }
