@@ -3,7 +3,8 @@
 //! turns, so that a busy machine harms them alike; trust the ratios.
 //!
 //! `cargo run --release -p starling-lanes --example lanes_speed`
-#![allow(clippy::print_stdout)]
+// A program that measures and prints, not part of a core.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -78,7 +78,8 @@ impl Local {
 
     /// A web seed is given up; what went wrong at last, if anything was told, is kept.
     pub(crate) fn seed_dropped(&mut self, url: String, why: &str) {
-        let last = self.trackers.iter().find(|(known, _)| *known == url).and_then(|(_, said)| said.as_ref().err());
+        let last =
+            self.trackers.iter().find(|(known, _)| *known == url).and_then(|(_, said)| said.as_ref().err());
         let why = last.map_or_else(|| why.to_owned(), |detail| format!("{detail}; the web seed {why}"));
         self.tracker_said(url, Err(why));
     }
