@@ -70,15 +70,18 @@ impl Torrent {
         }
     }
 
-    /// Bitfield, have-all or have-none: once, and first.
+    /// Bitfield, have-all or have-none: once, and first. Some clients (aria2) also send a
+    /// grown bitfield later in place of many haves; that is taken as those haves.
     fn on_opening(&mut self, slot: u32, message: Message, out: &mut impl Sink<Output>) {
         let limit = self.config.limits.early_bitfield;
         let loaded = self.info.is_some();
         let Some(link) = self.links.get_mut(slot) else { return };
-        if !std::mem::take(&mut link.opening) {
-            return self.close(slot, Blame::Peer, "sent a bitfield twice or late", out);
-        }
+        let late = !std::mem::take(&mut link.opening);
         match message {
+            Message::Bitfield(bytes) if late && loaded => self.take_late_bitfield(slot, &bytes, out),
+            Message::HaveAll | Message::HaveNone if late => {
+                return self.close(slot, Blame::Peer, "says anew what it has", out);
+            }
             Message::HaveAll if loaded => self.take_all(slot, out),
             Message::HaveAll => link.early.all = true,
             Message::Bitfield(bytes) if loaded => self.take_bitfield(slot, &bytes, out),
@@ -108,6 +111,30 @@ impl Torrent {
         }
         self.set_has(slot, Has::Some(Box::new(set)));
         self.recount(slot, out);
+    }
+
+    /// What is new in it counts as haves; one that tells nothing new is nonsense.
+    fn take_late_bitfield(&mut self, slot: u32, bytes: &Bytes, out: &mut impl Sink<Output>) {
+        let Some(set) = Bitfield::from_bytes(bytes, self.pieces()) else {
+            return self.close(slot, Blame::Peer, "sent a bitfield of the wrong size", out);
+        };
+        let Some(link) = self.links.get(slot) else { return };
+        let known = |piece| match &link.has {
+            Has::All => true,
+            Has::Some(has) => has.get(piece),
+            Has::Nothing => false,
+        };
+        let news: Vec<u32> = set.iter().filter(|&piece| !known(piece)).collect();
+        if news.is_empty() {
+            return self.strike(slot, "repeats itself", out);
+        }
+        for piece in news {
+            if self.links.get(slot).is_none_or(|link| link.closing) {
+                return;
+            }
+            self.take_have(slot, piece, out);
+        }
+        self.fill(slot, out);
     }
 
     fn on_have(&mut self, slot: u32, piece: u32, out: &mut impl Sink<Output>) {

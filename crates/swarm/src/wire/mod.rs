@@ -1,7 +1,7 @@
 //! Bytes and [`Message`](crate::Message)s: the handshake and the framing of BEP 3, with the
 //! messages of BEP 5 (`port`), 6 (fast), 10 (extended) and 52 (hashes).
 //!
-//! [`decode`] looks at the beginning of whatever the driver has read and copies
+//! [`decode()`] looks at the beginning of whatever the driver has read and copies
 //! no byte of a block: for a `piece` it says where in the buffer the block lies,
 //! and says so as soon as the 13 bytes before it are there. Lengths are judged
 //! as soon as they can be read, so that a peer cannot make anybody wait for, or

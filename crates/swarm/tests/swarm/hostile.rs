@@ -62,12 +62,24 @@ fn bitfield(bits: u8) -> Message {
     Message::Bitfield(Bytes::from(vec![bits, 0, 0, 0]))
 }
 
+/// aria2 sends its whole bitfield again instead of many haves.
+#[test]
+fn a_grown_bitfield_counts_as_haves_and_a_repeated_one_as_nonsense() {
+    let mut alone = Alone::new(1, false);
+    alone.connect(1, Reserved::OURS);
+    alone.hear(1, bitfield(0x80));
+    assert_eq!(closed(&alone.hear(1, bitfield(0xe0))), None);
+    assert_eq!(alone.torrent.peers()[0].pieces, 3);
+    let strikes = (0..1000).map(|_| closed(&alone.hear(1, bitfield(0xe0)))).find(Option::is_some);
+    assert_eq!(strikes, Some(Some(Blame::Peer)));
+}
+
 #[test]
 fn the_order_of_messages_is_kept_to() {
     let cases: Vec<Vec<Message>> = vec![
-        vec![bitfield(0x80), bitfield(0x80)],
-        vec![Message::Interested, bitfield(0x80)],
         vec![Message::HaveAll, Message::HaveNone],
+        vec![bitfield(0x80), Message::HaveAll],
+        vec![Message::Interested, Message::Bitfield(Bytes::from_static(&[1, 2, 3]))],
         vec![Message::Bitfield(Bytes::from_static(&[1, 2, 3]))],
         vec![Message::Bitfield(Bytes::from_static(&[1, 2, 3, 4, 5]))],
         vec![Message::Have(32)],
