@@ -48,6 +48,9 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
         let why = format!("{} is a folder, not a torrent; `starling share` makes one of it", path.display());
         return Err(Error::Source(why));
     }
+    if !meta.is_file() {
+        return Err(Error::Source(format!("{} is not a regular file", path.display())));
+    }
     if meta.len() > Limits::DEFAULT.torrent_bytes as u64 {
         return Err(Error::Torrent(format!("{} is too large for a torrent file", path.display())));
     }
@@ -70,6 +73,7 @@ mod tests {
         assert!(matches!(run("magnet:?dn=x"), Err(Error::Source(_))));
         assert!(matches!(run("/no/such/file"), Err(Error::Disk { .. })));
         assert!(matches!(run("/"), Err(Error::Source(_))));
+        assert!(matches!(run("/dev/null"), Err(Error::Source(_))), "a device may never end");
     }
 
     #[test]
