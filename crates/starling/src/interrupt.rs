@@ -23,23 +23,28 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Starts to listen. Without this, or if the system refuses, signals end the program as ever.
+/// Starts to listen, and does so when this returns. Without this, or if the system refuses,
+/// signals end the program as ever.
 pub fn listen() {
     let (ask, asked) = watch::channel(false);
+    let (ready, listening) = std::sync::mpsc::channel();
     let listener = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-        runtime.block_on(serve(&ask));
+        runtime.block_on(serve(&ask, ready));
     };
     if std::thread::Builder::new().name("starling-signals".into()).spawn(listener).is_ok() {
         let _ = ASKED.set(asked);
+        let _ = listening.recv(); // an error: the thread ended without listening
     }
 }
 
-async fn serve(ask: &watch::Sender<bool>) {
+async fn serve(ask: &watch::Sender<bool>, ready: std::sync::mpsc::Sender<()>) {
     let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
+        drop(ready);
         return ask.closed().await;
     };
+    let _ = ready.send(());
     either(&mut int, &mut term).await;
     let _ = ask.send(true);
     either(&mut int, &mut term).await;

@@ -6,13 +6,17 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use common::{Room, Run, Sharing, event, get, isolated, may_isolate, noise, quoted, starling};
 use rustix::process::Signal;
 use serde_json::Value;
+use starling_disk::resume::{self, Identity};
+use starling_metainfo::Torrent;
 
 const LENGTH: usize = 6 << 20;
+const PIECE: u64 = 64 << 10;
 
 fn downloading(value: &Value) -> Option<u64> {
     value["bytes_done"].as_u64().filter(|done| *done > 0)
@@ -33,23 +37,39 @@ fn an_interrupt_keeps_what_is_there() {
         let (status, _, stderr) = run.end();
         assert_eq!(status.code(), Some(130), "{stderr}");
     }
-    let before = on_disk(&room.path("data/file.bin"), &content);
+    let path = room.path("data/file.bin");
+    let verified = verified(&room);
+    let before = verified.len() as u64 * PIECE;
+    let at = *verified.first().expect("nothing came before the interrupts") as usize * PIECE as usize;
+    spoil_unnoticed(&path, at);
     let (status, said, stderr) = Run::start(&mut get(&room, &sharing.link, &sharing.addr, &[])).end();
     assert!(status.success(), "{stderr}");
-    assert!(fs::read(room.path("data/file.bin")).unwrap() == content);
+    let mut found = fs::read(&path).unwrap();
+    assert!(found[at] == content[at] ^ 1, "the data was hashed again after a clean stop");
+    found[at] ^= 1;
+    assert!(found == content);
     let downloaded = said.iter().find_map(event("complete")).unwrap()["downloaded"].as_u64().unwrap();
-    assert!(before > 0, "nothing came before the interrupts");
-    assert!(
-        downloaded <= LENGTH as u64 - before + (1 << 20),
-        "{downloaded} bytes although {before} were there"
-    );
+    assert_eq!(downloaded, LENGTH as u64 - before, "only what was missing is fetched");
 }
 
-/// Bytes of whole right pieces in a file.
-fn on_disk(path: &Path, content: &[u8]) -> u64 {
-    let found = fs::read(path).unwrap();
-    let right = |(a, b): &(&[u8], &[u8])| a == b;
-    found.chunks(64 << 10).zip(content.chunks(64 << 10)).filter(right).map(|(a, _)| a.len() as u64).sum()
+/// The pieces that the resume file vouches for after a clean stop.
+fn verified(room: &Room) -> Vec<u32> {
+    let torrent = Torrent::parse(&fs::read(room.path("file.torrent")).unwrap()).unwrap();
+    let mut files = fs::read_dir(room.path("state")).unwrap().map(|entry| entry.unwrap().path());
+    let path = files.find(|path| path.extension().is_some_and(|e| e == "resume")).unwrap();
+    let resume = resume::parse(&fs::read(path).unwrap(), &Identity::of(&torrent.info)).unwrap();
+    assert!(resume.clean.is_some(), "the stop was not clean");
+    resume.synced.iter().collect()
+}
+
+/// Changes a byte and leaves size and time as they were: only hashing would tell.
+fn spoil_unnoticed(path: &Path, at: usize) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at as u64).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at as u64).unwrap();
+    file.set_modified(modified).unwrap();
 }
 
 /// The seeder is killed in the middle and comes back later: the leecher waits and goes on.
@@ -87,7 +107,7 @@ fn full_disk() {
     let (data, go, kept) = (room.path("data"), room.path("go"), room.path("kept"));
     let script = format!(
         "mount -t tmpfs -o size=9m none {data}; dd if=/dev/zero of={data}/ballast bs=1M count=5 2>/dev/null; \
-         ( read line < {go}; rm {data}/ballast ) & \
+         timeout 80 sh -c \"read line < {go}; rm {data}/ballast\" & \
          code=0; timeout 80 \"$@\" || code=$?; cp {data}/file.bin {kept}; exit $code",
         data = quoted(&data),
         go = quoted(&go),
