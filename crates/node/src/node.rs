@@ -206,8 +206,7 @@ fn session_config(config: &Config, listener: &Listener) -> starling_session::Con
 fn net_limits(config: &Config) -> starling_net::Limits {
     starling_net::Limits {
         connections_max: config.limits.connections,
-        // The session bounds addresses itself, and knows which are this machine's own.
-        connections_per_ip_max: config.limits.connections,
+        connections_per_ip_max: config.limits.connections_per_ip,
         // One neighbour may well have many torrents in common with us.
         half_open_per_ip_max: starling_net::Limits::DEFAULT.half_open_max / 2,
         ..starling_net::Limits::DEFAULT
