@@ -16,7 +16,7 @@ pub enum Program {
     Rtorrent,
     /// qbittorrent-nox.
     Qbittorrent,
-    /// rqbit, from crates.io; only measured where somebody built it.
+    /// rqbit, which `cargo install` brings; only measured where somebody built it.
     Rqbit,
     /// opentracker.
     Opentracker,
