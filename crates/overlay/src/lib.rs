@@ -1,0 +1,47 @@
+//! Seven overlays behind one trait.
+//!
+//! An overlay answers two questions: who is responsible for a key, and who has
+//! what I look for. They are two layers here:
+//!
+//! - **Key-based routing** ([`KeyBased`]), for the structured four, is the common
+//!   API of Dabek et al., "Towards a Common API for Structured Peer-to-Peer
+//!   Overlays" (IPTPS 2003): route, forward, deliver, update, local lookup,
+//!   neighbour set, replica set, range.
+//! - **Locating** ([`Overlay`]), for all seven: publish, withdraw, look-up by key,
+//!   search by words. `Dht` puts it on top of any key-based routing by keeping
+//!   postings at a key's replica set; Napster, Gnutella, FastTrack and Kelips
+//!   locate in ways of their own.
+//!
+//! Every layer is a [`Core`]: no I/O, no clock, chance from a seed that the driver
+//! keeps. A core is generic over how a peer is named ([`Peer`]): an address on real
+//! sockets ([`Contact`]), a four-byte index in the simulator; what a name stands
+//! for, its place in the id space, is asked of the driver ([`Host::id`]), so that
+//! tables of a million simulated nodes hold four bytes an entry.
+//!
+//! What is deliberately absent: sockets, encryption, and any trust in what a peer
+//! says of itself: ids follow from addresses, replies are matched to requests, and
+//! every table has a bound.
+
+pub mod chord;
+mod core;
+mod event;
+pub mod fasttrack;
+pub mod gnutella;
+mod id;
+pub mod kademlia;
+pub mod kelips;
+pub mod napster;
+pub mod pastry;
+mod peer;
+mod record;
+mod rpc;
+mod view;
+pub mod wire;
+
+pub use crate::core::{Core, Host, Input, KeyBased, Message, Offence, Overlay, Purpose, Row, Wanted};
+pub use event::{Command, Cost, Event, Hit, Op, Outcome, Route, Routing};
+pub use id::Id;
+pub use peer::{Contact, Peer};
+pub use record::{Query, Record};
+pub use rpc::{RpcId, Rpcs};
+pub use view::View;
