@@ -1,0 +1,28 @@
+//! A simulator: the cores of real nodes in virtual time, a million at once.
+//!
+//! A [`Part`] holds hosts and their pending events, an [`Engine`] runs the parts of a
+//! world in step, a [`Script`] decides who joins, leaves, publishes and asks. Links
+//! ([`Network`]) have delay, loss, limited uplinks, partitions and NATs; some hosts may
+//! be hostile. Same seed, same world: the same events, on one thread or two.
+//!
+//! What is deliberately absent: real sockets and real time; the simulator and `net`
+//! never meet.
+
+pub mod catalogue;
+pub mod churn;
+mod engine;
+pub mod histogram;
+pub mod metrics;
+pub mod network;
+mod part;
+mod place;
+pub mod queue;
+mod tally;
+pub mod trial;
+pub mod workload;
+
+pub use engine::Engine;
+pub use network::{Hostility, Latency, Network, Partition};
+pub use part::{Outside, Part, Script, Sent};
+pub use place::{MAX_HOSTS, Node, Places, Spread};
+pub use tally::{HEADER_BYTES, Tally};

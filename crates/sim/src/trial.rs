@@ -1,0 +1,308 @@
+//! One run of one overlay with one seed, from its beginning to its figures.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_overlay::{Command, Id, Overlay, View};
+use starling_sansio::{Rng, Time};
+
+use crate::engine::Engine;
+use crate::histogram::Histogram;
+use crate::metrics::{Kind, Operations};
+use crate::network::Network;
+use crate::part::Part;
+use crate::place::{Node, Places};
+use crate::tally::Tally;
+use crate::workload::{Answer, Plan, Workload};
+
+/// Some hosts fail, or leave, at one moment.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Failure {
+    /// When.
+    pub at: Time,
+    /// The share of those that are up, 0 to 1.
+    pub share: f64,
+    /// Whether they say good-bye.
+    pub graceful: bool,
+}
+
+/// Who is responsible for a key, for the answers of finds to be compared with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Root {
+    /// The first node at or after the key (Chord).
+    Successor,
+    /// The node at the least XOR distance (Kademlia).
+    Xor,
+    /// The node that is nearest around the circle (Pastry).
+    Nearest,
+}
+
+/// All that a trial needs besides the overlay's own parameters.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Who comes, goes, publishes and asks.
+    pub plan: Arc<Plan>,
+    /// Hosts that are members with perfect tables at the beginning.
+    pub converged: u32,
+    /// Who fails when.
+    pub failures: Vec<Failure>,
+    /// The links.
+    pub network: Network,
+    /// Where hosts stand.
+    pub places: Places,
+    /// How answers of finds are checked, if at all.
+    pub root: Option<Root>,
+    /// When measuring begins: what nodes send before counts nowhere.
+    pub measure_from: Time,
+    /// The end.
+    pub until: Time,
+    /// What chance is drawn from.
+    pub seed: u64,
+}
+
+/// What a trial found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// The operations of each kind.
+    pub operations: BTreeMap<Kind, Operations>,
+    /// What was sent while it was measured.
+    pub tally: Tally,
+    /// All that was sent, and the hash of the trace.
+    pub whole: Tally,
+    /// Simulated time that was measured, in seconds.
+    pub measured_secs: f64,
+    /// Nodes that were up, times seconds, while it was measured.
+    pub node_secs: f64,
+    /// Nodes that are up at the end, and those of them that are members.
+    pub live: u64,
+    /// Members among them.
+    pub members: u64,
+    /// Bytes of state of the nodes that are up at the end.
+    pub state: Histogram,
+    /// Messages that each host received, in all.
+    pub load: Histogram,
+    /// How often a node became a member.
+    pub joined: u64,
+    /// How often a node said that its overlay is too small to be safe.
+    pub too_small: u64,
+    /// The time that it came to: before the end if it was stopped.
+    pub reached: Time,
+}
+
+/// Who may watch a trial and stop it.
+pub trait Watch {
+    /// The trial has come to `now`; `false` stops it.
+    fn go_on(&mut self, now: Time, events: u64) -> bool;
+}
+
+impl<F: FnMut(Time, u64) -> bool> Watch for F {
+    fn go_on(&mut self, now: Time, events: u64) -> bool {
+        self(now, events)
+    }
+}
+
+/// How often a trial looks up: live nodes are counted, answers checked, watchers asked.
+const SLICE: Duration = Duration::from_secs(1);
+/// Nodes whose state is measured at the end, at most.
+const SAMPLE: usize = 20_000;
+
+/// A trial under way.
+pub struct Trial<C: Overlay<Node>> {
+    engine: Engine<C, Workload>,
+    setting: Setting,
+    rng: Rng,
+    at_measure: Option<Tally>,
+    node_secs: f64,
+}
+
+impl<C> Trial<C>
+where
+    C: Overlay<Node> + Send,
+    C::Message: Send,
+    C::Config: Send + Sync,
+{
+    /// The world as it is at time zero.
+    pub fn new(config: &Arc<C::Config>, setting: Setting) -> Self {
+        let plan = &setting.plan;
+        let searches = plan.traffic.iter().any(|traffic| traffic.kind == Kind::Search);
+        let index = plan.catalogue.as_ref().filter(|_| searches).map(|catalogue| Arc::new(catalogue.index()));
+        let checked = setting.root.is_some();
+        let script = |parts, part| Workload::new(plan, index.as_ref(), parts, part, checked);
+        let (network, places) = (setting.network.clone(), setting.places.clone());
+        let mut engine = Engine::new(plan.hosts, config, network, places, setting.seed, script);
+        engine.converge(0..setting.converged);
+        for (part, script) in engine.parts_mut() {
+            script.begin(part, setting.converged);
+        }
+        let rng = Rng::from_seed(setting.seed ^ 0x7472_6961);
+        Trial { engine, setting, rng, at_measure: None, node_secs: 0.0 }
+    }
+
+    /// Runs to the end, or until `watch` stops it.
+    pub fn run(&mut self, threads: usize, watch: &mut impl Watch) {
+        let mut failures = self.setting.failures.clone();
+        failures.sort_by_key(|failure| failure.at);
+        let mut failures = failures.into_iter().peekable();
+        while self.engine.now() < self.setting.until {
+            self.name_anchor();
+            let next = (self.engine.now() + SLICE).min(self.setting.until);
+            let next = failures.peek().map_or(next, |failure| next.min(failure.at.max(self.engine.now())));
+            let from = self.engine.now();
+            self.measure_if_due(next);
+            self.engine.run_until(next, threads);
+            if let Some(failure) = failures.next_if(|failure| failure.at <= next) {
+                self.fail(failure);
+            }
+            self.check_answers();
+            if self.at_measure.is_some() {
+                self.node_secs += self.live() as f64 * next.since(from).as_secs_f64();
+            }
+            if !watch.go_on(next, self.engine.tally().events()) {
+                break;
+            }
+        }
+    }
+
+    /// The world, to be looked at.
+    pub fn engine(&self) -> &Engine<C, Workload> {
+        &self.engine
+    }
+
+    /// The world, to be meddled with between two runs.
+    pub fn engine_mut(&mut self) -> &mut Engine<C, Workload> {
+        &mut self.engine
+    }
+
+    /// What was found so far.
+    pub fn findings(&self) -> Findings {
+        let whole = self.engine.tally();
+        let tally = self.at_measure.as_ref().map(|before| whole.since(before)).unwrap_or_default();
+        let measured = self.engine.now().since(self.setting.measure_from);
+        let mut findings = Findings {
+            tally,
+            whole,
+            measured_secs: measured.as_secs_f64(),
+            node_secs: self.node_secs,
+            live: self.live(),
+            reached: self.engine.now(),
+            ..Findings::default()
+        };
+        for (part, script) in self.engine.parts() {
+            for (kind, operations) in script.operations(part) {
+                findings.operations.entry(kind).or_default().add(&operations);
+            }
+            findings.joined += script.joined();
+            findings.too_small += script.too_small();
+            part.hosts().for_each(|host| findings.load.add(part.received(host).into()));
+            findings.members += members(part);
+            let step = part.live().len().div_ceil(SAMPLE).max(1);
+            let sample = part.live().iter().step_by(step).filter_map(|&host| part.node(host));
+            sample.for_each(|(_, core)| findings.state.add(core.state_bytes() as u64));
+        }
+        findings
+    }
+
+    fn live(&self) -> u64 {
+        self.engine.parts().map(|(part, _)| part.live().len() as u64).sum()
+    }
+
+    /// Remembers the counts from which measuring begins.
+    fn measure_if_due(&mut self, next: Time) {
+        if self.at_measure.is_none() && next > self.setting.measure_from {
+            self.at_measure = Some(self.engine.tally());
+        }
+    }
+
+    /// Tells all parts of someone who is up, should they have nobody themselves.
+    fn name_anchor(&mut self) {
+        let anchor = self.engine.parts().find_map(|(part, _)| {
+            let nodes = part.live().iter().filter_map(|&host| part.node(host));
+            nodes.into_iter().find(|(_, core)| core.is_member()).map(|(node, _)| node)
+        });
+        self.engine.parts_mut().for_each(|(_, script)| script.set_anchor(anchor));
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        for host in 0..self.engine.hosts() {
+            let part = self.engine.part_of_mut(host);
+            if part.node(host).is_some() && self.rng.unit() < failure.share {
+                if failure.graceful {
+                    part.command(host, Command::Leave);
+                } else {
+                    part.stop(host);
+                }
+            }
+        }
+    }
+
+    /// Compares the answers of finds with who is there now.
+    fn check_answers(&mut self) {
+        let Some(root) = self.setting.root else { return };
+        let answers: Vec<Answer> =
+            self.engine.parts_mut().flat_map(|(_, script)| script.take_answers()).collect();
+        if answers.is_empty() {
+            return;
+        }
+        let members = self.engine.members();
+        let view = View::new(&members);
+        let right =
+            answers.iter().filter(|answer| truth(root, &view, answer.key) == Some(answer.node)).count();
+        if let Some((_, script)) = self.engine.parts_mut().next() {
+            script.count_checked(right as u64, answers.len() as u64);
+        }
+    }
+}
+
+fn members<C: Overlay<Node>>(part: &Part<C>) -> u64 {
+    let nodes = part.live().iter().filter_map(|&host| part.node(host));
+    nodes.filter(|(_, core)| core.is_member()).count() as u64
+}
+
+/// Who is truly responsible for `key`.
+fn truth(root: Root, view: &View<'_, Node>, key: Id) -> Option<Node> {
+    let after = view.successor(key);
+    match root {
+        Root::Successor => view.at(after, 0).map(|member| member.1),
+        Root::Nearest => {
+            let beside = [view.at(after, -1)?, view.at(after, 0)?];
+            beside.into_iter().min_by_key(|member| member.0.ring_distance(key)).map(|member| member.1)
+        }
+        Root::Xor => {
+            let mut nearest = view.members();
+            let mut bits = 0;
+            while nearest.len() > 1 && bits < Id::BITS {
+                bits += 1;
+                let sharing = view.prefix(key, bits);
+                if sharing.is_empty() {
+                    break;
+                }
+                nearest = sharing;
+            }
+            nearest.iter().min_by_key(|member| member.0.xor(key)).map(|member| member.1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_truth_is_what_a_look_at_everybody_says() {
+        let mut rng = Rng::from_seed(3);
+        let mut members: Vec<(Id, Node)> =
+            (0..500).map(|host| (Id::from_high(rng.next_u64()), Node::new(host, 0))).collect();
+        members.sort_unstable();
+        let view = View::new(&members);
+        for _ in 0..500 {
+            let key = Id::from_high(rng.next_u64());
+            let best = |distance: fn(Id, Id) -> Id| {
+                members.iter().min_by_key(|member| distance(member.0, key)).map(|member| member.1)
+            };
+            assert_eq!(truth(Root::Successor, &view, key), best(Id::minus));
+            assert_eq!(truth(Root::Nearest, &view, key), best(Id::ring_distance));
+            assert_eq!(truth(Root::Xor, &view, key), best(Id::xor));
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! Who comes, goes, publishes and asks: the script of one part.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_overlay::{Command, Cost, Event, Id, Op, Outcome, Overlay};
+use starling_sansio::Time;
+
+use crate::catalogue::{Catalogue, Index};
+use crate::churn::Churn;
+use crate::metrics::{Kind, Operations};
+use crate::part::{Part, Script};
+use crate::place::Node;
+
+/// Operations of one kind that hosts begin at random moments.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Traffic {
+    /// What they ask.
+    pub kind: Kind,
+    /// When the first may come.
+    pub from: Time,
+    /// When the last has come.
+    pub until: Time,
+    /// How many.
+    pub amount: Amount,
+    /// Hits after which a search may stop.
+    pub wanted: u16,
+}
+
+/// How many operations there are.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Amount {
+    /// So many in all.
+    Total(u64),
+    /// One a host and interval on average, while the host is up.
+    Every(Duration),
+}
+
+/// Many hosts come within a short time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Arrival {
+    /// When the first comes.
+    pub at: Time,
+    /// The last comes so much later.
+    pub over: Duration,
+    /// The first host.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Everything that will happen, the same for all parts.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// All hosts.
+    pub hosts: u32,
+    /// What is published; nothing without.
+    pub catalogue: Option<Catalogue>,
+    /// When publishing begins, and how long it takes until all have begun.
+    pub publish: (Time, Duration),
+    /// What is asked.
+    pub traffic: Vec<Traffic>,
+    /// Who comes.
+    pub arrivals: Vec<Arrival>,
+    /// How hosts come and go; not at all without.
+    pub churn: Option<Churn>,
+}
+
+/// What the tags of planned moments mean: the top byte of the tag.
+mod tag {
+    pub const ARRIVE: u64 = 0;
+    pub const DEPART: u64 = 1;
+    pub const REMOVE: u64 = 2;
+    pub const PUBLISH: u64 = 3;
+    pub const ASK: u64 = 4;
+    pub const TOTAL: u64 = 5;
+
+    /// A tag of a kind for host or traffic `what`.
+    pub fn of(kind: u64, what: u64) -> u64 {
+        kind << 56 | what
+    }
+
+    /// The kind and the rest.
+    pub fn parts(tag: u64) -> (u64, u64) {
+        (tag >> 56, tag & ((1 << 56) - 1))
+    }
+}
+
+/// An operation under way.
+#[derive(Clone, Debug)]
+struct Pending {
+    node: Node,
+    kind: Kind,
+    begun: Time,
+    first_hit: Option<Time>,
+    key: Id,
+    record: u32,
+    answer: Option<Node>,
+    hits: Vec<(Id, Node)>,
+}
+
+/// An answer to a find, to be compared with the truth.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// What was asked.
+    pub key: Id,
+    /// Who is said to be responsible.
+    pub node: Node,
+}
+
+/// The script of one part.
+pub struct Workload {
+    plan: Arc<Plan>,
+    /// How many parts there are, and which this is.
+    parts: u32,
+    part: u32,
+    /// Records by word, if recall is to be known.
+    index: Option<Arc<Index>>,
+    /// The records of this part's hosts: (host, record), sorted.
+    owned: Vec<(u32, u32)>,
+    pending: BTreeMap<u32, Pending>,
+    next_op: u32,
+    operations: BTreeMap<Kind, Operations>,
+    answers: Vec<Answer>,
+    /// Whether the answers of finds are kept to be checked.
+    checked: bool,
+    /// Someone who is up, for parts in which nobody is yet.
+    anchor: Option<Node>,
+    joined: u64,
+    too_small: u64,
+}
+
+impl Workload {
+    /// The script of part `index` of `parts`.
+    pub fn new(
+        plan: &Arc<Plan>,
+        records: Option<&Arc<Index>>,
+        parts: u32,
+        index: u32,
+        checked: bool,
+    ) -> Self {
+        let mut owned = Vec::new();
+        if let Some(catalogue) = &plan.catalogue {
+            for record in 0..catalogue.records {
+                let owners = catalogue.owners(record, plan.hosts).into_iter();
+                owned.extend(owners.filter(|host| host % parts == index).map(|host| (host, record)));
+            }
+        }
+        owned.sort_unstable();
+        Workload {
+            plan: plan.clone(),
+            parts: parts.max(1),
+            part: index,
+            index: records.cloned(),
+            owned,
+            pending: BTreeMap::new(),
+            next_op: 0,
+            operations: BTreeMap::new(),
+            answers: Vec::new(),
+            checked,
+            anchor: None,
+            joined: 0,
+            too_small: 0,
+        }
+    }
+
+    /// Plans what begins by itself. `up`: hosts below this number are already there.
+    pub fn begin<C: Overlay<Node>>(&mut self, part: &mut Part<C>, up: u32) {
+        let plan = self.plan.clone();
+        let hosts: Vec<u32> = part.hosts().collect();
+        for &host in &hosts {
+            let arrival = plan.arrivals.iter().find(|a| (a.first..a.first + a.count).contains(&host));
+            if let Some(arrival) = arrival {
+                let share = f64::from(host - arrival.first) / f64::from(arrival.count.max(1));
+                part.plan(arrival.at + arrival.over.mul_f64(share), tag::of(tag::ARRIVE, host.into()));
+            } else if host < up {
+                self.settle(host, part, true);
+            }
+        }
+        for (number, traffic) in (0u64..).zip(&plan.traffic) {
+            match traffic.amount {
+                Amount::Every(_) => self.plan_next(number, traffic.from, part),
+                Amount::Total(total) => self.plan_total(number, total, part),
+            }
+        }
+    }
+
+    /// A host is up: its session will end, and it will publish what it has.
+    fn settle<C: Overlay<Node>>(&mut self, host: u32, part: &mut Part<C>, met: bool) {
+        let now = part.now();
+        if let Some(churn) = self.plan.churn {
+            let rest = if met { churn.session.draw_rest(part.rng()) } else { churn.session.draw(part.rng()) };
+            part.plan(now + rest, tag::of(tag::DEPART, host.into()));
+        }
+        if self.records_of(host).next().is_some() {
+            let (begin, over) = self.plan.publish;
+            let wait = over.mul_f64(part.rng().unit());
+            part.plan(begin.max(now) + wait, tag::of(tag::PUBLISH, host.into()));
+        }
+    }
+
+    fn records_of(&self, host: u32) -> impl Iterator<Item = u32> + '_ {
+        let from = self.owned.partition_point(|owned| owned.0 < host);
+        self.owned[from..].iter().take_while(move |owned| owned.0 == host).map(|owned| owned.1)
+    }
+
+    /// The next operation of a traffic that goes on.
+    fn plan_next<C: Overlay<Node>>(&self, number: u64, after: Time, part: &mut Part<C>) {
+        let traffic = self.plan.traffic[number as usize];
+        let Amount::Every(interval) = traffic.amount else { return };
+        let hosts = part.count().max(1);
+        let wait = interval.mul_f64(-(1.0 - part.rng().unit()).ln() / f64::from(hosts));
+        let time = after + wait;
+        if time < traffic.until {
+            part.plan(time, tag::of(tag::ASK, number));
+        }
+    }
+
+    /// All operations of a traffic of a fixed number, as far as they fall to this part.
+    fn plan_total<C: Overlay<Node>>(&self, number: u64, total: u64, part: &mut Part<C>) {
+        let traffic = self.plan.traffic[number as usize];
+        let span = traffic.until.since(traffic.from);
+        let (parts, index) = (u64::from(self.parts), u64::from(self.part));
+        let mine = (total + parts - 1 - index) / parts;
+        for _ in 0..mine {
+            let time = traffic.from + span.mul_f64(part.rng().unit());
+            part.plan(time, tag::of(tag::TOTAL, number));
+        }
+    }
+
+    /// What was measured of each kind; operations under way count as open.
+    pub fn operations(&self, part: &Part<impl Overlay<Node>>) -> BTreeMap<Kind, Operations> {
+        let mut operations = self.operations.clone();
+        for pending in self.pending.values() {
+            let there = part.node(pending.node.host()).is_some_and(|(node, _)| node == pending.node);
+            let of_kind = operations.entry(pending.kind).or_default();
+            if there { of_kind.open += 1 } else { of_kind.aborted += 1 }
+        }
+        operations
+    }
+
+    /// Takes the answers of finds that ended since this was last called.
+    pub fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Counts checked answers.
+    pub fn count_checked(&mut self, right: u64, checked: u64) {
+        let finds = self.operations.entry(Kind::Find).or_default();
+        finds.right += right;
+        finds.checked += checked;
+    }
+
+    /// How often a node became a member.
+    pub fn joined(&self) -> u64 {
+        self.joined
+    }
+
+    /// How often a node said that the overlay is too small to be safe.
+    pub fn too_small(&self) -> u64 {
+        self.too_small
+    }
+
+    /// Names a node that is up, for parts in which nobody is.
+    pub fn set_anchor(&mut self, anchor: Option<Node>) {
+        self.anchor = anchor;
+    }
+
+    /// A host comes, through someone who is there.
+    fn arrive<C: Overlay<Node>>(&mut self, host: u32, part: &mut Part<C>) {
+        if part.node(host).is_some() {
+            return;
+        }
+        let boot = self.boot(part);
+        let renamed = self.plan.churn.is_some_and(|churn| churn.renamed) && part.now() > Time::ZERO;
+        part.start(host, renamed);
+        part.command(host, Command::Join(boot));
+        self.settle(host, part, false);
+    }
+
+    /// A member of this part, or the anchor.
+    fn boot<C: Overlay<Node>>(&self, part: &mut Part<C>) -> Option<Node> {
+        for _ in 0..16 {
+            let host = part.random_live();
+            if let Some((node, core)) = host.and_then(|host| part.node(host))
+                && core.is_member()
+            {
+                return Some(node);
+            }
+        }
+        self.anchor
+    }
+
+    /// A session ends: with a good-bye, or without.
+    fn depart<C: Overlay<Node>>(&mut self, host: u32, part: &mut Part<C>) {
+        let Some(churn) = self.plan.churn else { return };
+        let now = part.now();
+        let absence = churn.absence.draw(part.rng());
+        if part.rng().unit() < churn.graceful {
+            part.command(host, Command::Leave);
+            part.plan(now + GOOD_BYE, tag::of(tag::REMOVE, host.into()));
+        } else {
+            part.stop(host);
+        }
+        part.plan(now + absence.max(GOOD_BYE * 2), tag::of(tag::ARRIVE, host.into()));
+    }
+
+    fn publish<C: Overlay<Node>>(&mut self, host: u32, part: &mut Part<C>) {
+        let Some(catalogue) = &self.plan.catalogue else { return };
+        let is_member = part.node(host).is_some_and(|(_, core)| core.is_member());
+        if !is_member {
+            if part.node(host).is_some() {
+                part.plan(part.now() + RETRY, tag::of(tag::PUBLISH, host.into()));
+            }
+            return;
+        }
+        let records: Vec<_> = self.records_of(host).map(|n| catalogue.record(n)).collect();
+        records.into_iter().for_each(|record| part.command(host, Command::Publish(record)));
+    }
+
+    /// A random host of this part asks something, if it is up.
+    fn ask<C: Overlay<Node>>(&mut self, number: u64, host: Option<u32>, part: &mut Part<C>) {
+        let Some(&traffic) = self.plan.traffic.get(number as usize) else { return };
+        let asking = host.and_then(|host| part.node(host)).filter(|(_, core)| core.is_member());
+        let Some((node, _)) = asking else { return };
+        let record = self.plan.catalogue.as_ref().map_or(0, |catalogue| catalogue.draw(part.rng()));
+        let random = Id::hash(&part.rng().next_u64().to_be_bytes());
+        let key = match (&self.plan.catalogue, traffic.kind) {
+            (Some(catalogue), Kind::LookUp) => catalogue.key(record),
+            _ => random,
+        };
+        let op = Op(self.next_op);
+        self.next_op = self.next_op.wrapping_add(1);
+        let command = match (&self.plan.catalogue, traffic.kind) {
+            (Some(catalogue), Kind::Search) => Command::Search(op, catalogue.query(record, traffic.wanted)),
+            (_, Kind::Search) => return,
+            (_, Kind::LookUp) => Command::LookUp(op, key),
+            (_, Kind::Find) => Command::Find(op, key),
+        };
+        self.operations.entry(traffic.kind).or_default().begun += 1;
+        let (begun, hits) = (part.now(), Vec::new());
+        let pending =
+            Pending { node, kind: traffic.kind, begun, first_hit: None, key, record, answer: None, hits };
+        self.pending.insert(op.0, pending);
+        part.command(node.host(), command);
+    }
+
+    fn hit(&mut self, node: Node, op: Op, hits: Vec<starling_overlay::Hit<Node>>, now: Time) {
+        let Some(pending) = self.pending.get_mut(&op.0).filter(|pending| pending.node == node) else {
+            return;
+        };
+        pending.first_hit.get_or_insert(now);
+        pending.answer = pending.answer.or(hits.first().map(|hit| hit.provider));
+        for hit in hits.into_iter().map(|hit| (hit.record.key, hit.provider)) {
+            if pending.hits.len() < MAX_HITS && !pending.hits.contains(&hit) {
+                pending.hits.push(hit);
+            }
+        }
+    }
+
+    fn done<C: Overlay<Node>>(&mut self, node: Node, op: Op, outcome: Outcome, cost: Cost, part: &Part<C>) {
+        if self.pending.get(&op.0).is_none_or(|pending| pending.node != node) {
+            return;
+        }
+        let Some(pending) = self.pending.remove(&op.0) else { return };
+        let possible = self.possible(&pending);
+        let operations = self.operations.entry(pending.kind).or_default();
+        match outcome {
+            Outcome::Found => operations.found += 1,
+            Outcome::NotFound => operations.not_found += 1,
+            Outcome::Failed => operations.failed += 1,
+            Outcome::Refused => operations.refused += 1,
+        }
+        operations.timeouts.add(cost.timeouts.into());
+        operations.hits += pending.hits.len() as u64;
+        operations.possible += possible;
+        if outcome != Outcome::Found {
+            return;
+        }
+        let took = pending.first_hit.unwrap_or(part.now()).since(pending.begun).as_micros() as u64;
+        operations.hops.add(cost.hops.into());
+        operations.latency.add(took);
+        let Some(answer) = pending.answer else { return };
+        let direct = part.network().round_trip(node.host(), answer.host()).as_micros() as u64;
+        if let Some(stretch) = (took * 1_000).checked_div(direct)
+            && answer != node
+        {
+            operations.stretch.add(stretch);
+        }
+        if pending.kind == Kind::Find && self.checked {
+            self.answers.push(Answer { key: pending.key, node: answer });
+        }
+    }
+
+    /// How many hits a search could have.
+    fn possible(&self, pending: &Pending) -> u64 {
+        let (Some(index), Some(catalogue)) = (&self.index, &self.plan.catalogue) else { return 0 };
+        let records = match pending.kind {
+            Kind::Search => index.matching(catalogue, pending.record),
+            Kind::LookUp | Kind::Find => 0,
+        };
+        u64::from(records) * u64::from(catalogue.copies.min(self.plan.hosts))
+    }
+}
+
+/// How long a host that leaves stays to say good-bye.
+const GOOD_BYE: Duration = Duration::from_secs(1);
+/// How long a host waits that wants to publish and is no member yet.
+const RETRY: Duration = Duration::from_secs(5);
+/// Hits of one search that are told apart.
+const MAX_HITS: usize = 10_000;
+
+impl<C: Overlay<Node>> Script<C> for Workload {
+    fn due(&mut self, tag: u64, part: &mut Part<C>) {
+        let (kind, what) = tag::parts(tag);
+        let host = what as u32;
+        match kind {
+            tag::ARRIVE => self.arrive(host, part),
+            tag::DEPART if part.node(host).is_some() => self.depart(host, part),
+            tag::REMOVE => part.stop(host),
+            tag::PUBLISH => self.publish(host, part),
+            tag::ASK => {
+                let host = part.random_host();
+                self.ask(what, host, part);
+                self.plan_next(what, part.now(), part);
+            }
+            tag::TOTAL => {
+                let host = part.random_live();
+                self.ask(what, host, part);
+            }
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, node: Node, event: Event<Node>, part: &mut Part<C>) {
+        match event {
+            Event::Joined => self.joined += 1,
+            Event::Hits { op, hits } => self.hit(node, op, hits, part.now()),
+            Event::Closest { op, peers } => {
+                if let Some(pending) = self.pending.get_mut(&op.0).filter(|pending| pending.node == node) {
+                    pending.answer = peers.first().copied();
+                }
+            }
+            Event::Done { op, outcome, cost } => self.done(node, op, outcome, cost, part),
+            Event::TooSmall { .. } => self.too_small += 1,
+            Event::Left | Event::Update { .. } => {}
+        }
+    }
+}
