@@ -168,6 +168,27 @@ pub trait Core<P: Peer>: Sized {
 /// Key-based routing: the common API of Dabek et al. 2003. `route` is [`Route::Send`],
 /// `forward` is [`Host::forward`], `deliver` and `update` are events.
 pub trait KeyBased<P: Peer>: Core<P, Command = Route<P>, Event = Routing<P>> {
+    /// The overlay's name on the command line.
+    const NAME: &'static str;
+
+    /// At how many nodes a key's postings are kept, unless the configuration says
+    /// otherwise.
+    const REPLICAS: usize = 4;
+
+    /// This node.
+    fn me(&self) -> P;
+
+    /// The layer above has answered `message`, of which [`KeyBased::wants`] told it,
+    /// and the core does not get it. A protocol that acknowledges every hop does so here.
+    fn answered(
+        &mut self,
+        _now: Time,
+        _from: P,
+        _message: &Self::Message,
+        _host: &mut impl Host<P, Self::Message, Self::Event>,
+    ) {
+    }
+
     /// What `message`, sent by `from`, asks for, if it asks for the nodes closest to a
     /// key and would take a value instead. See [`Route::Find`].
     fn wants(from: P, message: &Self::Message) -> Option<Wanted<P>>;
