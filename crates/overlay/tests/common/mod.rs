@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_overlay::wire::Wire;
 use starling_overlay::{Core, Host, Id, Input, Message, Offence, Purpose, View};
 use starling_sansio::{Rng, Time};
 
@@ -124,7 +123,7 @@ impl<C: Core<u32>> World<C> {
                     self.awake.remove(&(node, time));
                     let due = self.nodes.get(&node).and_then(C::next_timeout);
                     if due.is_some_and(|due| due <= time) {
-                        self.with(node, |core, now, outside| core.handle_timeout(now, outside));
+                        self.with(node, Core::handle_timeout);
                     }
                 }
                 None => {}
