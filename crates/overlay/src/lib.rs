@@ -24,6 +24,7 @@
 
 pub mod chord;
 mod core;
+pub mod dht;
 mod event;
 pub mod fasttrack;
 pub mod gnutella;
@@ -33,6 +34,7 @@ pub mod kelips;
 pub mod napster;
 pub mod pastry;
 mod peer;
+mod postings;
 mod record;
 mod rpc;
 mod view;

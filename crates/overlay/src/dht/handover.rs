@@ -1,0 +1,190 @@
+//! Postings follow their key as nodes come and go.
+//!
+//! When a neighbour comes into a key's replica set, the first of the others hands it
+//! the key's postings, and who falls out of the set forgets them. When one goes, the
+//! root hands them to who has become the last replica. A leaving node hands all it
+//! keeps to who becomes the last replica without it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::keep::{belongs, fitting};
+use super::{Ctx, DhtMessage, HAND_WINDOW, Handed, Letter, MAX_HANDS, Sent, Shown};
+use crate::postings::Posting;
+use crate::{Event, Host, Id, Input, KeyBased, Offence, Peer, Route, RpcId};
+
+/// Neighbours whose word on postings counts.
+const NEIGHBOURS: usize = 32;
+
+impl<P: Peer, K: KeyBased<P>, H> Ctx<'_, P, K, H>
+where
+    H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
+{
+    /// A neighbour came or went: some keys may have got another replica set.
+    pub fn neighbours_changed(&mut self, peer: P, joined: bool) {
+        let replicas = self.config.replicas;
+        for key in self.app.kept.keys().collect::<Vec<Id>>() {
+            let wide = self.replica_set(key, replicas + 1);
+            let set = wide.get(..replicas).unwrap_or(&wide);
+            let last = set.last().copied();
+            let changed = self.app.kept.note_last_replica(key, last) != last;
+            let first_other = wide.iter().find(|&&one| !joined || one != peer);
+            let hands = first_other == Some(&self.me);
+            let to =
+                if joined { Some(peer).filter(|peer| set.contains(peer)) } else { last.filter(|_| changed) };
+            match to.filter(|&to| to != self.me) {
+                Some(to) if hands => self.hand(to, key),
+                _ if set.len() == replicas && !set.contains(&self.me) => self.app.kept.remove(key),
+                _ => {}
+            }
+        }
+    }
+
+    fn hand(&mut self, to: P, key: Id) {
+        if self.app.hands.len() < MAX_HANDS {
+            self.app.hands.insert((to, key, 0));
+        }
+    }
+
+    /// Sends what is to be handed over, a few messages at a time.
+    pub fn hand_on(&mut self) {
+        while let Some(&(to, ..)) = self.app.hands.first() {
+            let under_way = self.app.open.iter().filter(|(_, sent)| sent.job.is_none()).count();
+            if under_way >= HAND_WINDOW {
+                return;
+            }
+            let mut hands = std::mem::take(&mut self.app.hands);
+            let items = self.next_batch(to, &mut hands);
+            self.app.hands = hands;
+            if !items.is_empty() {
+                self.post(to, Sent { letter: Letter::Hand(items), job: None, again: false });
+            }
+        }
+    }
+
+    /// Takes one message's worth of postings for `to` out of `hands`.
+    fn next_batch(&self, to: P, hands: &mut BTreeSet<(P, Id, u16)>) -> Vec<Handed<P>> {
+        let due: Vec<(P, Id, u16)> = hands.iter().take_while(|hand| hand.0 == to).copied().collect();
+        let handed = |under: Id, one: &Posting<P>| Handed {
+            under,
+            left_s: u32::try_from(one.expires.since(self.now).as_secs()).unwrap_or(u32::MAX),
+            shown: Shown { record: one.record.clone(), provider: one.provider },
+        };
+        let of = |&(_, key, from): &(P, Id, u16)| {
+            let postings = self.app.kept.get(key, self.now).skip(usize::from(from));
+            postings.map(move |one| handed(key, one))
+        };
+        let items = fitting(due.iter().flat_map(of));
+        let mut left = items.len();
+        for hand in due {
+            let here = self.app.kept.get(hand.1, self.now).skip(usize::from(hand.2)).count();
+            if here > left {
+                if left > 0 {
+                    hands.remove(&hand);
+                    hands.insert((to, hand.1, hand.2 + left as u16));
+                }
+                break;
+            }
+            left -= here;
+            hands.remove(&hand);
+        }
+        items
+    }
+
+    /// A hand-over arrived: what this node need not keep itself it forgets.
+    pub fn handed(&mut self, items: &[Handed<P>]) {
+        let mut keys: Vec<Id> = items.iter().map(|item| item.under).collect();
+        keys.dedup();
+        for key in keys {
+            let more = self.app.hands.iter().any(|hand| hand.1 == key);
+            let set = self.replica_set(key, self.config.replicas);
+            if !more && set.len() == self.config.replicas && !set.contains(&self.me) {
+                self.app.kept.remove(key);
+            }
+        }
+    }
+
+    pub fn on_hand(&mut self, from: P, rpc: RpcId, items: Vec<Handed<P>>) {
+        let neighbours = {
+            let host = super::Under { host: &mut *self.host, events: Vec::new() };
+            self.routing.neighbor_set(NEIGHBOURS, &host)
+        };
+        let mut all = from != self.me;
+        let mut checked: Option<(Id, bool)> = None;
+        for item in items {
+            let near = match checked {
+                Some((key, near)) if key == item.under => near,
+                _ => {
+                    neighbours.contains(&from)
+                        || self.replica_set(item.under, 2 * self.config.replicas).contains(&from)
+                }
+            };
+            checked = Some((item.under, near));
+            let kept =
+                if near && from != self.me { self.take_handed(item) } else { Err(Offence::Misdirected) };
+            if let Err(offence) = kept {
+                self.host.refuse(Some(from), offence);
+                all = false;
+            }
+        }
+        self.host.send(from, DhtMessage::Stored { rpc, kept: all });
+    }
+
+    /// Keeps a handed posting, unless its provider has told this node itself, later.
+    fn take_handed(&mut self, item: Handed<P>) -> Result<(), Offence> {
+        let Handed { under, left_s, shown: Shown { record, provider } } = item;
+        if !belongs(under, &record) {
+            return Err(Offence::OutOfRange);
+        }
+        let left = Duration::from_secs(u64::from(left_s)).min(self.config.expire);
+        let known = self.app.kept.find(under, provider, record.key);
+        if known.is_some_and(|known| known.expires >= self.now + left) {
+            return Ok(());
+        }
+        self.keep(under, record, provider, left)
+    }
+
+    /// Leaves, after withdrawing what this node published.
+    pub fn leave(&mut self) {
+        let again = self.app.leaving.is_some();
+        if again || !self.routing.is_member() || self.app.published.is_empty() {
+            return self.leave_now();
+        }
+        self.app.leaving = Some(self.now + self.config.leave);
+        let records: Vec<_> = self.app.published.iter().map(|one| one.record.clone()).collect();
+        for record in records {
+            self.drop_under(&super::publish::keys(&record), record.key);
+        }
+    }
+
+    /// Hands everything on and leaves.
+    pub fn leave_now(&mut self) {
+        self.app.leaving = None;
+        let replicas = self.config.replicas;
+        let mut hands = BTreeSet::new();
+        for key in self.app.kept.keys().collect::<Vec<Id>>() {
+            let mut set = self.replica_set(key, replicas + 1);
+            set.retain(|&one| one != self.me);
+            hands.extend(set.get(replicas.wrapping_sub(1)).map(|&to| (to, key, 0)));
+        }
+        while let Some(&(to, ..)) = hands.first() {
+            let items = self.next_batch(to, &mut hands);
+            if !items.is_empty() {
+                self.post(to, Sent { letter: Letter::Hand(items), job: None, again: false });
+            }
+        }
+        self.drive(Input::Command(Route::Leave));
+    }
+
+    /// This node has left: it keeps nothing but what it has itself, and what it handed
+    /// on until that has arrived.
+    pub fn forget_all(&mut self) {
+        self.fail_all();
+        self.app.chores.clear();
+        self.app.open.retain(|sent| matches!(sent.letter, Letter::Hand(_)));
+        self.app.hands.clear();
+        self.app.leaving = None;
+        self.app.kept = crate::postings::Postings::default();
+        self.app.published.iter_mut().for_each(|one| one.next = starling_sansio::Time::NEVER);
+    }
+}

@@ -1,0 +1,111 @@
+//! What this node has and tells the overlay of.
+
+use starling_sansio::Time;
+
+use super::jobs::Task;
+use super::{Ctx, DhtMessage, MAX_PUBLISHED, Put};
+use crate::{Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Record, Route};
+
+/// A record of this node.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub record: Record,
+    /// When to tell the overlay (again).
+    pub next: Time,
+}
+
+/// The keys under which a record is posted: its own, and its words' hashes.
+pub fn keys(record: &Record) -> Vec<Id> {
+    let words = record.words();
+    let words = words.iter().filter(|word| !word.ends_with('*')).map(|word| Id::hash(word.as_bytes()));
+    let mut keys = vec![record.key];
+    keys.extend(words.filter(|&key| key != record.key));
+    keys
+}
+
+impl<P: Peer, K: KeyBased<P>, H> Ctx<'_, P, K, H>
+where
+    H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
+{
+    pub fn publish(&mut self, record: Record) {
+        let known = self.app.published.iter().position(|one| one.record.key == record.key);
+        match known {
+            Some(at) => {
+                let fresh = Published { record: record.clone(), next: self.now };
+                let before = std::mem::replace(&mut self.app.published[at], fresh).record;
+                let now = keys(&record);
+                let gone: Vec<Id> = keys(&before).into_iter().filter(|key| !now.contains(key)).collect();
+                self.drop_under(&gone, record.key);
+            }
+            None if self.app.published.len() >= MAX_PUBLISHED => {
+                return self.host.refuse(None, Offence::Full);
+            }
+            None => self.app.published.push(Published { record, next: self.now }),
+        }
+        self.publish_due();
+    }
+
+    pub fn withdraw(&mut self, key: Id) {
+        let Some(at) = self.app.published.iter().position(|one| one.record.key == key) else { return };
+        let gone = self.app.published.swap_remove(at);
+        self.drop_under(&keys(&gone.record), key);
+    }
+
+    /// Withdraws a record from under some keys; what is still being published there
+    /// is given up first.
+    pub fn drop_under(&mut self, gone: &[Id], what: Id) {
+        let over = |task: &Task| task.record() == Some(what) && gone.contains(&task.key());
+        self.app.chores.retain(|task| !over(task));
+        let jobs = self.app.jobs.iter().filter(|(_, job)| over(&job.task)).map(|(op, _)| *op);
+        for op in jobs.collect::<Vec<u32>>() {
+            self.app.jobs.remove(&op);
+            self.app.open.retain(|sent| sent.job != Some(op));
+            self.drive(Input::Command(Route::Cancel(Op(op))));
+        }
+        for &under in gone {
+            if !self.chore(Task::Withdraw { under, what }) {
+                self.host.refuse(None, Offence::Full); // it will expire there
+            }
+        }
+    }
+
+    /// Queues what it is time to tell.
+    pub fn publish_due(&mut self) {
+        if !self.routing.is_member() || self.app.leaving.is_some() {
+            return self.postpone();
+        }
+        for at in 0..self.app.published.len() {
+            let Some(one) = self.app.published.get_mut(at).filter(|one| one.next <= self.now) else {
+                continue;
+            };
+            let cut = self.config.republish.mul_f64(self.host.rng().unit() / 4.0);
+            one.next = self.now + (self.config.republish - cut);
+            let record = one.record.clone();
+            for under in keys(&record) {
+                if !self.chore(Task::Publish(Box::new(Put { under, record: record.clone() }))) {
+                    self.publish_later(record.key);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Nothing can be told now; joining will make it due.
+    fn postpone(&mut self) {
+        let due = self.app.published.iter_mut().filter(|one| one.next <= self.now);
+        due.for_each(|one| one.next = Time::NEVER);
+    }
+
+    /// This node takes part (again): all it has is to be told.
+    pub fn publish_again(&mut self) {
+        self.app.published.iter_mut().for_each(|one| one.next = self.now);
+        self.publish_due();
+    }
+
+    /// A record could not be told everywhere.
+    pub fn publish_later(&mut self, key: Id) {
+        let soon = self.now + self.config.retry;
+        let one = self.app.published.iter_mut().find(|one| one.record.key == key);
+        one.into_iter().for_each(|one| one.next = one.next.min(soon));
+    }
+}
