@@ -23,6 +23,8 @@ pub struct Outside<M, E> {
     pub now: Time,
     /// Messages that get lost, of 1000.
     pub loss_permille: u64,
+    /// One way takes this long for every pair, if set; else see `delay`.
+    pub fixed_delay: Option<Duration>,
     /// Every message as (sender, receiver, message), if wanted.
     pub log: Option<Vec<(u32, u32, M)>>,
     /// Messages and bytes sent, by purpose.
@@ -55,6 +57,7 @@ impl<C: Core<u32>> World<C> {
         let outside = Outside {
             now: Time::ZERO,
             loss_permille: 0,
+            fixed_delay: None,
             log: None,
             sent: BTreeMap::new(),
             events: Vec::new(),
@@ -159,6 +162,10 @@ impl<M, E> Outside<M, E> {
         }
     }
 
+    fn delay(&self, a: u32, b: u32) -> Duration {
+        self.fixed_delay.unwrap_or_else(|| delay(a, b))
+    }
+
     fn push(&mut self, time: Time, due: Due<M>) {
         self.sequence += 1;
         self.queue.insert((time, self.sequence), due);
@@ -181,7 +188,7 @@ impl<M: Message<u32>, E> Host<u32, M, E> for Outside<M, E> {
     }
 
     fn distance(&self, peer: u32) -> Option<Duration> {
-        Some(2 * delay(self.me, peer))
+        Some(2 * self.delay(self.me, peer))
     }
 
     fn send(&mut self, to: u32, message: M) {
@@ -194,7 +201,7 @@ impl<M: Message<u32>, E> Host<u32, M, E> for Outside<M, E> {
         // What one node says another can read: every test also tests the wire.
         let message = M::from_wire(&message.to_wire()).expect("what a core sends can be read");
         if self.rng.below(1000) >= self.loss_permille {
-            self.push(self.now + delay(from, to), Due::Message { from, to, message });
+            self.push(self.now + self.delay(from, to), Due::Message { from, to, message });
         }
     }
 
