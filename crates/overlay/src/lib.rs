@@ -28,6 +28,7 @@ pub mod dht;
 mod event;
 pub mod fasttrack;
 pub mod gnutella;
+mod graph;
 mod id;
 pub mod kademlia;
 pub mod kelips;
