@@ -17,7 +17,11 @@ pub mod network;
 mod part;
 mod place;
 pub mod queue;
+pub mod report;
+pub mod runner;
+pub mod scenario;
 mod tally;
+pub mod trace;
 pub mod trial;
 pub mod workload;
 
@@ -26,3 +30,8 @@ pub use network::{Hostility, Latency, Network, Partition};
 pub use part::{Outside, Part, Script, Sent};
 pub use place::{MAX_HOSTS, Node, Places, Spread};
 pub use tally::{HEADER_BYTES, Tally};
+
+/// Key number `number` of an id space of `bits` (1 to 64) bits.
+pub fn key(number: u64, bits: u32) -> starling_overlay::Id {
+    starling_overlay::Id::small(number, bits)
+}

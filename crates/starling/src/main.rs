@@ -96,6 +96,7 @@ impl Command {
             Command::Create(c) => Some(&c.talk),
             Command::Show(c) => Some(&c.talk),
             Command::Verify(c) => Some(&c.talk),
+            Command::Sim(c) => commands::sim::talk(c),
             Command::Completions { .. } | Command::Man { .. } => None,
         }
     }

@@ -64,7 +64,7 @@ fn wrong_usage_is_2_and_says_so_on_stderr_alone() {
 
 #[test]
 fn help_and_version_are_on_stdout() {
-    let commands = ["share", "get", "seed", "create", "show", "verify", "completions", "man"];
+    let commands = ["share", "get", "seed", "create", "show", "verify", "sim", "completions", "man"];
     for command in commands {
         let output = run(&[command, "--help"]);
         assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{command}");

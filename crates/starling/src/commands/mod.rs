@@ -5,6 +5,7 @@ mod get;
 mod seed;
 mod share;
 mod show;
+pub mod sim;
 mod verify;
 
 use std::future::Future;
@@ -25,6 +26,7 @@ pub fn dispatch(command: Command) -> Result<Exit> {
         Command::Create(args) => create::create(&args),
         Command::Show(args) => block_on(show::show(&args)),
         Command::Verify(args) => block_on(verify::verify(&args)),
+        Command::Sim(args) => sim::sim(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "starling", &mut script);

@@ -1,0 +1,194 @@
+//! The figures that can be asked for, by name.
+
+use starling_overlay::Purpose;
+
+use crate::metrics::{Kind, Operations};
+use crate::trial::Findings;
+
+/// A figure of a trial.
+pub struct Column {
+    /// Its name in scenarios and files.
+    pub name: &'static str,
+    /// Its heading in a table.
+    pub heading: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    /// The figure; none where there is nothing to measure.
+    pub value: fn(&Findings) -> Option<f64>,
+}
+
+/// The columns of a comparison, unless a scenario names others.
+pub const USUAL: [&str; 11] = [
+    "state_bytes",
+    "hops",
+    "latency_p50_ms",
+    "latency_p99_ms",
+    "lookup_messages",
+    "lookup_bytes",
+    "maintenance_bytes_per_node_s",
+    "success",
+    "search_messages",
+    "recall",
+    "load_p99",
+];
+
+/// Declares a column.
+macro_rules! column {
+    ($name:literal, $heading:literal, $about:literal, $value:expr) => {
+        Column { name: $name, heading: $heading, about: $about, value: $value }
+    };
+}
+
+/// All columns. "Look-ups" are finds and look-ups by key together.
+pub const COLUMNS: [Column; 40] = [
+    column!("live", "live", "nodes that are up at the end", |f| Some(f.live as f64)),
+    column!("members", "members", "nodes that take part at the end", |f| Some(f.members as f64)),
+    column!("joined", "joined", "times that a node became a member", |f| Some(f.joined as f64)),
+    column!("too_small", "too small", "times that a node said its overlay is too small to be safe", |f| {
+        Some(f.too_small as f64)
+    }),
+    column!("state_bytes", "state B", "bytes of protocol state, mean of the nodes at the end", |f| f
+        .state
+        .mean()),
+    column!("state_bytes_max", "state B max", "the same, the largest", |f| quantile(&f.state, 1.0)),
+    column!("lookups", "look-ups", "look-ups begun", |f| Some(look_ups(f).begun as f64)),
+    column!("success", "found", "share of look-ups that found an answer", |f| look_ups(f).success()),
+    column!("correct", "correct", "share of finds whose answer is the node truly responsible", |f| {
+        let finds = f.operations.get(&Kind::Find)?;
+        ratio(finds.right, finds.checked)
+    }),
+    column!("not_found", "not found", "look-ups that ended with the answer that there is nothing", |f| {
+        Some(look_ups(f).not_found as f64)
+    }),
+    column!("failed", "failed", "look-ups that ended without an answer, or never", |f| {
+        let all = look_ups(f);
+        Some((all.failed + all.open) as f64)
+    }),
+    column!("refused", "refused", "look-ups that the overlay does not do", |f| Some(
+        look_ups(f).refused as f64
+    )),
+    column!("aborted", "aborted", "look-ups whose asking node left first", |f| Some(
+        look_ups(f).aborted as f64
+    )),
+    column!("hops", "hops", "mean length of the path to the answer, its last node counted", |f| {
+        look_ups(f).hops.mean()
+    }),
+    column!("hops_p50", "hops p50", "median of the path's length", |f| quantile(&look_ups(f).hops, 0.5)),
+    column!("hops_p99", "hops p99", "what 99 % of the paths do not exceed", |f| {
+        quantile(&look_ups(f).hops, 0.99)
+    }),
+    column!("hops_max", "hops max", "the longest path", |f| quantile(&look_ups(f).hops, 1.0)),
+    column!("timeouts", "timeouts", "peers asked in vain, a look-up", |f| look_ups(f).timeouts.mean()),
+    column!("latency_ms", "mean ms", "mean time to the answer", |f| Some(look_ups(f).latency.mean()? / 1e3)),
+    column!("latency_p50_ms", "p50 ms", "median time to the answer", |f| millis(&look_ups(f), 0.5)),
+    column!("latency_p99_ms", "p99 ms", "what 99 % of the answers do not exceed", |f| {
+        millis(&look_ups(f), 0.99)
+    }),
+    column!("stretch", "stretch", "time to the answer over the round trip to the node it names, mean", |f| {
+        Some(look_ups(f).stretch.mean()? / 1e3)
+    }),
+    column!("lookup_messages", "msg/look-up", "messages a look-up", |f| {
+        ratio(f.tally.of(Purpose::LookUp).0, look_ups(f).begun)
+    }),
+    column!("lookup_bytes", "B/look-up", "bytes a look-up", |f| {
+        ratio(f.tally.of(Purpose::LookUp).1, look_ups(f).begun)
+    }),
+    column!("searches", "searches", "searches begun", |f| Some(searches(f).begun as f64)),
+    column!("search_success", "search found", "share of searches that found something", |f| {
+        searches(f).success()
+    }),
+    column!("recall", "recall", "share of the existing hits that searches found", |f| searches(f).recall()),
+    column!("search_hits", "hits", "hits a search", |f| ratio(searches(f).hits, searches(f).begun)),
+    column!("search_hops", "search hops", "mean length of the path to the first hit", |f| {
+        searches(f).hops.mean()
+    }),
+    column!("search_p50_ms", "search p50", "median time to the first hit", |f| millis(&searches(f), 0.5)),
+    column!("search_p99_ms", "search p99", "what 99 % of the first hits do not exceed", |f| {
+        millis(&searches(f), 0.99)
+    }),
+    column!("search_messages", "msg/search", "messages a search", |f| {
+        ratio(f.tally.of(Purpose::Search).0, searches(f).begun)
+    }),
+    column!("search_bytes", "B/search", "bytes a search", |f| {
+        ratio(f.tally.of(Purpose::Search).1, searches(f).begun)
+    }),
+    column!(
+        "maintenance_bytes_per_node_s",
+        "upkeep B/s",
+        "bytes a node and second to keep tables right",
+        |f| { per_node_second(f, f.tally.of(Purpose::Maintenance).1) }
+    ),
+    column!("maintenance_messages_per_node_s", "upkeep msg/s", "messages a node and second for it", |f| {
+        per_node_second(f, f.tally.of(Purpose::Maintenance).0)
+    }),
+    column!("publish_bytes_per_node_s", "publish B/s", "bytes a node and second to publish", |f| {
+        per_node_second(f, f.tally.of(Purpose::Publish).1)
+    }),
+    column!("bytes_per_node_s", "B/s", "all bytes a node and second", |f| {
+        per_node_second(f, f.tally.bytes.iter().sum())
+    }),
+    column!("load_p99", "load p99", "messages received: the 99th percentile of hosts over the mean", |f| {
+        Some(quantile(&f.load, 0.99)? / f.load.mean().filter(|&mean| mean > 0.0)?)
+    }),
+    column!("load_max", "load max", "messages received: the busiest host over the mean", |f| {
+        Some(quantile(&f.load, 1.0)? / f.load.mean().filter(|&mean| mean > 0.0)?)
+    }),
+    column!("events", "events", "messages delivered and timers fired, in all", |f| Some(
+        f.whole.events() as f64
+    )),
+];
+
+/// The column of that name.
+pub fn column(name: &str) -> Option<&'static Column> {
+    COLUMNS.iter().find(|column| column.name == name)
+}
+
+fn look_ups(findings: &Findings) -> Operations {
+    let mut all = Operations::default();
+    for kind in [Kind::Find, Kind::LookUp] {
+        findings.operations.get(&kind).into_iter().for_each(|operations| all.add(operations));
+    }
+    all
+}
+
+fn searches(findings: &Findings) -> Operations {
+    findings.operations.get(&Kind::Search).cloned().unwrap_or_default()
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn quantile(histogram: &crate::histogram::Histogram, share: f64) -> Option<f64> {
+    histogram.quantile(share).map(|value| value as f64)
+}
+
+fn millis(operations: &Operations, share: f64) -> Option<f64> {
+    quantile(&operations.latency, share).map(|micros| micros / 1e3)
+}
+
+fn per_node_second(findings: &Findings, amount: u64) -> Option<f64> {
+    (findings.node_secs > 0.0).then(|| amount as f64 / findings.node_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_the_usual_ones_exist() {
+        let mut names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), COLUMNS.len());
+        assert!(USUAL.iter().all(|name| column(name).is_some()));
+    }
+
+    #[test]
+    fn where_nothing_was_measured_there_is_no_figure() {
+        let nothing = Findings::default();
+        for name in USUAL {
+            assert_eq!((column(name).unwrap().value)(&nothing), None, "{name}");
+        }
+    }
+}

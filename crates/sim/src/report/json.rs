@@ -1,0 +1,70 @@
+//! A report as JSON.
+
+use serde_json::{Map, Value, json};
+
+use super::{COLUMNS, Interval, Report, Summary};
+use crate::histogram::Histogram;
+use crate::metrics::Kind;
+use crate::trial::Findings;
+
+/// The whole report: figures over the seeds, each seed's figures, and histograms.
+pub fn report(report: &Report) -> String {
+    let columns: Vec<Value> = COLUMNS.iter().map(|c| json!({ "name": c.name, "about": c.about })).collect();
+    let rows: Vec<Value> = report.rows.iter().map(row).collect();
+    let value =
+        json!({ "scenario": report.name, "about": report.about, "columns": columns, "overlays": rows });
+    format!("{value:#}\n")
+}
+
+fn row(summary: &Summary) -> Value {
+    let figures: Map<String, Value> = COLUMNS
+        .iter()
+        .filter_map(|column| Some((column.name.to_owned(), interval(&summary.figure(column)?))))
+        .collect();
+    let seeds: Vec<Value> = summary.trials.iter().map(|(seed, findings)| trial(*seed, findings)).collect();
+    json!({
+        "label": summary.label,
+        "overlay": summary.overlay,
+        "nodes": summary.nodes,
+        "figures": figures,
+        "seeds": seeds,
+    })
+}
+
+fn interval(interval: &Interval) -> Value {
+    json!({ "mean": interval.mean, "half_width_95": interval.half, "seeds": interval.count })
+}
+
+fn trial(seed: u64, findings: &Findings) -> Value {
+    let figures: Map<String, Value> = COLUMNS
+        .iter()
+        .filter_map(|column| Some((column.name.to_owned(), json!((column.value)(findings)?))))
+        .collect();
+    let refused: Map<String, Value> = findings
+        .whole
+        .refused
+        .iter()
+        .map(|(offence, count)| (format!("{offence:?}"), json!(count)))
+        .collect();
+    let hops: Map<String, Value> = Kind::ALL
+        .iter()
+        .filter_map(|kind| Some((format!("{kind:?}").to_lowercase(), kind_hops(findings, *kind)?)))
+        .collect();
+    json!({
+        "seed": seed,
+        "reached_s": findings.reached.as_secs_f64(),
+        "trace": format!("{:016x}", findings.whole.hash()),
+        "figures": figures,
+        "refused": refused,
+        "hops": hops,
+        "load": buckets(&findings.load),
+    })
+}
+
+fn kind_hops(findings: &Findings, kind: Kind) -> Option<Value> {
+    findings.operations.get(&kind).map(|operations| buckets(&operations.hops))
+}
+
+fn buckets(histogram: &Histogram) -> Value {
+    histogram.buckets().map(|(value, count)| json!([value, count])).collect()
+}

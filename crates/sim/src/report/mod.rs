@@ -1,0 +1,79 @@
+//! Figures of trials: over several seeds, as a table, as files, as a page.
+
+mod columns;
+mod csv;
+mod interval;
+mod json;
+mod table;
+
+pub use columns::{COLUMNS, Column, USUAL, column};
+pub use interval::Interval;
+pub use table::table;
+
+use crate::scenario::Scenario;
+use crate::trial::Findings;
+
+/// One overlay's trials of one scenario, a seed each.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The overlay, with what tells it from others of the same name.
+    pub label: String,
+    /// The overlay's name.
+    pub overlay: &'static str,
+    /// Hosts.
+    pub nodes: u32,
+    /// What each seed found.
+    pub trials: Vec<(u64, Findings)>,
+}
+
+impl Summary {
+    /// A column's mean and interval over the seeds.
+    pub fn figure(&self, column: &Column) -> Option<Interval> {
+        let values: Vec<f64> =
+            self.trials.iter().filter_map(|(_, findings)| (column.value)(findings)).collect();
+        Interval::of(&values)
+    }
+}
+
+/// All summaries of one scenario.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The scenario's name.
+    pub name: String,
+    /// What it shows.
+    pub about: String,
+    /// The names of the columns.
+    pub columns: Vec<&'static Column>,
+    /// A row each.
+    pub rows: Vec<Summary>,
+}
+
+impl Report {
+    /// An empty report of `scenario`.
+    pub fn of(scenario: &Scenario) -> Report {
+        let names: Vec<&str> = scenario.columns.iter().map(String::as_str).collect();
+        let names = if names.is_empty() { USUAL.to_vec() } else { names };
+        Report {
+            name: scenario.name.clone(),
+            about: scenario.about.clone(),
+            columns: names.into_iter().filter_map(column).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// The report as JSON, all columns and histograms included.
+    pub fn json(&self) -> String {
+        json::report(self)
+    }
+
+    /// The report as CSV: a line for each overlay, seed and column.
+    pub fn csv(&self) -> String {
+        csv::report(self)
+    }
+}
+
+impl std::fmt::Debug for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}

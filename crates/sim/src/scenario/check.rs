@@ -1,0 +1,292 @@
+//! From what is written to what is meant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_overlay::Id;
+use starling_sansio::Time;
+
+use super::file::{
+    Ask, ChurnTable, File, HostileDeed, LatencyTable, LifetimeTable, Links, SpreadName, Start, TrafficTable,
+};
+use super::params::Choice;
+use crate::catalogue::Catalogue;
+use crate::churn::{Churn, Lifetime};
+use crate::metrics::Kind;
+use crate::network::{Hostility, Latency, Network, Partition};
+use crate::place::{MAX_HOSTS, Places, Spread};
+use crate::report::COLUMNS;
+use crate::trial::{Failure, Setting};
+use crate::workload::{Amount, Arrival, Plan, Traffic};
+
+/// A key that is to blame, and what is wrong with its value.
+type Blame = (&'static str, String);
+
+/// Longest simulation, in seconds: a year.
+const MOST_SECS: f64 = 366.0 * 86_400.0;
+
+/// Whether a file makes sense.
+pub fn sense(file: &File) -> Result<(), Blame> {
+    range("nodes", f64::from(file.nodes), 1.0, f64::from(MAX_HOSTS))?;
+    range("bits", f64::from(file.bits), 1.0, f64::from(Id::BITS))?;
+    if file.bits < 32 && u64::from(file.nodes) > 1 << file.bits {
+        let needed = 32 - (file.nodes - 1).leading_zeros();
+        return blame("bits", format!("{} nodes need at least {needed} bits", file.nodes));
+    }
+    range("duration_s", file.duration_s, 0.001, MOST_SECS)?;
+    range("measure_from_s", file.measure_from_s, 0.0, file.duration_s)?;
+    range("seeds", file.seeds as f64, 1.0, 10_000.0)?;
+    range("join_over_s", file.join_over_s.unwrap_or(0.0), 0.0, file.duration_s)?;
+    if file.overlay.choices(file.bits).is_empty() {
+        let names = super::NAMES.join("], [overlay.");
+        return blame("overlay", format!("no overlay is chosen: add one of [overlay.{names}]"));
+    }
+    columns(file)?;
+    network(&file.network)?;
+    events(file)?;
+    file.traffic.iter().try_for_each(|traffic| asked(traffic, file))
+}
+
+fn blame(key: &'static str, what: String) -> Result<(), Blame> {
+    Err((key, what))
+}
+
+fn range(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Blame> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    blame(key, format!("{key} is {value}, but must be from {low} to {high}"))
+}
+
+fn columns(file: &File) -> Result<(), Blame> {
+    let unknown = file.columns.iter().find(|name| COLUMNS.iter().all(|column| column.name != **name));
+    match unknown {
+        Some(name) => {
+            let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+            blame("columns", format!("there is no column {name:?}; there are {}", names.join(", ")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn network(links: &Links) -> Result<(), Blame> {
+    range("loss", links.loss, 0.0, 1.0)?;
+    range("natted", links.natted, 0.0, 1.0)?;
+    range("uplink_kb_s", links.uplink_kb_s.unwrap_or(1.0), 0.001, 1e9)?;
+    match links.latency {
+        LatencyTable::Constant { ms } => range("ms", ms, 0.001, 1e6)?,
+        LatencyTable::Uniform { low_ms, high_ms } => {
+            range("low_ms", low_ms, 0.001, 1e6)?;
+            range("high_ms", high_ms, low_ms, 1e6)?;
+        }
+        LatencyTable::Euclidean { base_ms, across_ms } => {
+            range("base_ms", base_ms, 0.001, 1e6)?;
+            range("across_ms", across_ms, 0.0, 1e6)?;
+        }
+        LatencyTable::Internet {} => {}
+    }
+    for partition in &links.partition {
+        range("share", partition.share, 0.0, 1.0)?;
+        range("until_s", partition.until_s, partition.from_s, MOST_SECS)?;
+    }
+    links.hostile.as_ref().map_or(Ok(()), |hostile| range("share", hostile.share, 0.0, 1.0))
+}
+
+fn events(file: &File) -> Result<(), Blame> {
+    if let Some(ChurnTable { session, absence, graceful, .. }) = &file.churn {
+        lifetime(session)?;
+        lifetime(absence)?;
+        range("graceful", *graceful, 0.0, 1.0)?;
+    }
+    for failure in &file.failure {
+        range("share", failure.share, 0.0, 1.0)?;
+        range("at_s", failure.at_s, 0.0, file.duration_s)?;
+    }
+    for arrival in &file.arrival {
+        range("at_s", arrival.at_s, 0.0, file.duration_s)?;
+        range("over_s", arrival.over_s, 0.0, file.duration_s)?;
+    }
+    let arriving: u64 = file.arrival.iter().map(|arrival| u64::from(arrival.count)).sum();
+    if arriving >= u64::from(file.nodes) {
+        return blame(
+            "count",
+            format!("{arriving} of {} nodes arrive later: at least one must be there", file.nodes),
+        );
+    }
+    let Some(records) = &file.records else { return Ok(()) };
+    range("count", f64::from(records.count), 1.0, 1e8)?;
+    range("copies", f64::from(records.copies), 1.0, f64::from(file.nodes))?;
+    range("vocabulary", f64::from(records.vocabulary), 1.0, 1e7)?;
+    range("zipf", records.zipf, 0.0, 10.0)?;
+    range("publish_from_s", records.publish_from_s, 0.0, file.duration_s)?;
+    range("publish_over_s", records.publish_over_s, 0.0, file.duration_s)
+}
+
+fn lifetime(lifetime: &LifetimeTable) -> Result<(), Blame> {
+    match *lifetime {
+        LifetimeTable::Constant { mean_s } | LifetimeTable::Exponential { mean_s } => {
+            range("mean_s", mean_s, 0.001, MOST_SECS)
+        }
+        LifetimeTable::Pareto { mean_s, shape } => {
+            range("mean_s", mean_s, 0.001, MOST_SECS)?;
+            range("shape", shape, 1.01, 100.0)
+        }
+    }
+}
+
+fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
+    range("from_s", traffic.from_s, 0.0, file.duration_s)?;
+    range("until_s", traffic.until_s.unwrap_or(file.duration_s), traffic.from_s, file.duration_s)?;
+    range("every_s", traffic.every_s.unwrap_or(1.0), 1e-6, MOST_SECS)?;
+    if traffic.total.is_some() == traffic.every_s.is_some() {
+        return blame("ask", "say either total or every_s, and not both".into());
+    }
+    if traffic.ask != Ask::Find && file.records.is_none() {
+        return blame("ask", "nothing is published to be found: add [records]".into());
+    }
+    Ok(())
+}
+
+fn time(secs: f64) -> Time {
+    Time::ZERO + duration(secs)
+}
+
+fn duration(secs: f64) -> Duration {
+    Duration::try_from_secs_f64(secs).unwrap_or(Duration::ZERO)
+}
+
+fn millis(ms: f64) -> Duration {
+    duration(ms / 1e3)
+}
+
+/// What a sensible file means, for `choice` and `seed`.
+pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
+    let until = time(file.duration_s);
+    let arriving: u32 = file.arrival.iter().map(|arrival| arrival.count).sum();
+    let there = file.nodes.saturating_sub(arriving);
+    let (converged, arrivals) = arrivals(file, there);
+    let catalogue = file.records.as_ref().map(|records| Catalogue {
+        records: records.count,
+        copies: records.copies,
+        vocabulary: records.vocabulary,
+        zipf: records.zipf,
+        seed,
+    });
+    let publish = file.records.as_ref().map_or((Time::ZERO, Duration::ZERO), |records| {
+        (time(records.publish_from_s), duration(records.publish_over_s))
+    });
+    let places = places(file, catalogue.as_ref(), seed);
+    let plan = Plan {
+        hosts: file.nodes,
+        catalogue,
+        publish,
+        traffic: file.traffic.iter().map(|traffic| asking(traffic, until)).collect(),
+        arrivals,
+        churn: file.churn.as_ref().map(churning),
+    };
+    let failures = file.failure.iter();
+    let failures = failures.map(|f| Failure { at: time(f.at_s), share: f.share, graceful: f.graceful });
+    Setting {
+        plan: Arc::new(plan),
+        converged,
+        failures: failures.collect(),
+        network: links(&file.network, seed),
+        places,
+        root: choice.root().filter(|_| file.check_roots),
+        measure_from: time(file.measure_from_s),
+        until,
+        seed,
+    }
+}
+
+/// How many are there from the beginning, and who comes when.
+fn arrivals(file: &File, there: u32) -> (u32, Vec<Arrival>) {
+    let mut first = there;
+    let mut arrivals: Vec<Arrival> = Vec::new();
+    for table in &file.arrival {
+        let (at, over) = (time(table.at_s), duration(table.over_s));
+        arrivals.push(Arrival { at, over, first, count: table.count });
+        first += table.count;
+    }
+    if file.start == Start::Converged {
+        return (there, arrivals);
+    }
+    let over = duration(file.join_over_s.unwrap_or(file.duration_s / 10.0));
+    arrivals.push(Arrival { at: Time::ZERO, over, first: 0, count: there });
+    (0, arrivals)
+}
+
+fn places(file: &File, catalogue: Option<&Catalogue>, seed: u64) -> Places {
+    let spread = match file.spread {
+        SpreadName::Random => Spread::Random(seed),
+        SpreadName::Even => Spread::Even(file.nodes),
+    };
+    let places = Places::new(file.bits, spread);
+    match &file.network.hostile {
+        Some(hostile) if hostile.does == HostileDeed::Crowd => {
+            let key = catalogue.map_or(Id::ZERO, |catalogue| catalogue.key(0));
+            places.crowded((hostile.share * f64::from(file.nodes)) as u32, key)
+        }
+        _ => places,
+    }
+}
+
+fn asking(traffic: &TrafficTable, end: Time) -> Traffic {
+    Traffic {
+        kind: match traffic.ask {
+            Ask::Find => Kind::Find,
+            Ask::Lookup => Kind::LookUp,
+            Ask::Search => Kind::Search,
+        },
+        from: time(traffic.from_s),
+        until: traffic.until_s.map_or(end, time),
+        amount: match (traffic.total, traffic.every_s) {
+            (Some(total), _) => Amount::Total(total),
+            (None, every) => Amount::Every(duration(every.unwrap_or(MOST_SECS))),
+        },
+        wanted: traffic.wanted,
+    }
+}
+
+fn churning(table: &ChurnTable) -> Churn {
+    let lifetime = |table: LifetimeTable| match table {
+        LifetimeTable::Constant { mean_s } => Lifetime::Constant(duration(mean_s)),
+        LifetimeTable::Exponential { mean_s } => Lifetime::Exponential(duration(mean_s)),
+        LifetimeTable::Pareto { mean_s, shape } => Lifetime::Pareto { mean: duration(mean_s), shape },
+    };
+    Churn {
+        session: lifetime(table.session),
+        absence: lifetime(table.absence),
+        graceful: table.graceful,
+        renamed: table.renamed,
+    }
+}
+
+fn links(links: &Links, seed: u64) -> Network {
+    let latency = match links.latency {
+        LatencyTable::Constant { ms } => Latency::Constant(millis(ms)),
+        LatencyTable::Uniform { low_ms, high_ms } => Latency::Uniform(millis(low_ms), millis(high_ms)),
+        LatencyTable::Euclidean { base_ms, across_ms } => {
+            Latency::Euclidean { base: millis(base_ms), across: millis(across_ms) }
+        }
+        LatencyTable::Internet {} => Latency::Internet,
+    };
+    let partition = |p: &super::file::PartitionTable| Partition {
+        from: time(p.from_s),
+        until: time(p.until_s),
+        share: p.share,
+    };
+    let hostile = links.hostile.as_ref().map(|hostile| match hostile.does {
+        HostileDeed::Lie => (hostile.share, Hostility::Lie),
+        HostileDeed::Drop | HostileDeed::Crowd => (hostile.share, Hostility::Drop),
+    });
+    Network {
+        latency,
+        loss: links.loss,
+        uplink: links.uplink_kb_s.map(|rate| (rate * 1e3) as u64),
+        natted: links.natted,
+        partitions: links.partition.iter().map(partition).collect(),
+        hostile,
+        seed,
+    }
+}

@@ -1,0 +1,166 @@
+//! Scenarios: what happens in a simulation, as a text that anyone can write.
+//!
+//! `file` is what may be written, `check` makes a [`Setting`] of it or says in one
+//! sentence what is wrong, on which line, and what to do; `params` are the overlays'
+//! own parameters; `library` are the scenarios that come with the program.
+
+mod check;
+mod file;
+mod library;
+mod params;
+
+use std::fmt;
+
+use crate::trial::Setting;
+
+pub use library::{LIBRARY, named};
+pub use params::{Choice, NAMES, Visit};
+
+use file::File;
+
+/// A scenario that makes sense.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What it is called: the file's name, or the library's.
+    pub name: String,
+    /// A line about what it shows.
+    pub about: String,
+    /// The overlays that run, each with its parameters.
+    pub overlays: Vec<Choice>,
+    /// The columns to print; none: the usual ones.
+    pub columns: Vec<String>,
+    /// With how many seeds.
+    pub seeds: u64,
+    file: File,
+    text: String,
+}
+
+/// What is wrong with a scenario.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wrong {
+    /// The file.
+    pub file: String,
+    /// The line, from 1; 0 if it is no line's fault.
+    pub line: usize,
+    /// What is wrong, and what to do about it.
+    pub what: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.what),
+            line => write!(f, "{}, line {line}: {}", self.file, self.what),
+        }
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl Scenario {
+    /// Reads a scenario's text; `name` is its file's.
+    ///
+    /// # Errors
+    /// The author's fault: a wrong key, a value of the wrong kind, an impossible one.
+    pub fn parse(name: &str, text: &str) -> Result<Scenario, Wrong> {
+        let wrong = |line, what| Wrong { file: name.to_owned(), line, what };
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(0, |span| line_at(text, span.start));
+            wrong(line, one_line(error.message()))
+        })?;
+        check::sense(&file).map_err(|(key, what)| wrong(line_of(text, key), what))?;
+        let overlays = file.overlay.choices(file.bits);
+        Ok(Scenario {
+            name: name.to_owned(),
+            about: file.about.clone(),
+            overlays,
+            columns: file.columns.clone(),
+            seeds: file.seeds,
+            file,
+            text: text.to_owned(),
+        })
+    }
+
+    /// Hosts.
+    pub fn nodes(&self) -> u32 {
+        self.file.nodes
+    }
+
+    /// The same with another number of hosts.
+    ///
+    /// # Errors
+    /// If the scenario makes no sense with so many.
+    pub fn with_nodes(mut self, nodes: u32) -> Result<Scenario, Wrong> {
+        self.file.nodes = nodes;
+        check::sense(&self.file).map_err(|(key, what)| Wrong {
+            file: self.name.clone(),
+            line: line_of(&self.text, key),
+            what,
+        })?;
+        Ok(self)
+    }
+
+    /// Whether `free` bytes of memory are enough for as many trials at once as there
+    /// are threads; if that is not known, they are.
+    ///
+    /// # Errors
+    /// The author's fault: too many nodes.
+    pub fn fits(&self, free: Option<u64>, threads: usize) -> Result<(), Wrong> {
+        let Some(free) = free else { return Ok(()) };
+        let trials = self.overlays.len() as u64 * self.seeds;
+        let at_once = trials.min(threads as u64).max(1);
+        let largest = self.overlays.iter().map(|choice| choice.bytes_a_node(self.nodes())).max().unwrap_or(0);
+        let needed = largest * u64::from(self.nodes()) * at_once;
+        if needed <= free {
+            return Ok(());
+        }
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let possible = free / at_once.max(1) / largest.max(1);
+        let one = if at_once > 1 { ", or one thread" } else { "" };
+        Err(Wrong {
+            file: self.name.clone(),
+            line: line_of(&self.text, "nodes"),
+            what: format!(
+                "{} nodes need about {:.1} GiB of memory, and {:.1} are free: try {possible} nodes{one}",
+                self.nodes(),
+                gib(needed),
+                gib(free),
+            ),
+        })
+    }
+
+    /// Everything that a trial with `seed` needs, for `choice`.
+    pub fn setting(&self, choice: &Choice, seed: u64) -> Setting {
+        check::setting(&self.file, choice, seed)
+    }
+
+    /// The text that it was read from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The line, from 1, of the byte at `at`.
+fn line_at(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1
+}
+
+/// The line, from 1, on which `key` (its last part, if it has dots) is given a value.
+fn line_of(text: &str, key: &str) -> usize {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let names = |line: &str| {
+        let given = |rest: &str| rest.trim_start().starts_with('=');
+        let whole = line.trim_start().strip_prefix(last).is_some_and(given);
+        let inside = line
+            .split(['{', ','])
+            .skip(1)
+            .any(|part| part.trim_start().strip_prefix(last).is_some_and(given));
+        whole || inside
+    };
+    text.lines().position(names).map_or(0, |at| at + 1)
+}
+
+/// A message of several lines as one.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}

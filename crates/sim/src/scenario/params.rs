@@ -1,0 +1,299 @@
+//! The overlays' own parameters in a scenario, and which overlay runs.
+//!
+//! A table `[overlay.chord]` chooses Chord; its keys are those of the overlay's
+//! configuration, durations in seconds with `_s` at the end. What is not given keeps
+//! the overlay's default. Several variants of one overlay are an array of tables,
+//! `[[overlay.chord]]`, which a key `label` tells apart.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use starling_overlay::{Overlay, gnutella};
+
+use crate::place::Node;
+use crate::trial::{Findings, Root, Setting, Trial, Watch};
+
+/// One table, or an array of tables.
+#[derive(Clone, Debug)]
+struct Variants<T>(Vec<T>);
+
+impl<T> Default for Variants<T> {
+    fn default() -> Self {
+        Variants(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Variants<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+            type Value = Vec<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table, or an array of tables")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<T>, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(seq))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany(PhantomData)).map(Variants)
+    }
+}
+
+/// What may be said of an overlay besides its own parameters.
+pub struct Surroundings {
+    /// Bits of the id space.
+    pub bits: u32,
+    /// Hosts.
+    pub nodes: u32,
+}
+
+/// Declares an overlay's table: its parameters by name, and where each goes.
+macro_rules! table {
+    (
+        $(#[$doc:meta])*
+        $table:ident for $config:ty {
+            $( $key:ident: $kind:ty => |$to:ident, $value:ident| $set:expr; )*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Default, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct $table {
+            label: Option<String>,
+            $( $key: Option<$kind>, )*
+        }
+
+        impl $table {
+            /// Changes what the table names.
+            fn apply(&self, config: &mut $config) {
+                $( if let Some($value) = self.$key.clone() {
+                    let $to = &mut *config;
+                    $set;
+                } )*
+            }
+        }
+    };
+}
+
+fn secs(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or(Duration::ZERO)
+}
+
+table! {
+    /// `[overlay.gnutella]`.
+    GnutellaTable for gnutella::Config {
+        degree: u16 => |c, v| c.degree = (v, v);
+        degree_max: u16 => |c, v| c.degree.1 = v.max(c.degree.0);
+        search: SearchTable => |c, v| c.strategy = v.strategy();
+        ping_interval_s: f64 => |c, v| c.ping_interval = secs(v);
+        hop_time_s: f64 => |c, v| c.hop_time = secs(v);
+        providers: u16 => |c, v| c.providers = v;
+    }
+}
+
+/// `overlay.gnutella.search`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(tag = "by", rename_all = "lowercase", deny_unknown_fields)]
+enum SearchTable {
+    Flood { ttl: u8 },
+    Ring { first: u8, step: u8, last: u8 },
+    Walkers { count: u8, check_every: u16, ttl: u16 },
+    Dynamic { probes: u8, probe_ttl: u8, ttl: u8 },
+}
+
+impl SearchTable {
+    fn strategy(self) -> gnutella::Strategy {
+        use gnutella::Strategy;
+        match self {
+            SearchTable::Flood { ttl } => Strategy::Flood { ttl },
+            SearchTable::Ring { first, step, last } => Strategy::ExpandingRing { first, step, last },
+            SearchTable::Walkers { count, check_every, ttl } => Strategy::Walkers { count, check_every, ttl },
+            SearchTable::Dynamic { probes, probe_ttl, ttl } => Strategy::Dynamic { probes, probe_ttl, ttl },
+        }
+    }
+}
+
+/// Someone who wants to do something with an overlay, whichever it is.
+pub trait Visit {
+    /// What comes of it.
+    type Output;
+
+    /// Does it with overlay `C`.
+    fn visit<C>(self, config: &Arc<C::Config>) -> Self::Output
+    where
+        C: Overlay<Node> + Send,
+        C::Message: Send,
+        C::Config: Send + Sync;
+}
+
+/// Declares all overlays at once.
+macro_rules! overlays {
+    ($(
+        $name:literal: $field:ident, $variant:ident($table:ty), $root:expr, $core:ty, $config:expr;
+    )*) => {
+        /// The overlays' names, in the order of the lecture.
+        pub const NAMES: &[&str] = &[$($name),*];
+
+        /// `[overlay]`.
+        #[derive(Clone, Default, Debug, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Overlays {
+            $( $field: Variants<$table>, )*
+        }
+
+        /// An overlay with its parameters.
+        #[derive(Clone, Debug)]
+        enum Table {
+            $( $variant($table), )*
+        }
+
+        impl Overlays {
+            /// What is chosen, in the order of [`NAMES`].
+            fn tables(&self) -> Vec<Table> {
+                let mut all = Vec::new();
+                $( all.extend(self.$field.0.iter().cloned().map(Table::$variant)); )*
+                all
+            }
+        }
+
+        impl Table {
+            fn named(name: &str) -> Option<Table> {
+                match name {
+                    $( $name => Some(Table::$variant(<$table>::default())), )*
+                    _ => None,
+                }
+            }
+
+            fn name(&self) -> &'static str {
+                match self {
+                    $( Table::$variant(_) => $name, )*
+                }
+            }
+
+            fn label(&self) -> Option<&String> {
+                match self {
+                    $( Table::$variant(table) => table.label.as_ref(), )*
+                }
+            }
+
+            fn root(&self) -> Option<Root> {
+                match self {
+                    $( Table::$variant(_) => $root, )*
+                }
+            }
+
+            fn visit<V: Visit>(&self, around: &Surroundings, visitor: V) -> V::Output {
+                match self {
+                    $( Table::$variant(table) => visitor.visit::<$core>(&Arc::new($config(table, around))), )*
+                }
+            }
+        }
+    };
+}
+
+overlays! {
+    "gnutella": gnutella, Gnutella(GnutellaTable), None, gnutella::Gnutella<Node>, GnutellaTable::config;
+}
+
+impl GnutellaTable {
+    fn config(&self, _: &Surroundings) -> gnutella::Config {
+        let mut config = gnutella::Config::default();
+        self.apply(&mut config);
+        config
+    }
+}
+
+/// Bytes a node of the queue's events, the world's own notes, and slack.
+const PENDING_BYTES: u64 = 500;
+
+/// An overlay that runs, with its parameters.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    table: Table,
+    bits: u32,
+}
+
+impl Overlays {
+    /// What is chosen, for an id space of `bits` bits.
+    pub fn choices(&self, bits: u32) -> Vec<Choice> {
+        self.tables().into_iter().map(|table| Choice { table, bits }).collect()
+    }
+}
+
+impl Choice {
+    /// The overlay of that name with its defaults.
+    pub fn named(name: &str, bits: u32) -> Option<Choice> {
+        Table::named(name).map(|table| Choice { table, bits })
+    }
+
+    /// The overlay's name.
+    pub fn name(&self) -> &'static str {
+        self.table.name()
+    }
+
+    /// The overlay's name, with what its author tells it apart by.
+    pub fn label(&self) -> String {
+        match self.table.label() {
+            Some(label) => format!("{} {label}", self.name()),
+            None => self.name().to_owned(),
+        }
+    }
+
+    /// How its answers to finds are checked.
+    pub fn root(&self) -> Option<Root> {
+        self.table.root()
+    }
+
+    /// Shows `visitor` the overlay, configured for so many nodes.
+    pub fn visit<V: Visit>(&self, nodes: u32, visitor: V) -> V::Output {
+        self.table.visit(&Surroundings { bits: self.bits, nodes }, visitor)
+    }
+
+    /// About how many bytes of memory a node takes, what it has under way included.
+    pub fn bytes_a_node(&self, nodes: u32) -> u64 {
+        let root = f64::from(nodes).sqrt() as u64;
+        let state = match self.name() {
+            "kelips" => 400 + 14 * root,
+            "kademlia" => 2_200,
+            "pastry" => 1_000,
+            "gnutella" => 1_500,
+            "fasttrack" => 1_500,
+            _ => 600,
+        };
+        state + PENDING_BYTES
+    }
+
+    /// Runs one trial.
+    pub fn run(&self, setting: Setting, threads: usize, watch: &mut impl Watch) -> Findings {
+        self.visit(setting.plan.hosts, Run { setting, threads, watch })
+    }
+}
+
+struct Run<'a, W> {
+    setting: Setting,
+    threads: usize,
+    watch: &'a mut W,
+}
+
+impl<W: Watch> Visit for Run<'_, W> {
+    type Output = Findings;
+
+    fn visit<C>(self, config: &Arc<C::Config>) -> Findings
+    where
+        C: Overlay<Node> + Send,
+        C::Message: Send,
+        C::Config: Send + Sync,
+    {
+        let mut trial = Trial::<C>::new(config, self.setting);
+        trial.run(self.threads, self.watch);
+        trial.findings()
+    }
+}

@@ -1,0 +1,108 @@
+//! What can be said after `starling sim`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::args::Talk;
+
+/// Run overlays in a simulator, and compare them.
+#[derive(Args, Debug)]
+#[command(arg_required_else_help = true)]
+pub struct Sim {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum What {
+    /// Run the same workload over all seven overlays and print one table
+    Compare(Compare),
+    /// Run a scenario: a file, or one that comes with the program
+    Run(Run),
+    /// Print one look-up, hop by hop, with the routing table of each peer on the way
+    Trace(Trace),
+    /// List the scenarios that come with the program, or print one
+    Scenarios {
+        /// The scenario to print
+        name: Option<String>,
+    },
+    /// List the figures that a scenario can print
+    Columns,
+}
+
+/// How a simulation is run, and where its figures go.
+#[derive(Args, Debug, Clone)]
+pub struct How {
+    /// Nodes, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub nodes: Option<u32>,
+    /// Repeat with this many seeds and give 95 % intervals
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub seeds: Option<u64>,
+    /// Figures to print, separated by commas (`starling sim columns` lists them)
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Threads [default: as many as the machine has cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Write report.html, figures.json and figures.csv into this folder, created if need be
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How the command talks.
+    #[command(flatten)]
+    pub talk: Talk,
+}
+
+/// `starling sim compare`.
+#[derive(Args, Debug)]
+pub struct Compare {
+    /// Only these overlays, separated by commas [default: all seven]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub overlays: Vec<String>,
+    /// How it is run.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// `starling sim run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// A scenario file, or the name of one that comes with the program
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
+    /// How it is run.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// `starling sim trace`.
+#[derive(Args, Debug)]
+pub struct Trace {
+    /// The overlay
+    #[arg(long, value_name = "NAME", default_value = "chord")]
+    pub overlay: String,
+    /// Nodes
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub nodes: u32,
+    /// Bits of the id space
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub bits: u32,
+    /// The key to look up, a number of that many bits
+    #[arg(long = "lookup", value_name = "KEY", default_value_t = 15)]
+    pub key: u64,
+    /// The node that asks, by its number from 0
+    #[arg(long, value_name = "NODE", default_value_t = 0)]
+    pub from: u32,
+    /// Place the nodes by chance instead of in equal steps
+    #[arg(long)]
+    pub random: bool,
+    /// What chance is drawn from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// One JSON object a line on stdout
+    #[arg(long)]
+    pub json: bool,
+}

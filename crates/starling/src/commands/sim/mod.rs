@@ -1,0 +1,174 @@
+//! `starling sim`: overlays in the simulator.
+
+mod args;
+mod watch;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use starling_sim::report::{self, Report};
+use starling_sim::scenario::{self, Choice, Scenario};
+use starling_sim::trace;
+
+use crate::Usage;
+use crate::args::Talk;
+use crate::run::Exit;
+use crate::{interrupt, progress, screen};
+
+pub use args::Sim;
+use args::{Compare, How, Run, Trace, What};
+
+/// The talk of the sub-commands that have one.
+pub fn talk(args: &Sim) -> Option<&Talk> {
+    match &args.what {
+        What::Compare(compare) => Some(&compare.how.talk),
+        What::Run(run) => Some(&run.how.talk),
+        What::Trace(_) | What::Scenarios { .. } | What::Columns => None,
+    }
+}
+
+/// Runs one of the sub-commands.
+pub fn sim(args: &Sim) -> Result<Exit> {
+    match &args.what {
+        What::Compare(args) => compare(args),
+        What::Run(args) => run(args),
+        What::Trace(args) => follow(args),
+        What::Scenarios { name: Some(name) } => {
+            super::print(scenario::named(name)?.text().as_bytes())?;
+            Ok(Exit::Done)
+        }
+        What::Scenarios { name: None } => list_scenarios(),
+        What::Columns => list_columns(),
+    }
+}
+
+fn compare(args: &Compare) -> Result<Exit> {
+    let mut scenario = scenario::named("compare")?;
+    if !args.overlays.is_empty() {
+        scenario.overlays.retain(|choice| args.overlays.iter().any(|name| name == choice.name()));
+        let unknown = args.overlays.iter().find(|name| !scenario::NAMES.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            bail!(Usage(no_overlay(name)));
+        }
+    }
+    simulate(scenario, &args.how)
+}
+
+fn no_overlay(name: &str) -> String {
+    format!("there is no overlay {name:?}; there are {}", scenario::NAMES.join(", "))
+}
+
+fn run(args: &Run) -> Result<Exit> {
+    let path = Path::new(&args.scenario);
+    let scenario = if path.is_file() {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Scenario::parse(&args.scenario, &text)?
+    } else {
+        scenario::named(&args.scenario)?
+    };
+    simulate(scenario, &args.how)
+}
+
+/// Runs a scenario and puts its figures where they belong.
+fn simulate(mut scenario: Scenario, how: &How) -> Result<Exit> {
+    if let Some(nodes) = how.nodes {
+        scenario = scenario.with_nodes(nodes)?;
+    }
+    scenario.seeds = how.seeds.unwrap_or(scenario.seeds);
+    if let Some(name) = how.columns.iter().find(|name| report::column(name).is_none()) {
+        bail!(Usage(format!("there is no figure {name:?}; `starling sim columns` lists them")));
+    }
+    if !how.columns.is_empty() {
+        scenario.columns.clone_from(&how.columns);
+    }
+    let threads = how.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    scenario.fits(watch::free_memory(), threads)?;
+    if let Some(folder) = &how.out {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let watch = watch::Watch::begin(&how.talk);
+    let report = starling_sim::runner::run(&scenario, threads, &|progress| watch.tell(progress));
+    drop(watch);
+    if let Some(folder) = &how.out {
+        save(&report, folder)?;
+    }
+    put(&report, how)?;
+    if interrupt::is_asked() {
+        screen::line("starling: interrupted; the figures are of what was simulated until then");
+        return Ok(Exit::Interrupted);
+    }
+    Ok(Exit::Done)
+}
+
+fn put(report: &Report, how: &How) -> Result<()> {
+    if how.talk.json {
+        let value: serde_json::Value = serde_json::from_str(&report.json())?;
+        progress::emit(&value);
+        return Ok(());
+    }
+    super::print(report::table(report).as_bytes())
+}
+
+fn save(report: &Report, folder: &Path) -> Result<()> {
+    let files = [("figures.json", report.json()), ("figures.csv", report.csv())];
+    for (name, text) in files {
+        let path = folder.join(name);
+        super::create::write(&path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn follow(args: &Trace) -> Result<Exit> {
+    let Some(choice) = Choice::named(&args.overlay, args.bits) else {
+        bail!(Usage(no_overlay(&args.overlay)))
+    };
+    let space = 1u128 << args.bits;
+    if u128::from(args.nodes) > space {
+        bail!(Usage(format!("{} nodes do not fit into {} bits", args.nodes, args.bits)));
+    }
+    if u128::from(args.key) >= space {
+        bail!(Usage(format!("the key {} has more than {} bits", args.key, args.bits)));
+    }
+    if args.from >= args.nodes {
+        bail!(Usage(format!("there is no node {}; the last one is {}", args.from, args.nodes - 1)));
+    }
+    let request = trace::Request {
+        nodes: args.nodes,
+        bits: args.bits,
+        even: !args.random,
+        from: args.from,
+        key: starling_sim::key(args.key, args.bits),
+        seed: args.seed,
+    };
+    let trace = trace::trace(&choice, &request);
+    if args.json {
+        trace.objects().iter().for_each(progress::emit);
+    } else {
+        super::print(trace.text().as_bytes())?;
+    }
+    if trace.is_found() { Ok(Exit::Done) } else { Err(anyhow!("the look-up found nobody")) }
+}
+
+fn list_scenarios() -> Result<Exit> {
+    let mut text = String::new();
+    let width = scenario::LIBRARY.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+    for entry in scenario::LIBRARY {
+        let scenario = scenario::named(entry.name)?;
+        let _ = writeln!(text, "{:<width$}  {}", entry.name, scenario.about);
+    }
+    super::print(text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+fn list_columns() -> Result<Exit> {
+    let mut text = String::new();
+    let width = report::COLUMNS.iter().map(|column| column.name.len()).max().unwrap_or(0);
+    for column in &report::COLUMNS {
+        let _ = writeln!(text, "{:<width$}  {}", column.name, column.about);
+    }
+    super::print(text.as_bytes())?;
+    Ok(Exit::Done)
+}
