@@ -1,1 +1,419 @@
-//! Kademlia.
+//! Kademlia: a binary tree of ids under the XOR metric.
+//!
+//! Model: Maymounkov and Mazières, "Kademlia: A Peer-to-peer Information System Based
+//! on the XOR Metric" (IPTPS 2002). The distance of two ids is their XOR (section
+//! 2.1). A node keeps up to `k` contacts for each length of the prefix that they share
+//! with it, prefers those that have lived long, and learns of others from the traffic
+//! itself (2.2, 4.1: [`KTable`]). It finds the `k` nodes closest to a key by asking
+//! the closest it knows for closer ones, `alpha` at a time (2.3: [`IterativeLookup`]).
+//! To join it looks itself up, then refreshes the buckets farther away than its
+//! neighbourhood; each bucket in whose range it looked nothing up for an hour it
+//! refreshes by a look-up of a random id in it. As an option the look-up goes over
+//! disjoint paths (Baumgart and Mies, "S/Kademlia", ICPADS 2007, section 4.4).
+//!
+//! Where it goes its own way:
+//! - a sender of requests is believed to be there only after it answered a ping, sent
+//!   if there is room for it; answers count at once, since they repeat a number that
+//!   only the one asked has seen;
+//! - two unanswered questions in succession, not five, make a contact stale;
+//! - a refresh ends when the few closest have answered ([`Config::refresh_enough`]);
+//!   it is to find live contacts, not all of one place;
+//! - a node that joined looks itself up again, at growing intervals, as long as that
+//!   shows it new neighbours: many may have joined at once; a node that leaves says so
+//!   to its neighbours;
+//! - Dabek's `route` is greedy and recursive, for that each node on the way be asked.
+//!
+//! Deliberately absent: STORE and republishing (the locating layer's), the accelerated
+//! look-up with b bits a step (4.2), S/Kademlia's crypto puzzles and sibling list, and
+//! bounds on contacts from one subnet: a driver that wants them does not let such a
+//! peer's messages in.
+
+mod iterative;
+mod lookup;
+mod maintain;
+mod message;
+mod route;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_sansio::Time;
+
+pub use iterative::{IterativeLookup, MAX_NAMES, MAX_PATHS, MAX_QUESTIONS, Plan, Question, SHORTLIST};
+pub use message::{KademliaMessage, MAX_PAYLOAD, Parcel, Why};
+pub use table::{BUCKETS, Failed, Heard, KTable, MAX_K, Seen, Trust};
+
+use crate::wire::List;
+use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View};
+use lookup::Find;
+use maintain::Settling;
+
+/// Look-ups under way at once, those that only await late answers included.
+pub const MAX_FINDS: usize = 32;
+/// Pings on their way at once.
+pub const MAX_PINGS: usize = 32;
+/// No path is longer.
+pub const MAX_HOPS: u8 = 160;
+
+/// Parameters, the same for all nodes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bits of an id, 1 to 160: the paper's 160.
+    pub bits: u32,
+    /// Contacts in a bucket, and nodes that a look-up seeks: the paper's k, at most
+    /// [`MAX_K`].
+    pub k: usize,
+    /// Questions that a look-up has open at once: the paper's alpha.
+    pub alpha: usize,
+    /// How many of the closest must have answered for a find to end; k in the paper.
+    pub enough: usize,
+    /// The same for a refresh.
+    pub refresh_enough: usize,
+    /// Never more than alpha questions at once, even when a look-up gets no closer.
+    pub strict: bool,
+    /// Disjoint paths of a find; 1 is Kademlia, more is S/Kademlia.
+    pub paths: usize,
+    /// How many nodes a find gives.
+    pub replicas: usize,
+    /// Spares a bucket keeps: the replacement cache, section 4.1.
+    pub spares: usize,
+    /// Whether a newcomer to a full bucket makes us ping the bucket's least recently
+    /// heard of (section 2.2), or waits until that one is of use (section 4.1).
+    pub eager: bool,
+    /// How long a peer may take to answer.
+    pub timeout: Duration,
+    /// After what time without a look-up a bucket is refreshed.
+    pub refresh: Duration,
+    /// After what time a node that joined looks itself up again, if its neighbourhood
+    /// is still changing; twice as long each time.
+    pub settle: Duration,
+    /// After what time a join that failed is tried again.
+    pub retry: Duration,
+}
+
+impl Default for Config {
+    /// The paper's parameters, for round trips of up to half a second.
+    fn default() -> Self {
+        Config {
+            bits: Id::BITS,
+            k: 20,
+            alpha: 3,
+            enough: 20,
+            refresh_enough: 3,
+            strict: false,
+            paths: 1,
+            replicas: 20,
+            spares: 2,
+            eager: false,
+            timeout: Duration::from_millis(1500),
+            refresh: Duration::from_secs(3600),
+            settle: Duration::from_secs(10),
+            retry: Duration::from_secs(5),
+        }
+    }
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Kademlia<P: Peer> {
+    me: P,
+    role: Role,
+    /// The bucket whose turn to be refreshed is next.
+    cursor: u8,
+    /// Whether a refresh is under way.
+    refreshing: bool,
+    /// Buckets that we looked something up in since their last turn, bit i for bucket i.
+    touched: u32,
+    /// Buckets to refresh now; the last bit is our own place.
+    pending: u32,
+    table: KTable<P>,
+    busy: Option<Box<Busy<P>>>,
+    settling: Option<Box<Settling<P>>>,
+    last: Time,
+    wake: Time,
+    refresh_at: Time,
+    config: Arc<Config>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    Out,
+    Joining,
+    Member,
+}
+
+/// What a node has only while it waits for answers.
+#[derive(Debug)]
+struct Busy<P> {
+    finds: Vec<Option<Box<Find<P>>>>,
+    pings: Rpcs<P, (), MAX_PINGS>,
+}
+
+/// The world as a Kademlia node sees it.
+trait World<P>: Host<P, KademliaMessage<P>, Routing<P>> {}
+impl<P, H: Host<P, KademliaMessage<P>, Routing<P>>> World<P> for H {}
+
+impl<P: Peer> Core<P> for Kademlia<P> {
+    type Message = KademliaMessage<P>;
+    type Command = Route<P>;
+    type Event = Routing<P>;
+    type Config = Config;
+
+    fn new(me: P, config: &Arc<Config>) -> Self {
+        Kademlia {
+            me,
+            role: Role::Out,
+            cursor: 0,
+            refreshing: false,
+            touched: 0,
+            pending: 0,
+            table: KTable::new(Id::ZERO, config.k, config.spares),
+            busy: None,
+            settling: None,
+            last: Time::ZERO,
+            wake: Time::NEVER,
+            refresh_at: Time::NEVER,
+            config: config.clone(),
+        }
+    }
+
+    fn handle(
+        &mut self,
+        now: Time,
+        input: Input<P, KademliaMessage<P>, Route<P>>,
+        host: &mut impl Host<P, KademliaMessage<P>, Routing<P>>,
+    ) {
+        if !self.tick(now, host) {
+            return;
+        }
+        match input {
+            Input::Message { from, message } => self.message(from, message, host),
+            Input::Command(command) => self.command(command, host),
+            Input::Unreachable(peer) => self.unreachable(peer, host),
+        }
+        self.advance(host);
+    }
+
+    fn handle_timeout(&mut self, now: Time, host: &mut impl Host<P, KademliaMessage<P>, Routing<P>>) {
+        if !self.tick(now, host) || now < self.wake {
+            return;
+        }
+        self.expire_pings(host);
+        self.expire_finds(host);
+        self.periodic(host);
+        self.advance(host);
+        self.wake = self.next_work();
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        Some(self.wake).filter(|&wake| wake != Time::NEVER)
+    }
+
+    fn converge(
+        &mut self,
+        now: Time,
+        view: &View<'_, P>,
+        host: &mut impl Host<P, KademliaMessage<P>, Routing<P>>,
+    ) {
+        self.last = now;
+        self.become_member(host);
+        self.fill(view, host);
+    }
+
+    fn is_member(&self) -> bool {
+        self.role == Role::Member
+    }
+
+    fn known(&self) -> Vec<P> {
+        let mut known = self.table.everybody().to_vec();
+        known.sort_unstable();
+        known
+    }
+
+    fn rows(&self, _host: &impl Host<P, KademliaMessage<P>, Routing<P>>) -> Vec<Row<P>> {
+        let mut rows = Vec::new();
+        for bucket in (0..BUCKETS).rev() {
+            // The paper numbers a bucket by the exponent of its least distance.
+            let number = i64::from(self.config.bits) - 1 - bucket as i64;
+            for (what, peers) in
+                [("bucket", self.table.contacts(bucket)), ("spares", self.table.spares(bucket))]
+            {
+                if !peers.is_empty() {
+                    rows.push(Row { label: format!("{what} {number}"), peers: peers.to_vec() });
+                }
+            }
+        }
+        rows
+    }
+
+    fn state_bytes(&self) -> usize {
+        let busy = self.busy.as_ref().map_or(0, |busy| {
+            let finds =
+                busy.finds.iter().flatten().map(|find| size_of_val(&**find) + find.lookup.heap_bytes());
+            size_of_val(&**busy)
+                + busy.finds.capacity() * size_of::<Option<Box<Find<P>>>>()
+                + finds.sum::<usize>()
+                + busy.pings.heap_bytes()
+        });
+        let settling = self.settling.as_ref().map_or(0, |settling| size_of_val(&**settling));
+        size_of::<Self>() + self.table.heap_bytes() + busy + settling
+    }
+}
+
+impl<P: Peer> Kademlia<P> {
+    /// Takes notice of the time; false if it went back.
+    fn tick(&mut self, now: Time, host: &mut impl World<P>) -> bool {
+        if now < self.last {
+            host.refuse(None, Offence::TimeWentBack);
+            return false;
+        }
+        self.last = now;
+        true
+    }
+
+    fn message(&mut self, from: P, message: KademliaMessage<P>, host: &mut impl World<P>) {
+        if from == self.me {
+            host.refuse(Some(from), Offence::NamesItself);
+        } else if self.role != Role::Out {
+            match message {
+                KademliaMessage::Ping { rpc } => {
+                    host.send(from, KademliaMessage::Pong { rpc });
+                    self.requested(from, host);
+                }
+                KademliaMessage::Pong { rpc } => self.pong(from, rpc, host),
+                KademliaMessage::Find { rpc, key, hops, why, .. } => {
+                    self.asked(from, rpc, key, hops, why, host);
+                }
+                KademliaMessage::Found { rpc, peers, .. } => self.found(from, rpc, &peers, host),
+                KademliaMessage::Leave {} => self.unreachable(from, host),
+                KademliaMessage::Send { parcel } => self.carry(Some(from), *parcel, None, host),
+            }
+        }
+    }
+
+    fn command(&mut self, command: Route<P>, host: &mut impl World<P>) {
+        match command {
+            Route::Join(through) => self.join(through, host),
+            Route::Leave => self.leave(host),
+            Route::Find { op, key, values } => self.find(op, key, values, host),
+            Route::Cancel(op) => self.cancel(op),
+            Route::Send { key, payload, hint } => {
+                let parcel = Parcel { key, hops: 0, payload: List::new(payload.into()) };
+                self.carry(None, parcel, hint, host);
+            }
+        }
+    }
+
+    /// FIND_NODE: the k closest good contacts.
+    fn asked(&mut self, from: P, rpc: RpcId, key: Id, hops: u8, why: Why, host: &mut impl World<P>) {
+        if hops == 0 || hops > MAX_HOPS {
+            return host.refuse(Some(from), Offence::OutOfRange);
+        }
+        let k = self.config.k;
+        let mut peers = Vec::with_capacity(k);
+        self.table.closest(key, k, Trust::Good, Some(from), |peer| host.id(peer), &mut peers);
+        host.send(from, KademliaMessage::Found { rpc, peers: List::new(peers), why });
+        self.requested(from, host);
+    }
+
+    /// `peer` sent a request: if we want it as a contact, we make sure that it is there.
+    fn requested(&mut self, peer: P, host: &mut impl World<P>) {
+        if self.table.seen(peer, host.id(peer)) == Seen::Wanted {
+            self.ping(peer, host);
+        }
+    }
+
+    fn ping(&mut self, peer: P, host: &mut impl World<P>) {
+        let deadline = self.last + self.config.timeout;
+        let pings = &mut self.busy().pings;
+        if pings.iter().any(|(pinged, ())| pinged == peer) {
+            return;
+        }
+        if let Some(rpc) = pings.open(peer, deadline, (), host.rng()) {
+            host.send(peer, KademliaMessage::Ping { rpc });
+            self.wake = self.wake.min(deadline);
+        }
+    }
+
+    fn pong(&mut self, from: P, rpc: RpcId, host: &mut impl World<P>) {
+        match self.busy.as_mut().and_then(|busy| busy.pings.close(rpc, from)) {
+            Some(()) => self.heard(from, host),
+            None => host.refuse(Some(from), Offence::UnknownReply),
+        }
+        self.rest();
+    }
+
+    fn expire_pings(&mut self, host: &mut impl World<P>) {
+        while let Some((peer, ())) = self.busy.as_mut().and_then(|busy| busy.pings.expire(self.last)) {
+            self.lost(peer, false, host);
+        }
+        self.rest();
+    }
+
+    /// `peer` answered.
+    fn heard(&mut self, peer: P, host: &mut impl World<P>) {
+        let id = host.id(peer);
+        match self.table.heard(peer, id) {
+            Heard::Known => {}
+            Heard::New => self.update(peer, id, true, host),
+            Heard::Instead(_) => self.update(peer, id, true, host),
+            Heard::Full if self.config.eager => {
+                if let Some(&oldest) = self.table.contacts(self.table.bucket_of(id)).first() {
+                    self.ping(oldest, host);
+                }
+            }
+            Heard::Full => {}
+        }
+    }
+
+    /// `peer` did not answer, or is `gone` for certain.
+    fn lost(&mut self, peer: P, gone: bool, host: &mut impl World<P>) {
+        let id = host.id(peer);
+        let change = if gone { self.table.remove(peer, id) } else { self.table.failed(peer, id) };
+        match change {
+            Failed::Unknown | Failed::Doubted => {}
+            Failed::Gone => self.update(peer, id, false, host),
+            Failed::Replaced(by) => {
+                self.update(peer, id, false, host);
+                self.update(by, id, true, host);
+            }
+        }
+    }
+
+    /// Dabek's `update`, if a contact that came or went is a neighbour.
+    fn update(&mut self, peer: P, id: Id, joined: bool, host: &mut impl World<P>) {
+        let bucket = self.table.bucket_of(id);
+        if bucket >= self.table.neighborhood(self.config.replicas) {
+            host.emit(Routing::Update { peer, joined });
+        }
+        if joined
+            && let Some(settling) = &mut self.settling
+            && bucket >= self.table.neighborhood(self.config.k)
+        {
+            settling.news = true;
+        }
+    }
+
+    fn unreachable(&mut self, peer: P, host: &mut impl World<P>) {
+        if peer == self.me || self.role == Role::Out {
+            return;
+        }
+        self.lost(peer, true, host);
+        self.abandon(peer, host);
+    }
+
+    fn busy(&mut self) -> &mut Busy<P> {
+        self.busy.get_or_insert_with(|| Box::new(Busy { finds: Vec::new(), pings: Rpcs::default() }))
+    }
+
+    /// A node that waits for nothing keeps no memory for it.
+    fn rest(&mut self) {
+        let idle = |busy: &Busy<P>| busy.pings.is_empty() && busy.finds.iter().all(Option::is_none);
+        if self.busy.as_deref().is_some_and(idle) {
+            self.busy = None;
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The iterative look-up, as a state machine without messages.
+//!
+//! Model: section 2.3 of the paper. The initiator keeps the closest nodes it has seen
+//! and asks the closest unasked ones, `alpha` at a time. When `alpha` answers in
+//! succession brought nothing closer than the closest already seen, it asks all of the
+//! `k` closest at once, unless parallelism is strict. It is over when the `k` closest
+//! that did not fail have answered, or earlier as [`Plan::enough`] allows.
+//!
+//! With more than one path it is the look-up over disjoint paths of S/Kademlia
+//! (Baumgart and Mies 2007, section 4.4): the contacts to begin with are dealt out to
+//! the paths, each path knows only what its own nodes said, and no node is asked
+//! twice. What a liar says leads one path astray and no other.
+//!
+//! Each node is asked once, with one fixed time to answer; so the open questions are a
+//! queue, and the first one's deadline is the look-up's. Distances are compared by
+//! their top 64 bits, ids are looked at only on a tie.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use starling_sansio::Time;
+
+use crate::Id;
+
+/// Seen nodes that a path remembers, in multiples of k.
+pub const SHORTLIST: usize = 3;
+/// Questions of one path of a look-up at most: liars could lead it on for ever.
+pub const MAX_QUESTIONS: usize = 256;
+/// Disjoint paths at most.
+pub const MAX_PATHS: usize = 8;
+/// Names in one answer that are looked at.
+pub const MAX_NAMES: usize = 64;
+
+/// How to look up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// How many of the closest nodes are sought: the paper's k.
+    pub k: usize,
+    /// How many of the closest nodes that did not fail must have answered; k in the
+    /// paper, fewer end it earlier.
+    pub enough: usize,
+    /// Questions open at once, in each path.
+    pub alpha: usize,
+    /// Never more than alpha questions at once, even at the end.
+    pub strict: bool,
+    /// Disjoint paths, 1 to [`MAX_PATHS`].
+    pub paths: usize,
+    /// How long a node may take to answer.
+    pub timeout: Duration,
+}
+
+/// A question to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Question<P> {
+    /// To whom.
+    pub peer: P,
+    /// What its answer must repeat.
+    pub token: u32,
+    /// Nodes on the path to it, itself included.
+    pub hops: u8,
+}
+
+/// One look-up.
+#[derive(Clone, Debug)]
+pub struct IterativeLookup<P> {
+    target: Id,
+    plan: Plan,
+    paths: Vec<Path<P>>,
+    open: Vec<Open<P>>,
+    /// Whom any path asked, if there is more than one.
+    asked: Vec<P>,
+    questions: usize,
+    timeouts: u32,
+}
+
+/// What one path has seen, closest first.
+#[derive(Clone, Debug)]
+struct Path<P> {
+    seen: Vec<Candidate<P>>,
+    closest: u64,
+    in_vain: usize,
+    open: usize,
+    room: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate<P> {
+    distance: u64,
+    peer: P,
+    hops: u8,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Unasked,
+    Asked,
+    Answered,
+    Failed,
+    /// Another path has it.
+    Taken,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open<P> {
+    deadline: Time,
+    token: u32,
+    peer: P,
+    path: u8,
+}
+
+impl<P: Copy + PartialEq> IterativeLookup<P> {
+    /// A look-up of `target` that begins with `known` contacts; `id` says where a peer
+    /// stands. Nonsense in `plan` is put right.
+    pub fn new(target: Id, plan: Plan, known: &[P], id: impl Fn(P) -> Id) -> Self {
+        let k = plan.k.max(1);
+        let plan = Plan {
+            k,
+            enough: plan.enough.clamp(1, k),
+            alpha: plan.alpha.max(1),
+            paths: plan.paths.clamp(1, MAX_PATHS),
+            ..plan
+        };
+        let room = k * SHORTLIST;
+        let path = || Path { seen: Vec::with_capacity(room), closest: u64::MAX, in_vain: 0, open: 0, room };
+        let mut paths: Vec<Path<P>> = (0..plan.paths).map(|_| path()).collect();
+        for (at, &peer) in known.iter().enumerate() {
+            let distance = id(peer).high() ^ target.high();
+            paths[at % plan.paths].offer(distance, peer, 1, target, &id);
+        }
+        for path in &mut paths {
+            path.closest = path.seen.first().map_or(u64::MAX, |first| first.distance);
+        }
+        IterativeLookup {
+            target,
+            plan,
+            paths,
+            open: Vec::new(),
+            asked: Vec::new(),
+            questions: 0,
+            timeouts: 0,
+        }
+    }
+
+    /// What is looked up.
+    pub fn target(&self) -> Id {
+        self.target
+    }
+
+    /// The next question to send, if there is one now; to be called until there is
+    /// none, after each of the others. `token` draws what its answer must repeat.
+    pub fn ask(&mut self, now: Time, token: impl FnOnce() -> u32) -> Option<Question<P>> {
+        let (path, place) = (0..self.paths.len()).find_map(|path| Some((path, self.unasked(path)?)))?;
+        let chosen = &mut self.paths[path].seen[place];
+        chosen.state = State::Asked;
+        let question = Question { peer: chosen.peer, token: token(), hops: chosen.hops };
+        self.paths[path].open += 1;
+        self.questions += 1;
+        if self.paths.len() > 1 {
+            self.asked.push(question.peer);
+        }
+        let deadline = now + self.plan.timeout;
+        self.open.push(Open { deadline, token: question.token, peer: question.peer, path: path as u8 });
+        Some(question)
+    }
+
+    /// `from` answered and named `peers`. False, and nothing changes, if it was not
+    /// asked that question or took too long.
+    pub fn answer(&mut self, token: u32, from: P, peers: &[P], id: impl Fn(P) -> Id) -> bool {
+        let Some(at) = self.open.iter().position(|open| open.token == token && open.peer == from) else {
+            return false;
+        };
+        let Some(path) = self.settle(at, State::Answered) else { return true };
+        let target = self.target;
+        let path = &mut self.paths[path];
+        let hops = path.hops(from).unwrap_or(0).saturating_add(1);
+        let mut distances = [0; MAX_NAMES];
+        for (distance, &peer) in distances.iter_mut().zip(peers) {
+            *distance = id(peer).high() ^ target.high();
+        }
+        for (&distance, &peer) in distances.iter().zip(peers) {
+            path.offer(distance, peer, hops, target, &id);
+        }
+        path.progress();
+        true
+    }
+
+    /// A peer whose time to answer is over; to be called until there is none.
+    pub fn expire(&mut self, now: Time) -> Option<P> {
+        let peer = self.open.first().filter(|open| open.deadline <= now)?.peer;
+        self.fail(0);
+        Some(peer)
+    }
+
+    /// `peer` is known not to answer.
+    pub fn unreachable(&mut self, peer: P) {
+        if let Some(at) = self.open.iter().position(|open| open.peer == peer) {
+            self.fail(at);
+        }
+    }
+
+    /// When [`IterativeLookup::expire`] has something next.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.open.first().map(|open| open.deadline)
+    }
+
+    /// Whether what was sought is found, nobody is left to be asked, or more were asked
+    /// than any honest network needs. To be asked when [`IterativeLookup::ask`] has no
+    /// more.
+    pub fn is_over(&self) -> bool {
+        self.is_exhausted() || self.paths.iter().all(|path| path.is_over(self.plan.enough))
+    }
+
+    /// Forgets everything but the open questions, whose answers are still known as
+    /// such, and asks nothing more.
+    pub fn close(&mut self) {
+        self.paths = Vec::new();
+        self.asked = Vec::new();
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// Whether no question is open.
+    pub fn is_quiet(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// At most `count` of the closest nodes that answered, the closest first.
+    pub fn closest(&self, count: usize, id: impl Fn(P) -> Id) -> Vec<P> {
+        let answered = |path: &Path<P>| {
+            let answered = path.seen.iter().filter(|one| one.state == State::Answered);
+            answered.take(count).map(|one| one.peer).collect::<Vec<P>>()
+        };
+        let mut peers: Vec<P> = self.paths.iter().flat_map(answered).collect();
+        if self.paths.len() > 1 {
+            peers.sort_by_cached_key(|&peer| id(peer).xor(self.target));
+            peers.truncate(count);
+        }
+        peers
+    }
+
+    /// Nodes on the path to `peer`, itself included, if it was seen.
+    pub fn hops(&self, peer: P) -> Option<u8> {
+        self.paths.iter().filter_map(|path| path.hops(peer)).min()
+    }
+
+    /// How many nodes did not answer.
+    pub fn timeouts(&self) -> u32 {
+        self.timeouts
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let seen: usize = self.paths.iter().map(|path| path.seen.capacity()).sum();
+        seen * size_of::<Candidate<P>>()
+            + self.paths.capacity() * size_of::<Path<P>>()
+            + self.open.capacity() * size_of::<Open<P>>()
+            + self.asked.capacity() * size_of::<P>()
+    }
+
+    /// The place, in that path, of the node to ask next.
+    fn unasked(&mut self, at: usize) -> Option<usize> {
+        let Plan { k, enough, alpha, strict, .. } = self.plan;
+        if self.is_exhausted() {
+            return None;
+        }
+        loop {
+            let path = &self.paths[at];
+            let most = if path.in_vain >= alpha && !strict { k } else { alpha };
+            if path.open >= most {
+                return None;
+            }
+            let place = path.first_unasked(enough.max(alpha))?;
+            if !self.asked.contains(&path.seen[place].peer) {
+                return Some(place);
+            }
+            self.paths[at].seen[place].state = State::Taken;
+        }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.questions >= self.plan.paths * MAX_QUESTIONS
+    }
+
+    fn fail(&mut self, at: usize) {
+        if let Some(path) = self.settle(at, State::Failed) {
+            self.timeouts += 1;
+            self.paths[path].in_vain += 1;
+        }
+    }
+
+    /// Ends open question `at`; the path that it belonged to, unless all is closed.
+    fn settle(&mut self, at: usize, state: State) -> Option<usize> {
+        let Open { peer, path, .. } = self.open.remove(at);
+        let path = usize::from(path);
+        let of = self.paths.get_mut(path)?;
+        of.open -= 1;
+        if let Some(one) = of.seen.iter_mut().find(|one| one.peer == peer) {
+            one.state = state;
+        }
+        Some(path)
+    }
+}
+
+impl<P: Copy + PartialEq> Path<P> {
+    /// Remembers a node that was named, if it is new and near enough.
+    fn offer(&mut self, distance: u64, peer: P, hops: u8, target: Id, id: &impl Fn(P) -> Id) {
+        let full = self.seen.len() >= self.room;
+        if full && self.seen.last().is_some_and(|last| last.distance <= distance) {
+            return;
+        }
+        let mut at = self.seen.partition_point(|one| one.distance < distance);
+        while let Some(other) = self.seen.get(at).filter(|one| one.distance == distance) {
+            if other.peer == peer {
+                return;
+            }
+            match id(other.peer).xor(target).cmp(&id(peer).xor(target)) {
+                Ordering::Greater => break,
+                Ordering::Less | Ordering::Equal => at += 1,
+            }
+        }
+        if full {
+            self.seen.pop();
+        }
+        self.seen.insert(at, Candidate { distance, peer, hops, state: State::Unasked });
+    }
+
+    /// Whether the latest answer brought something closer.
+    fn progress(&mut self) {
+        match self.seen.first() {
+            Some(first) if first.distance < self.closest => {
+                self.closest = first.distance;
+                self.in_vain = 0;
+            }
+            _ => self.in_vain += 1,
+        }
+    }
+
+    /// The closest unasked one among the `window` closest that did not fail.
+    fn first_unasked(&self, window: usize) -> Option<usize> {
+        let alive = self.seen.iter().enumerate().filter(|(_, one)| one.state != State::Failed);
+        alive.take(window).find(|(_, one)| one.state == State::Unasked).map(|(place, _)| place)
+    }
+
+    fn is_over(&self, enough: usize) -> bool {
+        let alive = self.seen.iter().filter(|one| one.state != State::Failed);
+        alive.take(enough).all(|one| matches!(one.state, State::Answered | State::Taken))
+    }
+
+    fn hops(&self, peer: P) -> Option<u8> {
+        self.seen.iter().find(|one| one.peer == peer).map(|one| one.hops)
+    }
+}

@@ -1,0 +1,450 @@
+//! The routing table: k-buckets.
+//!
+//! Model: section 2.2 with the accounting of section 4.1 of the paper. Bucket i holds
+//! contacts that share exactly i top bits with us, least recently heard of first, so
+//! the order is the age and no contact needs a time. A contact that left a question
+//! unanswered is *doubted* and stands before the others; after a second one it is
+//! *stale*: replaced as soon as there is somebody else, but kept until then, so that
+//! an outage of our own link does not empty the table. Newcomers to a full bucket
+//! wait as *spares*, the paper's replacement cache.
+//!
+//! The paper splits the bucket around our own id as it fills; a bucket for each
+//! length of the common prefix gives the same contacts, or more of the nearest. All
+//! that share 31 bits or more stand in one bucket: among honest nodes that is never
+//! more than a handful.
+//!
+//! Memory: all buckets lie in one array, in order, each as stale, doubted, good,
+//! spare; four counts say where they begin. It knows no messages and no ids but our
+//! own: whoever uses it, says where a peer stands.
+
+use std::ops::Range;
+
+use crate::Id;
+
+/// Buckets of a table; the last one holds everything nearer.
+pub const BUCKETS: usize = 32;
+/// Contacts in a bucket at most, and spares beside them.
+pub const MAX_K: usize = 32;
+/// How many places an array that is full grows by.
+const GROWTH: usize = 4;
+
+/// How many of a bucket's places are what, in the order of the array.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Places {
+    stale: u8,
+    doubted: u8,
+    good: u8,
+    spare: u8,
+}
+
+impl Places {
+    fn suspect(self) -> usize {
+        usize::from(self.stale) + usize::from(self.doubted)
+    }
+
+    fn contacts(self) -> usize {
+        self.suspect() + usize::from(self.good)
+    }
+
+    fn all(self) -> usize {
+        self.contacts() + usize::from(self.spare)
+    }
+}
+
+/// What became of a peer that proved to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard<P> {
+    /// It was a contact already.
+    Known,
+    /// It is a contact now, or again.
+    New,
+    /// It took the place of a stale contact.
+    Instead(P),
+    /// The bucket is full of others; it waits as a spare, if spares are kept.
+    Full,
+}
+
+/// What is known of a peer that sent a request, which proves nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// It is a good contact.
+    Known,
+    /// It could be a contact if it proved to be there.
+    Wanted,
+    /// Its bucket is full.
+    Full,
+}
+
+/// What became of a peer that did not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failed<P> {
+    /// It is no contact.
+    Unknown,
+    /// It has one more chance.
+    Doubted,
+    /// It is no longer used.
+    Gone,
+    /// It is no longer used, and that spare, unproven, has its place.
+    Replaced(P),
+}
+
+/// Whom [`KTable::closest`] gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// Good contacts: what one tells others.
+    Good,
+    /// Doubted ones too, or, if there is nobody else, stale ones: whom one asks.
+    Usable,
+}
+
+/// Contacts of one node, by their distance.
+#[derive(Clone, Debug)]
+pub struct KTable<P> {
+    own: u64,
+    buckets: [Places; BUCKETS],
+    peers: Vec<P>,
+    k: u8,
+    spares: u8,
+}
+
+impl<P: Copy + PartialEq> KTable<P> {
+    /// An empty table of a node at `own`: at most `k` contacts and `spares` spares a
+    /// bucket, and of neither more than [`MAX_K`].
+    pub fn new(own: Id, k: usize, spares: usize) -> Self {
+        let byte = |count: usize| count.min(MAX_K) as u8;
+        KTable {
+            own: own.high(),
+            buckets: [Places::default(); BUCKETS],
+            peers: Vec::new(),
+            k: byte(k),
+            spares: byte(spares),
+        }
+    }
+
+    /// In which bucket a peer at `id` belongs: the length of the common prefix.
+    pub fn bucket_of(&self, id: Id) -> usize {
+        ((self.own ^ id.high()).leading_zeros() as usize).min(BUCKETS - 1)
+    }
+
+    /// `peer`, at `id`, answered. It must not be this node itself.
+    pub fn heard(&mut self, peer: P, id: Id) -> Heard<P> {
+        let bucket = self.bucket_of(id);
+        let (places, region) = self.region(bucket);
+        let contacts = places.contacts();
+        match region.iter().position(|&other| other == peer) {
+            Some(at) if at < contacts => {
+                last_of(&mut region[at..contacts]);
+                let was = self.take_from_zone(bucket, at);
+                self.buckets[bucket].good += 1;
+                if was == Zone::Stale { Heard::New } else { Heard::Known }
+            }
+            Some(at) => {
+                last_of(&mut region[at..]);
+                Heard::Full
+            }
+            None => self.admit(bucket, peer),
+        }
+    }
+
+    /// `peer`, at `id`, sent a request: a good contact is the latest heard of now, a
+    /// stranger in front of a full bucket becomes a spare if a place is free. More
+    /// would let anybody with a forged address fill the table.
+    pub fn seen(&mut self, peer: P, id: Id) -> Seen {
+        let bucket = self.bucket_of(id);
+        let (k, spares) = (usize::from(self.k), self.spares);
+        let (places, region) = self.region(bucket);
+        let contacts = places.contacts();
+        match region.iter().position(|&other| other == peer) {
+            Some(at) if at < places.suspect() => Seen::Wanted,
+            Some(at) if at < contacts => {
+                last_of(&mut region[at..contacts]);
+                Seen::Known
+            }
+            None if contacts < k || places.stale > 0 => Seen::Wanted,
+            None if places.spare < spares => {
+                self.insert(bucket, contacts, peer);
+                self.buckets[bucket].spare += 1;
+                Seen::Full
+            }
+            _ => Seen::Full,
+        }
+    }
+
+    /// `peer`, at `id`, left a question unanswered.
+    pub fn failed(&mut self, peer: P, id: Id) -> Failed<P> {
+        let bucket = self.bucket_of(id);
+        let (places, region) = self.region(bucket);
+        let Some(at) = region.iter().position(|&other| other == peer) else { return Failed::Unknown };
+        let (stale, suspect) = (usize::from(places.stale), places.suspect());
+        if at >= places.contacts() {
+            self.remove(peer, id);
+            Failed::Unknown
+        } else if at >= suspect {
+            first_of(&mut region[suspect..=at]);
+            self.take_from_zone(bucket, at);
+            self.buckets[bucket].doubted += 1;
+            Failed::Doubted
+        } else if places.spare > 0 {
+            self.remove(peer, id)
+        } else if at < stale {
+            Failed::Unknown
+        } else {
+            first_of(&mut region[stale..=at]);
+            self.take_from_zone(bucket, at);
+            self.buckets[bucket].stale += 1;
+            Failed::Gone
+        }
+    }
+
+    /// Takes `peer`, at `id`, out; the latest spare takes its place, still to be proven.
+    /// [`Failed::Unknown`] if it was no contact in use.
+    pub fn remove(&mut self, peer: P, id: Id) -> Failed<P> {
+        let bucket = self.bucket_of(id);
+        let (places, region) = self.region(bucket);
+        let Some(at) = region.iter().position(|&other| other == peer) else { return Failed::Unknown };
+        let start = self.start(bucket);
+        self.peers.remove(start + at);
+        match self.take_from_zone(bucket, at) {
+            Zone::Spare => return Failed::Unknown,
+            Zone::Stale if places.spare == 0 => return Failed::Unknown,
+            _ if places.spare == 0 => return Failed::Gone,
+            _ => {}
+        }
+        let (places, region) = self.region(bucket);
+        let spare = region[places.all() - 1];
+        first_of(&mut region[places.suspect()..]);
+        self.buckets[bucket].spare -= 1;
+        self.buckets[bucket].doubted += 1;
+        Failed::Replaced(spare)
+    }
+
+    /// Puts contacts into `bucket` that are known to be there, as many as fit.
+    pub fn fill(&mut self, bucket: usize, peers: impl IntoIterator<Item = P>) {
+        for peer in peers {
+            if self.buckets[bucket].contacts() < usize::from(self.k) {
+                self.admit(bucket, peer);
+            }
+        }
+    }
+
+    /// Appends to `out` at most `want` contacts, the closest to `target`, those of
+    /// nearer buckets first but inside a bucket in no order. `except` is left out; `id`
+    /// says where a peer stands, and is hardly ever asked if buckets are full.
+    pub fn closest(
+        &self,
+        target: Id,
+        want: usize,
+        trust: Trust,
+        except: Option<P>,
+        id: impl Fn(P) -> Id,
+        out: &mut Vec<P>,
+    ) {
+        let before = out.len();
+        let skip = |places: Places| match trust {
+            Trust::Good => places.suspect(),
+            Trust::Usable => usize::from(places.stale),
+        };
+        self.gather(target, want, skip, except, &id, out);
+        if trust == Trust::Usable && out.len() == before && !self.peers.is_empty() {
+            self.gather(target, want, |_| 0, except, &id, out);
+        }
+    }
+
+    /// The contacts of a bucket, least recently heard of first, suspects before all.
+    pub fn contacts(&self, bucket: usize) -> &[P] {
+        let range = self.range(bucket);
+        &self.peers[range.start..range.start + self.buckets[bucket].contacts()]
+    }
+
+    /// The spares of a bucket, latest last.
+    pub fn spares(&self, bucket: usize) -> &[P] {
+        let range = self.range(bucket);
+        &self.peers[range.start + self.buckets[bucket].contacts()..range.end]
+    }
+
+    /// Everybody in the table, spares included.
+    pub fn everybody(&self) -> &[P] {
+        &self.peers
+    }
+
+    /// How many contacts there are that are not stale.
+    pub fn len(&self) -> usize {
+        self.buckets.iter().map(|places| places.contacts() - usize::from(places.stale)).sum()
+    }
+
+    /// Whether there is no contact that is not stale.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `bucket` has all the contacts it may have.
+    pub fn is_full(&self, bucket: usize) -> bool {
+        self.buckets[bucket].contacts() >= usize::from(self.k)
+    }
+
+    /// The first bucket of our neighbourhood: it and all nearer ones hold together at
+    /// most `count` contacts.
+    pub fn neighborhood(&self, count: usize) -> usize {
+        let mut sum = 0;
+        for (bucket, places) in self.buckets.iter().enumerate().rev() {
+            sum += places.contacts();
+            if sum > count {
+                return bucket + 1;
+            }
+        }
+        0
+    }
+
+    /// Gives back memory that is not used.
+    pub fn shrink(&mut self) {
+        self.peers.shrink_to_fit();
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.peers.capacity() * size_of::<P>()
+    }
+
+    /// [`KTable::closest`] without the first `skip` places of each bucket.
+    fn gather(
+        &self,
+        target: Id,
+        want: usize,
+        skip: impl Fn(Places) -> usize,
+        except: Option<P>,
+        id: &impl Fn(P) -> Id,
+        out: &mut Vec<P>,
+    ) {
+        let end = out.len() + want;
+        for bucket in self.towards(target) {
+            let places = self.buckets[bucket];
+            if places.contacts() > 0 {
+                let start = self.start(bucket);
+                let here = &self.peers[start + skip(places)..start + places.contacts()];
+                let first = out.len();
+                out.extend(here.iter().copied().filter(|&peer| Some(peer) != except));
+                if out.len() > end {
+                    out[first..].sort_unstable_by_key(|&peer| id(peer).xor(target));
+                    out.truncate(end);
+                }
+            }
+            if out.len() >= end {
+                return;
+            }
+        }
+    }
+
+    /// The buckets in the order of their distance to `target`. With d = own ^ target,
+    /// the contacts of bucket i lie at a distance that is d with bit i flipped, and
+    /// unlike d only below it: nearer than we are where d has a one, the top one most
+    /// of all; farther where it has a zero, the lowest one least.
+    fn towards(&self, target: Id) -> impl Iterator<Item = usize> {
+        const LAST: u32 = BUCKETS as u32 - 1;
+        let distance = ((self.own ^ target.high()) >> (64 - BUCKETS)) as u32;
+        let (mut nearer, mut farther) = (distance & !1, !distance & !1);
+        let nearer = std::iter::from_fn(move || {
+            let bucket = LAST.checked_sub(nearer.checked_ilog2()?)?;
+            nearer &= !(1 << (LAST - bucket));
+            Some(bucket as usize)
+        });
+        let farther = std::iter::from_fn(move || {
+            let bucket = LAST.checked_sub(farther.trailing_zeros())?;
+            farther &= farther - 1;
+            Some(bucket as usize)
+        });
+        nearer.chain(std::iter::once(LAST as usize)).chain(farther)
+    }
+
+    /// A proven newcomer that is nowhere in its bucket.
+    fn admit(&mut self, bucket: usize, peer: P) -> Heard<P> {
+        let (k, spares) = (usize::from(self.k), self.spares);
+        let (places, region) = self.region(bucket);
+        let contacts = places.contacts();
+        if contacts < k {
+            self.insert(bucket, contacts, peer);
+            self.buckets[bucket].good += 1;
+            Heard::New
+        } else if places.stale > 0 {
+            let stale = std::mem::replace(&mut region[0], peer);
+            last_of(&mut region[..contacts]);
+            self.buckets[bucket].stale -= 1;
+            self.buckets[bucket].good += 1;
+            Heard::Instead(stale)
+        } else if places.spare < spares {
+            self.insert(bucket, places.all(), peer);
+            self.buckets[bucket].spare += 1;
+            Heard::Full
+        } else {
+            if let Some(oldest) = region[contacts..].first_mut() {
+                *oldest = peer;
+                last_of(&mut region[contacts..]);
+            }
+            Heard::Full
+        }
+    }
+
+    fn insert(&mut self, bucket: usize, at: usize, peer: P) {
+        if self.peers.len() == self.peers.capacity() {
+            self.peers.reserve_exact(GROWTH);
+        }
+        let start = self.start(bucket);
+        self.peers.insert(start + at, peer);
+    }
+
+    fn start(&self, bucket: usize) -> usize {
+        self.buckets[..bucket].iter().map(|places| places.all()).sum()
+    }
+
+    fn range(&self, bucket: usize) -> Range<usize> {
+        let start = self.start(bucket);
+        start..start + self.buckets[bucket].all()
+    }
+
+    fn region(&mut self, bucket: usize) -> (Places, &mut [P]) {
+        let range = self.range(bucket);
+        (self.buckets[bucket], &mut self.peers[range])
+    }
+
+    /// One fewer in the zone that has place `at` of the bucket.
+    fn take_from_zone(&mut self, bucket: usize, at: usize) -> Zone {
+        let places = &mut self.buckets[bucket];
+        let (zone, count) = if at < usize::from(places.stale) {
+            (Zone::Stale, &mut places.stale)
+        } else if at < places.suspect() {
+            (Zone::Doubted, &mut places.doubted)
+        } else if at < places.contacts() {
+            (Zone::Good, &mut places.good)
+        } else {
+            (Zone::Spare, &mut places.spare)
+        };
+        *count -= 1;
+        zone
+    }
+}
+
+/// A part of a bucket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Zone {
+    Stale,
+    Doubted,
+    Good,
+    Spare,
+}
+
+/// Moves the first one to the end.
+fn last_of<P: Copy>(peers: &mut [P]) {
+    if let [first, .., _] = *peers {
+        let end = peers.len() - 1;
+        peers.copy_within(1.., 0);
+        peers[end] = first;
+    }
+}
+
+/// Moves the last one to the front.
+fn first_of<P: Copy>(peers: &mut [P]) {
+    if let [.., last] = *peers {
+        let end = peers.len() - 1;
+        peers.copy_within(..end, 1);
+        peers[0] = last;
+    }
+}
