@@ -1,1 +1,433 @@
-//! Chord.
+//! Chord: a ring of successors, and fingers across it.
+//!
+//! Model: Stoica, Morris, Liben-Nowell, Karger, Kaashoek, Dabek, Balakrishnan, "Chord:
+//! A Scalable Peer-to-peer Lookup Protocol for Internet Applications" (IEEE/ACM ToN
+//! 2003): a key belongs to its successor, the first node at or after it on the circle;
+//! a node knows the next r nodes (its successor list), its predecessor, and fingers at
+//! distances of powers of two, so that half the way is done with every step
+//! (section IV). What keeps the ring is not theirs, which loses it under some orders of
+//! joins and failures, but Zave's: "Reasoning about Identifier Spaces: How to Make
+//! Chord Correct" (IEEE TSE 2017, arXiv 1610.01140), with its operations join,
+//! stabilize-from-successor, stabilize-from-predecessor and rectify ([`maintain`]).
+//! Her invariant is [`invariant`], which tests and the simulator may check after every
+//! transition. It holds as long as a ring begins with r + 1 members and failures leave
+//! every member a live successor. A smaller ring works but is not safe, and says so
+//! ([`Routing::TooSmall`]).
+//!
+//! | Zave | here |
+//! |---|---|
+//! | successor lists of exactly r, padded with places where nobody is | lists of at most r; in a ring of fewer than r + 1 they end before the node itself |
+//! | a node reads another's state in one step | a question and its answer; one maintenance question at a time |
+//! | failure detectors make no mistakes | `tries` questions without an answer; a mistake is undone by the next stabilization |
+//!
+//! Beside the papers: a successor list is only sent again if it changed; a
+//! finger is checked by asking it whether it still is one, and looked up only if not;
+//! nodes tell their successors up to four of their predecessors, so that a replica
+//! knows which keys it is a replica of (DHash does so too).
+//!
+//! Deliberately absent: proximity in the choice of fingers or servers, merging of two
+//! rings that each believe to be whole, and virtual nodes, which are nothing but
+//! further nodes with names of their own.
+
+mod config;
+mod find;
+pub mod invariant;
+mod lookup;
+mod maintain;
+mod message;
+mod neighbours;
+mod route;
+mod stabilize;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use starling_sansio::Time;
+
+pub use config::*;
+pub use message::{Aim, Body, Carried, FEW, Few, Message};
+
+use crate::{
+    Core, Host, Id, Input, KeyBased, Offence, Op, Peer, Route, Routing, Row, RpcId, Rpcs, View, Wanted,
+};
+use find::Find;
+use route::Carrying;
+use stabilize::Question;
+use table::Table;
+
+/// A node.
+#[derive(Debug)]
+pub struct Chord<P> {
+    config: Arc<Config>,
+    table: Table<P>,
+    /// The predecessor, its predecessor, and so on.
+    predecessors: Few<P>,
+    /// Who says to be our predecessor, while the old one is asked whether it lives.
+    notified: Option<P>,
+    /// Zave: a node does one maintenance operation at a time.
+    question: Option<Question<P>>,
+    busy: Option<Box<Busy<P>>>,
+    now: Time,
+    stabilize_at: Time,
+    fix_at: Time,
+    /// Of the successor list; changes with it.
+    version: u32,
+    /// Version of the successor's list from which ours was made, or 0.
+    copied: u32,
+    me: P,
+    /// Which finger to check next: the one at distance `Id::bit(next_finger)`.
+    next_finger: Option<u8>,
+    /// Steps that this stabilization took towards the true successor.
+    walk: u8,
+    /// Whether this stabilization changed something.
+    changed: bool,
+    member: bool,
+    /// The successor list goes all around: fewer than r + 1 members.
+    small: bool,
+    /// The successor's fingers are wanted.
+    want_table: bool,
+    /// Fingers are to be found one after the other without a pause.
+    rush: bool,
+}
+
+/// What a node has only while it does something for somebody.
+#[derive(Debug)]
+struct Busy<P> {
+    finds: Vec<Find<P>>,
+    carries: Rpcs<P, Carrying<P>, MAX_CARRIES>,
+    joining: Option<Joining<P>>,
+    due: Time,
+}
+
+/// A join, or the repair of a list in which nobody lives, until it succeeds.
+#[derive(Debug)]
+struct Joining<P> {
+    through: Vec<P>,
+    retry_at: Time,
+}
+
+/// The driver of a Chord node.
+trait Outside<P>: Host<P, Message<P>, Routing<P>> {}
+impl<P, H: Host<P, Message<P>, Routing<P>>> Outside<P> for H {}
+
+impl<P: Peer> Core<P> for Chord<P> {
+    type Message = Message<P>;
+    type Command = Route<P>;
+    type Event = Routing<P>;
+    type Config = Config;
+
+    fn new(me: P, config: &Arc<Config>) -> Self {
+        Chord {
+            config: config.clone(),
+            table: Table::default(),
+            predecessors: Few::NONE,
+            notified: None,
+            question: None,
+            busy: None,
+            now: Time::ZERO,
+            stabilize_at: Time::NEVER,
+            fix_at: Time::NEVER,
+            version: 0,
+            copied: 0,
+            me,
+            next_finger: None,
+            walk: 0,
+            changed: false,
+            member: false,
+            small: false,
+            want_table: false,
+            rush: false,
+        }
+    }
+
+    fn handle(
+        &mut self,
+        now: Time,
+        input: Input<P, Message<P>, Route<P>>,
+        host: &mut impl Host<P, Message<P>, Routing<P>>,
+    ) {
+        if !self.tick(now, host) {
+            return;
+        }
+        match input {
+            Input::Message { from, .. } if from == self.me => host.refuse(Some(from), Offence::NamesItself),
+            Input::Message { from, message } => self.message(from, message, host),
+            Input::Command(command) => self.command(command, host),
+            Input::Unreachable(peer) => self.unreachable(peer, host),
+        }
+        self.pump(host);
+    }
+
+    fn handle_timeout(&mut self, now: Time, host: &mut impl Host<P, Message<P>, Routing<P>>) {
+        if !self.tick(now, host) {
+            return;
+        }
+        self.expire_question(host);
+        if self.busy.as_ref().is_some_and(|busy| busy.due <= now) {
+            self.expire_finds(host);
+            self.expire_carries(host);
+            self.join_again(host);
+        }
+        self.pump(host);
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        let busy = self.busy.as_ref().map_or(Time::NEVER, |busy| busy.due);
+        let ring = match &self.question {
+            Some(question) => question.deadline,
+            None => self.stabilize_at.min(self.fix_at),
+        };
+        Some(busy.min(ring)).filter(|&due| due != Time::NEVER)
+    }
+
+    fn converge(
+        &mut self,
+        now: Time,
+        view: &View<'_, P>,
+        host: &mut impl Host<P, Message<P>, Routing<P>>,
+    ) {
+        self.now = self.now.max(now);
+        self.settle_in(view, host);
+    }
+
+    fn is_member(&self) -> bool {
+        self.member
+    }
+
+    fn known(&self) -> Vec<P> {
+        let mut known: Vec<P> = self.table.all().iter().copied().chain(self.predecessors.iter()).collect();
+        known.sort_unstable();
+        known.dedup();
+        known
+    }
+
+    fn rows(&self, host: &impl Host<P, Message<P>, Routing<P>>) -> Vec<Row<P>> {
+        self.table_rows(host)
+    }
+
+    fn state_bytes(&self) -> usize {
+        let busy = self.busy.as_ref().map_or(0, |busy| busy.bytes());
+        size_of::<Self>() + self.table.heap_bytes() + busy
+    }
+}
+
+impl<P: Peer> KeyBased<P> for Chord<P> {
+    const NAME: &'static str = "chord";
+
+    fn me(&self) -> P {
+        self.me
+    }
+
+    fn answered(
+        &mut self,
+        _now: Time,
+        from: P,
+        message: &Message<P>,
+        host: &mut impl Host<P, Message<P>, Routing<P>>,
+    ) {
+        if let Message::Carry { rpc, .. } = message {
+            host.send(from, Message::Ack { rpc: *rpc });
+        }
+    }
+
+    fn wants(from: P, message: &Message<P>) -> Option<Wanted<P>> {
+        match message {
+            Message::Ask { key, op, aim: Aim::Value, hops, .. } => {
+                Some(Wanted { key: *key, origin: from, op: Op(*op), hops: u32::from(*hops) })
+            }
+            Message::Carry { carried, .. } => match carried.body {
+                Body::Find { op, values: true, .. } => Some(Wanted {
+                    key: carried.key,
+                    origin: carried.origin,
+                    op: Op(op),
+                    hops: u32::from(carried.hops),
+                }),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn local_lookup(
+        &self,
+        key: Id,
+        num: usize,
+        safe: bool,
+        host: &impl Host<P, Message<P>, Routing<P>>,
+    ) -> Vec<P> {
+        self.next_hops(key, num, safe, host)
+    }
+
+    fn neighbor_set(&self, num: usize, _host: &impl Host<P, Message<P>, Routing<P>>) -> Vec<P> {
+        self.nearest(num)
+    }
+
+    fn replica_set(
+        &self,
+        key: Id,
+        max_rank: usize,
+        host: &impl Host<P, Message<P>, Routing<P>>,
+    ) -> Vec<P> {
+        self.replicas(key, max_rank, host)
+    }
+
+    fn range(
+        &self,
+        node: P,
+        rank: usize,
+        left: Id,
+        host: &impl Host<P, Message<P>, Routing<P>>,
+    ) -> Option<(Id, Id)> {
+        self.keys_of(node, rank, left, host)
+    }
+}
+
+impl<P: Peer> Chord<P> {
+    /// The successor list, nearest first: at most r, in a ring of fewer than r + 1
+    /// members all others.
+    pub fn successors(&self) -> &[P] {
+        self.table.successors()
+    }
+
+    /// The predecessor, if one is known.
+    pub fn predecessor(&self) -> Option<P> {
+        self.predecessors.first()
+    }
+
+    /// Peers from which an answer is awaited, for a driver that knows who is dead.
+    pub fn awaited(&self) -> impl Iterator<Item = P> {
+        let busy = self.busy.iter().flat_map(|busy| {
+            busy.finds.iter().filter_map(Find::asked).chain(busy.carries.iter().map(|one| one.0))
+        });
+        self.question.iter().map(|question| question.peer).chain(busy)
+    }
+
+    /// Lets time pass; `false` if it went back.
+    fn tick<H: Outside<P>>(&mut self, now: Time, host: &mut H) -> bool {
+        if now < self.now {
+            host.refuse(None, Offence::TimeWentBack);
+            return false;
+        }
+        self.now = now;
+        true
+    }
+
+    fn command<H: Outside<P>>(&mut self, command: Route<P>, host: &mut H) {
+        match command {
+            Route::Join(through) => self.join(through, host),
+            Route::Leave => self.leave(host),
+            Route::Find { op, key, values } => self.find_for_user(op, key, values, host),
+            Route::Cancel(op) => self.cancel(op),
+            Route::Send { key, payload, hint } => self.send_payload(key, payload, hint, host),
+        }
+    }
+
+    fn message<H: Outside<P>>(&mut self, from: P, message: Message<P>, host: &mut H) {
+        use Message::*;
+        let question = matches!(
+            message,
+            Ask { .. }
+                | GetList { .. }
+                | Notify { .. }
+                | Ping { .. }
+                | GetTable { .. }
+                | Leave { .. }
+                | Carry { .. }
+        );
+        if question && !self.member {
+            return host.refuse(Some(from), Offence::Misdirected);
+        }
+        match message {
+            Ask { rpc, key, aim, last, hops, .. } => self.on_ask(from, (rpc, key, aim, last, hops), host),
+            Next { rpc, peers, .. } => self.on_answer(from, rpc, find::Answer::Next(peers), host),
+            Last { rpc, peers, .. } => self.on_answer(from, rpc, find::Answer::Last(peers.into_vec()), host),
+            Root { rpc, before, replicas, .. } => {
+                let answer = find::Answer::Root { before, replicas: replicas.into_vec() };
+                self.on_answer(from, rpc, answer, host);
+            }
+            GetList { rpc, known, predecessors } => self.on_get_list(from, rpc, known, predecessors, host),
+            Same { rpc, predecessor } => self.on_same(from, rpc, predecessor, host),
+            Successors { rpc, version, predecessor, list } => {
+                self.on_successors(from, rpc, version, predecessor, &list, host);
+            }
+            Notify { predecessors } => self.on_notify(from, predecessors, host),
+            Ping { rpc } => host.send(from, Pong { rpc }),
+            Pong { rpc } => self.on_pong(from, rpc, host),
+            GetTable { rpc } => {
+                let fingers = self.table.fingers().iter().copied().collect();
+                host.send(from, Table { rpc, fingers });
+            }
+            Table { rpc, fingers } => self.on_table(from, rpc, &fingers, host),
+            Leave { predecessor, list } => self.on_leave(from, predecessor, &list, host),
+            Carry { rpc, carried } => self.on_carry(from, rpc, carried, host),
+            Ack { rpc } => self.on_ack(from, rpc, host),
+            Found { rpc, hops, timeouts, peers } => {
+                self.on_found(from, (rpc, hops, timeouts), peers.into_vec(), host);
+            }
+        }
+    }
+
+    /// Starts what is due and updates when to be called again.
+    fn pump<H: Outside<P>>(&mut self, host: &mut H) {
+        if self.member {
+            self.next_question(host);
+        }
+        let Some(busy) = &mut self.busy else { return };
+        let finds = busy.finds.iter().map(Find::deadline);
+        let joining = busy.joining.iter().map(|joining| joining.retry_at);
+        let due = finds.chain(joining).chain(busy.carries.next_deadline()).min();
+        match due {
+            Some(due) => busy.due = due,
+            None => self.busy = None,
+        }
+    }
+
+    fn busy(&mut self) -> &mut Busy<P> {
+        self.busy.get_or_insert_with(|| {
+            Box::new(Busy {
+                finds: Vec::new(),
+                carries: Rpcs::default(),
+                joining: None,
+                due: Time::NEVER,
+            })
+        })
+    }
+
+    /// Where this node stands.
+    fn place<H: Outside<P>>(&self, host: &H) -> Id {
+        host.id(self.me)
+    }
+
+    /// The driver knows that `peer` cannot be reached.
+    fn unreachable<H: Outside<P>>(&mut self, peer: P, host: &mut H) {
+        if peer == self.me {
+            return host.refuse(None, Offence::NamesItself);
+        }
+        if let Some(question) = &mut self.question
+            && question.peer == peer
+        {
+            (question.left, question.deadline) = (0, self.now);
+            self.expire_question(host);
+        }
+        self.bury(peer, host);
+        self.find_lost(peer, host);
+        self.carry_lost(peer, host);
+    }
+}
+
+impl<P: Peer> Busy<P> {
+    fn bytes(&self) -> usize {
+        let finds: usize = self.finds.iter().map(Find::heap_bytes).sum();
+        let carries: usize = self.carries.iter().map(|(_, one)| one.heap_bytes()).sum();
+        let through = self.joining.as_ref().map_or(0, |one| one.through.capacity() * size_of::<P>());
+        let tables = self.finds.capacity() * size_of::<Find<P>>() + self.carries.heap_bytes();
+        size_of::<Self>() + tables + finds + carries + through
+    }
+}
+
+/// A fresh number for a question.
+fn fresh<P, H: Outside<P>>(host: &mut H) -> RpcId {
+    RpcId(host.rng().next_u32())
+}

@@ -1,0 +1,174 @@
+//! A find under way: whom it has heard of, whom it asks.
+
+use starling_sansio::Time;
+
+use super::Outside;
+use super::config::MAX_CANDIDATES;
+use super::message::{Aim, Few};
+use crate::{Id, Offence, Op, Peer, RpcId};
+
+/// What a find is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// A user's, who may want a value that is met on the way.
+    User(Op, bool),
+    /// The finger at distance `Id::bit(.0)`.
+    Finger(u8),
+    /// The own place in the ring.
+    Join,
+}
+
+/// A find.
+#[derive(Debug)]
+pub struct Find<P> {
+    pub purpose: Purpose,
+    pub key: Id,
+    /// Peers that answered late or never.
+    pub timeouts: u32,
+    /// Steps back from a supposed root.
+    pub back: u8,
+    pub asked: Option<Asked<P>>,
+    /// Who said to be the root while its predecessor is asked whether it is instead,
+    /// the other replicas, and the length of its path.
+    pub root: Option<(P, Vec<P>, u8)>,
+    candidates: Vec<Candidate<P>>,
+}
+
+/// The question that a find waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<P> {
+    pub rpc: RpcId,
+    /// Nobody if the question is carried (recursive finds): the root will answer.
+    pub peer: Option<P>,
+    pub deadline: Time,
+    /// How often it may still be asked.
+    pub left: u8,
+    pub hops: u8,
+    pub last: bool,
+}
+
+/// A peer that may know more.
+#[derive(Clone, Copy, Debug)]
+struct Candidate<P> {
+    peer: P,
+    /// How far it is from the key: before it, or, for a supposed root, after it.
+    distance: Id,
+    hops: u8,
+    last: bool,
+    tried: bool,
+}
+
+/// What a peer on a find's path answers.
+#[derive(Debug)]
+pub enum Answer<P> {
+    /// These are closer to the key, and before it.
+    Next(Few<P>),
+    /// One of these is the root.
+    Last(Vec<P>),
+    /// The peer is the root, unless `before` is.
+    Root { before: Option<P>, replicas: Vec<P> },
+}
+
+impl<P: Peer> Find<P> {
+    pub fn new(purpose: Purpose, key: Id) -> Self {
+        Find { purpose, key, timeouts: 0, back: 0, asked: None, root: None, candidates: Vec::new() }
+    }
+
+    /// What to tell the peers on the path.
+    pub fn aim(&self) -> (Aim, u32) {
+        match self.purpose {
+            Purpose::User(op, false) => (Aim::Key, op.0),
+            Purpose::User(op, true) => (Aim::Value, op.0),
+            Purpose::Finger(_) => (Aim::Finger, 0),
+            Purpose::Join => (Aim::Join, 0),
+        }
+    }
+
+    pub fn is_for_finger(&self) -> bool {
+        matches!(self.purpose, Purpose::Finger(_))
+    }
+
+    /// Who is asked.
+    pub fn asked(&self) -> Option<P> {
+        self.asked.as_ref().and_then(|asked| asked.peer)
+    }
+
+    pub fn deadline(&self) -> Time {
+        self.asked.as_ref().map_or(Time::NEVER, |asked| asked.deadline)
+    }
+
+    /// Notes a peer at the end of a path of `hops`; with `last`, a supposed root.
+    pub fn add<H: Outside<P>>(&mut self, peer: P, hops: u8, last: bool, host: &H) {
+        if self.candidates.iter().any(|one| one.peer == peer && (one.tried || one.last == last)) {
+            return;
+        }
+        let id = host.id(peer);
+        let distance = if last { id.minus(self.key) } else { self.key.minus(id) };
+        if self.candidates.len() >= MAX_CANDIDATES {
+            let rank = |one: &Candidate<P>| (one.tried, !one.last, one.distance);
+            let worst = (0..self.candidates.len()).max_by_key(|&at| rank(&self.candidates[at]));
+            worst.map(|at| self.candidates.swap_remove(at));
+        }
+        self.candidates.push(Candidate { peer, distance, hops, last, tried: false });
+    }
+
+    /// Whether `peer` was asked already.
+    pub fn tried(&self, peer: P) -> bool {
+        self.candidates.iter().any(|one| one.tried && one.peer == peer)
+    }
+
+    /// Whom to ask next, how long the path to it is, and whether it is supposed to be
+    /// the root: the first supposed root, else the closest before the key.
+    pub fn next(&mut self) -> Option<(P, u8, bool)> {
+        let fresh = self.candidates.iter().filter(|one| !one.tried);
+        let best = *fresh.min_by_key(|one| (!one.last, one.distance))?;
+        self.candidates.iter_mut().filter(|one| one.peer == best.peer).for_each(|one| one.tried = true);
+        Some((best.peer, best.hops, best.last))
+    }
+
+    /// Forgets supposed roots: who named them was wrong.
+    pub fn drop_roots(&mut self) {
+        self.candidates.retain(|one| !one.last || one.tried);
+    }
+
+    /// Forgets supposed roots that are not before `root`.
+    pub fn drop_roots_after<H: Outside<P>>(&mut self, root: P, host: &H) {
+        let distance = host.id(root).minus(self.key);
+        self.candidates.retain(|one| !one.last || one.tried || one.distance < distance);
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        let root = self.root.as_ref().map_or(0, |root| root.1.capacity() * size_of::<P>());
+        self.candidates.capacity() * size_of::<Candidate<P>>() + root
+    }
+
+    /// Whether an honest peer can give this answer.
+    pub fn judge<H: Outside<P>>(&self, from: P, answer: &Answer<P>, me: P, host: &H) -> Result<(), Offence> {
+        let (start, distance) = (host.id(from), |peer: P| host.id(peer).minus(self.key));
+        match answer {
+            Answer::Next(peers) => {
+                if peers.iter().any(|one| one == from) {
+                    return Err(Offence::NamesItself);
+                }
+                let ahead = |peer: P| peer == me || host.id(peer).between(start, self.key);
+                if peers.iter().all(ahead) { Ok(()) } else { Err(Offence::OutOfRange) }
+            }
+            Answer::Last(peers) => {
+                super::stabilize::in_order(from, peers, host)?;
+                let first = peers.first().copied();
+                let reached = match first {
+                    Some(first) => self.key.between_or_at(start, host.id(first)),
+                    None => self.purpose == Purpose::Join,
+                };
+                if reached { Ok(()) } else { Err(Offence::OutOfRange) }
+            }
+            Answer::Root { before, replicas } => {
+                if *before == Some(from) || replicas.contains(&from) {
+                    return Err(Offence::NamesItself);
+                }
+                let nearer = before.is_none_or(|before| distance(before) < distance(from));
+                if nearer { Ok(()) } else { Err(Offence::OutOfRange) }
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Messages that are carried from node to node: recursive finds, and `route` of the
+//! common API (Dabek et al. 2003).
+//!
+//! Every hop says that it carries on; if it does not, the next best is tried. So a
+//! message gets lost only with the node that carries it, and may arrive twice if a
+//! hop's word gets lost.
+
+use bytes::Bytes;
+
+use super::config::{MAX_HOPS, MAX_PAYLOAD, MAX_TRIED};
+use super::find::Find;
+use super::lookup::Hop;
+use super::message::{Aim, Body, Carried, Message};
+use super::{Chord, Outside};
+use crate::{Cost, Id, Offence, Peer, Routing, RpcId};
+
+/// A message whose next hop has not yet said that it carries on.
+#[derive(Debug)]
+pub struct Carrying<P> {
+    carried: Box<Carried<P>>,
+    tried: Vec<P>,
+}
+
+/// Where a message goes from here.
+enum Way<P> {
+    /// To that peer, which is the root, or only nearer.
+    To(P, bool),
+    /// This node is the root.
+    Here,
+    /// Everyone was tried.
+    Nowhere,
+}
+
+impl<P: Peer> Carrying<P> {
+    fn new(carried: Carried<P>) -> Self {
+        Carrying { carried: Box::new(carried), tried: Vec::new() }
+    }
+}
+
+impl<P> Carrying<P> {
+    pub fn heap_bytes(&self) -> usize {
+        let payload = match &self.carried.body {
+            Body::Payload(bytes) => bytes.len(),
+            Body::Find { .. } => 0,
+        };
+        size_of::<Carried<P>>() + payload + self.tried.capacity() * size_of::<P>()
+    }
+}
+
+impl<P: Peer> Chord<P> {
+    /// Dabek's `route`.
+    pub(super) fn send_payload<H: Outside<P>>(
+        &mut self,
+        key: Id,
+        payload: Bytes,
+        hint: Option<P>,
+        host: &mut H,
+    ) {
+        if payload.len() > MAX_PAYLOAD {
+            return host.refuse(None, Offence::TooMany);
+        }
+        if !self.member {
+            return host.refuse(None, Offence::Misdirected);
+        }
+        let body = Body::Payload(payload);
+        let carried = Carried { key, origin: self.me, hops: 0, timeouts: 0, last: false, body };
+        match hint.filter(|&hint| hint != self.me) {
+            Some(hint) => self.pass_on(Carrying::new(carried), hint, false, host),
+            None => self.carry(Carrying::new(carried), host),
+        }
+    }
+
+    /// Sends a recursive find on its way, for the first time or again.
+    pub(super) fn send_find<H: Outside<P>>(&mut self, mut find: Find<P>, host: &mut H) {
+        let (aim, op) = find.aim();
+        let Some(asked) = &mut find.asked else { return };
+        asked.left = asked.left.saturating_sub(1);
+        asked.deadline = self.now + self.config.carry_timeout;
+        let body = Body::Find { rpc: asked.rpc, op, values: aim == Aim::Value };
+        let carried = Carried { key: find.key, origin: self.me, hops: 0, timeouts: 0, last: false, body };
+        self.busy().finds.push(find);
+        self.carry(Carrying::new(carried), host);
+    }
+
+    pub(super) fn on_carry<H: Outside<P>>(
+        &mut self,
+        from: P,
+        rpc: RpcId,
+        carried: Box<Carried<P>>,
+        host: &mut H,
+    ) {
+        if carried.hops > MAX_HOPS {
+            return host.refuse(Some(from), Offence::OutOfRange);
+        }
+        host.send(from, Message::Ack { rpc });
+        self.carry(Carrying { carried, tried: Vec::new() }, host);
+    }
+
+    pub(super) fn on_ack<H: Outside<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) {
+        if self.busy.as_mut().and_then(|busy| busy.carries.close(rpc, from)).is_none() {
+            host.refuse(Some(from), Offence::UnknownReply);
+        }
+    }
+
+    pub(super) fn on_found<H: Outside<P>>(
+        &mut self,
+        from: P,
+        (rpc, hops, timeouts): (RpcId, u8, u8),
+        peers: Vec<P>,
+        host: &mut H,
+    ) {
+        let named = peers.iter().filter(|&&one| one == from).count();
+        if hops > MAX_HOPS || peers.first() != Some(&from) || named > 1 {
+            host.refuse(Some(from), Offence::OutOfRange);
+        } else if !self.found(rpc, (hops, timeouts), peers, host) {
+            host.refuse(Some(from), Offence::UnknownReply);
+        }
+    }
+
+    /// Ends the recursive find of that number; `false` if there is none.
+    fn found<H: Outside<P>>(
+        &mut self,
+        rpc: RpcId,
+        (hops, timeouts): (u8, u8),
+        peers: Vec<P>,
+        host: &mut H,
+    ) -> bool {
+        let asked = |find: &Find<P>| find.asked.is_some_and(|one| one.rpc == rpc && one.peer.is_none());
+        let Some(mut find) = self.take_find(|find, _| asked(find)) else { return false };
+        find.timeouts += u32::from(timeouts);
+        self.finish(find, peers, hops, host);
+        true
+    }
+
+    /// Passes a message on, or takes it if this node is its key's root.
+    fn carry<H: Outside<P>>(&mut self, carrying: Carrying<P>, host: &mut H) {
+        let Carried { key, last, .. } = *carrying.carried;
+        match self.way(key, last, &carrying.tried, host) {
+            Way::To(next, last) => self.pass_on(carrying, next, last, host),
+            Way::Here => self.arrive(carrying, host),
+            Way::Nowhere => {}
+        }
+    }
+
+    /// Where a message for `key` goes from here if none of `tried` carries it. With
+    /// `last`, its sender took this node for the root.
+    fn way<H: Outside<P>>(&self, key: Id, last: bool, tried: &[P], host: &H) -> Way<P> {
+        let fresh = |peer: &P| !tried.contains(peer);
+        let mine = host.id(self.me);
+        if last {
+            let nearer = |one: &P| host.id(*one).minus(key) < mine.minus(key);
+            let before = self.predecessor().filter(fresh).filter(nearer);
+            return before.map_or(Way::Here, |before| Way::To(before, true));
+        }
+        let roots = match self.hop(key, false, host) {
+            Hop::Root => return Way::Here,
+            Hop::Last(list) => list,
+            Hop::Beyond => &[],
+        };
+        let root = roots.iter().copied().find(fresh).map(|peer| Way::To(peer, true));
+        let next = || self.ahead(key, self.me, host).find(fresh).map(|peer| Way::To(peer, false));
+        root.or_else(next).unwrap_or(Way::Nowhere)
+    }
+
+    fn pass_on<H: Outside<P>>(&mut self, mut carrying: Carrying<P>, next: P, last: bool, host: &mut H) {
+        let (mut key, mut hop) = (carrying.carried.key, next);
+        if let Body::Payload(payload) = &mut carrying.carried.body
+            && !host.forward(&mut key, payload, &mut hop)
+        {
+            return;
+        }
+        carrying.carried.key = key;
+        if hop == self.me {
+            return self.deliver(carrying, host);
+        }
+        let mut sent = carrying.carried.clone();
+        sent.hops = sent.hops.saturating_add(1);
+        sent.last = last && hop == next;
+        let deadline = self.now + self.config.rpc_timeout;
+        match self.busy().carries.open(hop, deadline, carrying, host.rng()) {
+            Some(rpc) => host.send(hop, Message::Carry { rpc, carried: sent }),
+            None => host.refuse(None, Offence::Full),
+        }
+    }
+
+    /// This node is the root, as far as it knows.
+    fn arrive<H: Outside<P>>(&mut self, mut carrying: Carrying<P>, host: &mut H) {
+        let (mut key, mut next) = (carrying.carried.key, self.me);
+        if let Body::Payload(payload) = &mut carrying.carried.body
+            && !host.forward(&mut key, payload, &mut next)
+        {
+            return;
+        }
+        carrying.carried.key = key;
+        if next == self.me { self.deliver(carrying, host) } else { self.pass_on(carrying, next, false, host) }
+    }
+
+    fn deliver<H: Outside<P>>(&mut self, carrying: Carrying<P>, host: &mut H) {
+        let Carried { key, origin, hops, timeouts, body, .. } = *carrying.carried;
+        match body {
+            Body::Payload(payload) => {
+                let cost = Cost { hops: u32::from(hops), timeouts: u32::from(timeouts) };
+                host.emit(Routing::Deliver { key, payload, cost });
+            }
+            Body::Find { rpc, .. } => {
+                if origin == self.me {
+                    self.found(rpc, (hops, timeouts), self.own_replicas(), host);
+                } else {
+                    let peers = self.own_replicas().into_iter().collect();
+                    host.send(origin, Message::Found { rpc, hops, timeouts, peers });
+                }
+            }
+        }
+    }
+
+    pub(super) fn expire_carries<H: Outside<P>>(&mut self, host: &mut H) {
+        let now = self.now;
+        while let Some((peer, carrying)) = self.busy.as_mut().and_then(|busy| busy.carries.expire(now)) {
+            self.carry_otherwise(peer, carrying, host);
+        }
+    }
+
+    pub(super) fn carry_lost<H: Outside<P>>(&mut self, peer: P, host: &mut H) {
+        while let Some(carrying) = self.busy.as_mut().and_then(|busy| busy.carries.abandon(peer)) {
+            self.carry_otherwise(peer, carrying, host);
+        }
+    }
+
+    /// `peer` does not carry on: somebody else shall.
+    fn carry_otherwise<H: Outside<P>>(&mut self, peer: P, mut carrying: Carrying<P>, host: &mut H) {
+        self.suspect(peer);
+        carrying.carried.timeouts = carrying.carried.timeouts.saturating_add(1);
+        carrying.tried.push(peer);
+        if carrying.tried.len() < MAX_TRIED {
+            self.carry(carrying, host);
+        }
+    }
+}
