@@ -85,6 +85,11 @@ impl<P: Copy + Eq, T, const MAX: usize> Rpcs<P, T, MAX> {
         self.open.iter().map(|entry| (entry.1, &entry.3))
     }
 
+    /// The open questions, what they are for to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (P, &mut T)> {
+        self.open.iter_mut().map(|entry| (entry.1, &mut entry.3))
+    }
+
     /// How many are open.
     pub fn len(&self) -> usize {
         self.open.len()

@@ -1,1 +1,447 @@
-//! Pastry.
+//! Pastry: prefix routing that prefers near nodes.
+//!
+//! Model: Rowstron and Druschel, "Pastry: Scalable, decentralized object location and
+//! routing for large-scale peer-to-peer systems" (Middleware 2001): the routing table,
+//! leaf set and neighbourhood set of section 2.1, the routing of 2.3, arrival and
+//! departure of 2.4, locality of 2.5. The join and the upkeep of rows follow Castro et
+//! al., "Proximity neighbor selection in tree-based structured peer-to-peer overlays"
+//! (MSR-TR-2003-52); acknowledged hops, probes before a leaf is believed, and the spread
+//! of bad news among neighbours follow Castro, Costa and Rowstron, "Performance and
+//! dependability of structured peer-to-peer overlays" (DSN 2004).
+//!
+//! A key's root is the node whose id is numerically closest to it, around the circle.
+//! Each hop either shares a longer prefix with the key or is closer to it; a key within
+//! the leaf set takes one last hop. Tables only make it fast: with the leaf set alone
+//! every message still arrives.
+//!
+//! Finds are recursive or, by configuration, iterative; payloads and joins always travel
+//! from hop to hop. A hop that is not acknowledged is tried once more, then the node is
+//! forgotten and the message takes another way.
+//!
+//! Deliberately absent: randomised routing around malicious nodes (section 2.6), the
+//! self-tuning of probe intervals, and exactly-once delivery: a payload whose
+//! acknowledgement got lost may arrive twice.
+
+mod join;
+mod kbr;
+mod leaf;
+mod lookup;
+mod maintain;
+mod message;
+mod table;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_sansio::Time;
+
+pub use message::{Find, Join, MAX_LEAF, MAX_PAYLOAD, MAX_ROWS, MAX_SET, Parcel, PastryMessage};
+pub use table::MAX_DIGIT_BITS;
+
+use crate::wire::List;
+use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View};
+use join::Joining;
+use leaf::LeafSet;
+use lookup::Lookup;
+use table::{Place, Table};
+
+/// Questions open at once at most; more messages are passed on without waiting for
+/// their acknowledgement.
+pub const MAX_OPEN: usize = 256;
+/// Finds of this node under way at most.
+pub const MAX_LOOKUPS: usize = 256;
+/// Nodes remembered as silent at most.
+pub const MAX_SUSPECTS: usize = 64;
+/// No path is longer: with leaf sets alone, N / L hops.
+pub const MAX_HOPS: u16 = 2048;
+/// In place of a row's number: the neighbourhood set.
+pub const NEIGHBORHOOD: u8 = u8::MAX;
+
+/// Parameters.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PastryConfig {
+    /// b: bits of a digit, 1 to [`MAX_DIGIT_BITS`].
+    pub digit_bits: u32,
+    /// L: nodes in the leaf set, even, at most [`MAX_LEAF`].
+    pub leaf: usize,
+    /// M: nodes in the neighbourhood set, at most [`MAX_LEAF`]; 0 for none.
+    pub neighborhood: usize,
+    /// Whether finds are iterative.
+    pub iterative: bool,
+    /// Whether two nodes for one place of the table race when the driver does not know
+    /// how far they are. If not, the first stays.
+    pub race: bool,
+    /// How often both next neighbours, and one other leaf, are probed.
+    pub heartbeat: Duration,
+    /// How often one entry of the table is probed; every fourth is asked for its row.
+    pub scan: Duration,
+    /// How long to wait for an answer. Twice the round trip and a tenth of a second if
+    /// the driver knows it and that is less.
+    pub answer_timeout: Duration,
+    /// How long to wait for the answer to a recursive find before trying once more.
+    pub find_timeout: Duration,
+    /// How long to wait for a join's answer at first; doubles up to a minute.
+    pub join_timeout: Duration,
+    /// How long a silent node is not believed in, whoever names it.
+    pub suspicion: Duration,
+    /// How many of those that fit a place [`Core::converge`] compares at most.
+    pub sample: usize,
+}
+
+impl Default for PastryConfig {
+    fn default() -> Self {
+        PastryConfig {
+            digit_bits: 4,
+            leaf: 16,
+            neighborhood: 0,
+            iterative: false,
+            race: true,
+            heartbeat: Duration::from_secs(30),
+            scan: Duration::from_secs(30),
+            answer_timeout: Duration::from_secs(1),
+            find_timeout: Duration::from_secs(8),
+            join_timeout: Duration::from_secs(4),
+            suspicion: Duration::from_secs(60),
+            sample: 16,
+        }
+    }
+}
+
+impl PastryConfig {
+    fn width(&self) -> u32 {
+        self.digit_bits.clamp(1, MAX_DIGIT_BITS)
+    }
+
+    /// Nodes on one side of the leaf set.
+    fn half(&self) -> usize {
+        (self.leaf / 2).clamp(1, MAX_LEAF / 2)
+    }
+}
+
+/// What a node's functions need of the world.
+trait World<P: Peer>: Host<P, PastryMessage<P>, Routing<P>> {}
+
+impl<P: Peer, T: Host<P, PastryMessage<P>, Routing<P>>> World<P> for T {}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct Pastry<P> {
+    me: P,
+    stage: Stage,
+    /// Scans so far.
+    scans: u16,
+    config: Arc<PastryConfig>,
+    now: Time,
+    beat: Time,
+    scan: Time,
+    leaf: LeafSet<P>,
+    table: Table<P>,
+    neighborhood: Vec<P>,
+    busy: Option<Box<Busy<P>>>,
+}
+
+/// How far a node is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Outside,
+    /// Waits for its leaf set.
+    Joining,
+    /// Has it and probes it: takes part, but does not say so yet.
+    Settling,
+    Member,
+}
+
+/// What only a node has that waits for something.
+#[derive(Clone, Debug)]
+struct Busy<P> {
+    open: Rpcs<P, Asked<P>, MAX_OPEN>,
+    lookups: Vec<Lookup<P>>,
+    joining: Option<Joining<P>>,
+    suspects: Vec<(P, Time)>,
+    next: Time,
+}
+
+impl<P> Default for Busy<P> {
+    fn default() -> Self {
+        let (lookups, suspects) = (Vec::new(), Vec::new());
+        Busy { open: Rpcs::default(), lookups, joining: None, suspects, next: Time::NEVER }
+    }
+}
+
+/// A question that is open.
+#[derive(Clone, Debug)]
+struct Asked<P> {
+    what: What<P>,
+    /// Whether it was asked twice already.
+    again: bool,
+}
+
+/// What was asked.
+#[derive(Clone, Debug)]
+enum What<P> {
+    Find(Find<P>),
+    Carry(Box<Parcel>),
+    Join(Join<P>),
+    /// An iterative find's next step.
+    Step {
+        op: u32,
+        key: Id,
+        hops: u16,
+        values: bool,
+    },
+    Leaf,
+    Row {
+        row: u8,
+    },
+    /// Whether it is there; and faster than who stands in its place.
+    Ping {
+        rival: Option<P>,
+    },
+}
+
+impl<P: Peer> Core<P> for Pastry<P> {
+    type Message = PastryMessage<P>;
+    type Command = Route<P>;
+    type Event = Routing<P>;
+    type Config = PastryConfig;
+
+    fn new(me: P, config: &Arc<PastryConfig>) -> Self {
+        Pastry {
+            me,
+            stage: Stage::Outside,
+            scans: 0,
+            config: config.clone(),
+            now: Time::ZERO,
+            beat: Time::NEVER,
+            scan: Time::NEVER,
+            leaf: LeafSet::default(),
+            table: Table::default(),
+            neighborhood: Vec::new(),
+            busy: None,
+        }
+    }
+
+    fn handle(
+        &mut self,
+        now: Time,
+        input: Input<P, PastryMessage<P>, Route<P>>,
+        host: &mut impl Host<P, PastryMessage<P>, Routing<P>>,
+    ) {
+        if !self.tick(now, host) {
+            return;
+        }
+        match input {
+            Input::Message { from, .. } if from == self.me => host.refuse(Some(from), Offence::NamesItself),
+            Input::Message { from, message } => self.message(from, message, host),
+            Input::Command(command) => self.command(command, host),
+            Input::Unreachable(peer) => self.lost(peer, host),
+        }
+        self.rest();
+    }
+
+    fn handle_timeout(&mut self, now: Time, host: &mut impl Host<P, PastryMessage<P>, Routing<P>>) {
+        if !self.tick(now, host) {
+            return;
+        }
+        self.silent(host);
+        self.late_lookups(host);
+        self.join_again(host);
+        self.heartbeat(host);
+        self.scan(host);
+        self.rest();
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        let busy = self.busy.as_ref().map_or(Time::NEVER, |busy| busy.next);
+        Some(self.beat.min(self.scan).min(busy)).filter(|&next| next != Time::NEVER)
+    }
+
+    fn converge(
+        &mut self,
+        now: Time,
+        view: &View<'_, P>,
+        host: &mut impl Host<P, PastryMessage<P>, Routing<P>>,
+    ) {
+        self.now = self.now.max(now);
+        self.stage = Stage::Member;
+        self.fill_from(view, host);
+        self.start_timers(host);
+    }
+
+    fn is_member(&self) -> bool {
+        self.stage == Stage::Member
+    }
+
+    fn known(&self) -> Vec<P> {
+        let mut known = self.leaf.all().to_vec();
+        known.extend_from_slice(self.table.entries());
+        known.extend_from_slice(&self.neighborhood);
+        known.sort_unstable();
+        known.dedup();
+        known
+    }
+
+    fn rows(&self, host: &impl Host<P, PastryMessage<P>, Routing<P>>) -> Vec<Row<P>> {
+        let mut rows = vec![
+            Row { label: "leaf set, smaller".into(), peers: self.leaf.smaller().to_vec() },
+            Row { label: "leaf set, larger".into(), peers: self.leaf.larger().to_vec() },
+        ];
+        let width = self.config.width();
+        let me = host.id(self.me);
+        rows.extend(self.table.iter(width).map(|(place, peer)| {
+            let prefix: Vec<String> =
+                (0..place.row).map(|row| format!("{:x}", me.digit(row, width))).collect();
+            let separator = if width > 4 { "." } else { "" };
+            let label = format!("row {}: {}-{:x}", place.row, prefix.join(separator), place.digit);
+            Row { label, peers: vec![peer] }
+        }));
+        rows.push(Row { label: "neighbourhood set".into(), peers: self.neighborhood.clone() });
+        rows.retain(|row| !row.peers.is_empty());
+        rows
+    }
+
+    fn state_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.leaf.heap_bytes()
+            + self.table.heap_bytes()
+            + self.neighborhood.capacity() * size_of::<P>()
+            + self.busy.as_ref().map_or(0, |busy| busy.bytes())
+    }
+}
+
+impl<P: Peer> Pastry<P> {
+    /// Empties the routing table and the neighbourhood set, for measurements of what
+    /// the leaf set alone can do.
+    pub fn forget_tables(&mut self) {
+        (self.table, self.neighborhood) = (Table::default(), Vec::new());
+    }
+
+    /// Lets time pass; `false` if it went back.
+    fn tick<H: World<P>>(&mut self, now: Time, host: &mut H) -> bool {
+        if now < self.now {
+            host.refuse(None, Offence::TimeWentBack);
+            return false;
+        }
+        self.now = now;
+        true
+    }
+
+    fn command<H: World<P>>(&mut self, command: Route<P>, host: &mut H) {
+        match command {
+            Route::Join(through) => self.join(through, host),
+            Route::Leave => self.leave(host),
+            Route::Find { op, key, values } => self.find(op, key, values, host),
+            Route::Cancel(op) => self.cancel(op),
+            Route::Send { key, payload, hint } => self.send(key, payload, hint, host),
+        }
+    }
+
+    fn message<H: World<P>>(&mut self, from: P, message: PastryMessage<P>, host: &mut H) {
+        match message {
+            PastryMessage::JoinRows { nonce, peers } => self.on_join_rows(from, nonce, &peers, host),
+            PastryMessage::JoinLeaf { nonce, leaf } => self.on_join_leaf(from, nonce, &leaf, host),
+            PastryMessage::Ack { rpc } => self.on_ack(from, rpc, host),
+            PastryMessage::Found { op, nonce, hops, timeouts, set } => {
+                self.on_found(from, (op, nonce), hops, timeouts, set.into_vec(), host);
+            }
+            _ if matches!(self.stage, Stage::Outside | Stage::Joining) => {
+                host.refuse(Some(from), Offence::Misdirected);
+            }
+            PastryMessage::Find { rpc, find } => self.on_find(from, rpc, find, host),
+            PastryMessage::Carry { rpc, parcel } => self.on_carry(from, rpc, parcel, host),
+            PastryMessage::Join { rpc, join } => self.on_join(from, rpc, join, host),
+            PastryMessage::Ask { rpc, key, hops, .. } => self.on_ask(from, rpc, key, hops, host),
+            PastryMessage::Next { rpc, root, peers } => self.on_next(from, rpc, root, &peers, host),
+            PastryMessage::LeafAsk { rpc, leaf } => self.on_leaf_ask(from, rpc, &leaf, host),
+            PastryMessage::LeafAnswer { rpc, leaf } => self.on_leaf_answer(from, rpc, &leaf, host),
+            PastryMessage::RowAsk { rpc, row } => self.on_row_ask(from, rpc, row, host),
+            PastryMessage::RowAnswer { rpc, peers } => self.on_row_answer(from, rpc, &peers, host),
+            PastryMessage::Ping { rpc } => {
+                host.send(from, PastryMessage::Pong { rpc });
+                self.heard(from, host);
+            }
+            PastryMessage::Pong { rpc } => self.on_pong(from, rpc, host),
+            PastryMessage::Gone { peer } => self.on_gone(from, peer, host),
+            PastryMessage::Bye { leaf } => self.on_bye(from, &leaf, host),
+        }
+    }
+
+    fn busy(&mut self) -> &mut Busy<P> {
+        self.busy.get_or_insert_with(Box::default)
+    }
+
+    /// Sends a question and waits for its answer.
+    fn ask<H: World<P>>(&mut self, to: P, what: What<P>, host: &mut H) {
+        self.ask_once(to, Asked { what, again: false }, host);
+    }
+
+    fn ask_once<H: World<P>>(&mut self, to: P, asked: Asked<P>, host: &mut H) {
+        let patience = host.distance(to).map_or(self.config.answer_timeout, |round_trip| {
+            (2 * round_trip + Duration::from_millis(100)).min(self.config.answer_timeout)
+        });
+        let (deadline, what) = (self.now + patience, asked.what.clone());
+        let rpc = self.busy().open.open(to, deadline, asked, host.rng());
+        let rpc = rpc.unwrap_or_else(|| {
+            host.refuse(None, Offence::Full);
+            RpcId(host.rng().next_u32())
+        });
+        let message = match what {
+            What::Find(find) => PastryMessage::Find { rpc, find },
+            What::Carry(parcel) => PastryMessage::Carry { rpc, parcel },
+            What::Join(join) => PastryMessage::Join { rpc, join },
+            What::Step { op, key, hops, values } => PastryMessage::Ask { rpc, op, key, hops, values },
+            What::Leaf => PastryMessage::LeafAsk { rpc, leaf: self.shown_leaf() },
+            What::Row { row } => PastryMessage::RowAsk { rpc, row },
+            What::Ping { .. } => PastryMessage::Ping { rpc },
+        };
+        host.send(to, message);
+    }
+
+    /// Takes what question `rpc` to `from` was for; counts it if there is none.
+    fn answered_by<H: World<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) -> Option<What<P>> {
+        let asked = self.busy.as_mut().and_then(|busy| busy.open.close(rpc, from));
+        if asked.is_none() {
+            host.refuse(Some(from), Offence::UnknownReply);
+        }
+        asked.map(|asked| asked.what)
+    }
+
+    /// The leaf set, each node once.
+    fn shown_leaf(&self) -> List<P, MAX_LEAF> {
+        let larger = self.leaf.larger().iter();
+        let rest = larger.filter(|&peer| !self.leaf.sides_meet() || !self.leaf.smaller().contains(peer));
+        self.leaf.smaller().iter().chain(rest).copied().collect()
+    }
+
+    /// After an input: what waits is put in order, or given back if nothing does.
+    fn rest(&mut self) {
+        let Some(busy) = &mut self.busy else { return };
+        busy.suspects.retain(|suspect| suspect.1 > self.now);
+        let idle = busy.open.is_empty() && busy.lookups.is_empty() && busy.suspects.is_empty();
+        if idle && busy.joining.is_none() {
+            self.busy = None;
+            return;
+        }
+        let lookups = busy.lookups.iter().map(|lookup| lookup.deadline);
+        let joining = busy.joining.iter().map(|joining| joining.deadline);
+        busy.next = lookups.chain(joining).chain(busy.open.next_deadline()).min().unwrap_or(Time::NEVER);
+    }
+}
+
+impl<P> Busy<P> {
+    fn bytes(&self) -> usize
+    where
+        P: Copy + Eq,
+    {
+        let parcels = self.open.iter().map(|(_, asked)| match &asked.what {
+            What::Carry(parcel) => size_of::<Parcel>() + parcel.payload.len(),
+            _ => 0,
+        });
+        size_of::<Self>()
+            + self.open.heap_bytes()
+            + parcels.sum::<usize>()
+            + self.lookups.capacity() * size_of::<Lookup<P>>()
+            + self.lookups.iter().map(Lookup::heap_bytes).sum::<usize>()
+            + self.suspects.capacity() * size_of::<(P, Time)>()
+    }
+}

@@ -21,6 +21,8 @@ enum Due<M> {
 pub struct Outside<M, E> {
     /// The time.
     pub now: Time,
+    /// Whether nodes lie on a plane and delays are a metric.
+    pub plane: bool,
     /// Messages that get lost, of 1000.
     pub loss_permille: u64,
     /// One way takes this long for every pair, if set; else see `delay`.
@@ -56,6 +58,7 @@ impl<C: Core<u32>> World<C> {
     pub fn new(seed: u64, bits: u32, config: C::Config) -> Self {
         let outside = Outside {
             now: Time::ZERO,
+            plane: false,
             loss_permille: 0,
             fixed_delay: None,
             log: None,
@@ -162,7 +165,12 @@ impl<M, E> Outside<M, E> {
         }
     }
 
-    fn delay(&self, a: u32, b: u32) -> Duration {
+    /// How long a message takes from one node to another.
+    pub fn delay(&self, a: u32, b: u32) -> Duration {
+        if self.plane {
+            let (a, b) = (on_plane(a), on_plane(b));
+            return Duration::from_micros(1 + (a.0 - b.0).hypot(a.1 - b.1) as u64);
+        }
         self.fixed_delay.unwrap_or_else(|| delay(a, b))
     }
 
@@ -170,6 +178,12 @@ impl<M, E> Outside<M, E> {
         self.sequence += 1;
         self.queue.insert((time, self.sequence), due);
     }
+}
+
+/// Where a node lies on a square whose side takes 100 ms, in microseconds.
+fn on_plane(node: u32) -> (f64, f64) {
+    let mut chance = Rng::from_seed(0x504c_414e ^ u64::from(node));
+    (chance.unit() * 100_000.0, chance.unit() * 100_000.0)
 }
 
 /// One way takes 10 to 50 ms, the same for a pair each time.
