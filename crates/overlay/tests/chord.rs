@@ -56,7 +56,10 @@ fn in_the_classroom_8_names_12_names_14_then_15() {
     let mut world = Ring::even(1, 4, 16, config);
     world.converged(16);
     let rows = world.nodes[&0].rows_for_test(&world);
-    assert_eq!(rows, ["successor 1", "predecessor 15", "finger +1 1", "finger +2 2", "finger +4 4", "finger +8 8"]);
+    assert_eq!(
+        rows,
+        ["successor 1", "predecessor 15", "finger +1 1", "finger +2 2", "finger +4 4", "finger +8 8"]
+    );
     world.outside.log = Some(Vec::new());
     world.command(0, Route::Find { op: Op(1), key: Id::small(15, 4), values: false });
     world.run_for(Duration::from_secs(2));
@@ -105,9 +108,9 @@ fn joins() {
         let mut world = Ring::new(4, 160, Config::default());
         joined(&mut world, count, Duration::from_millis(gap));
         for _ in 0..10 {
-        world.run_for(Duration::from_secs(30));
-        let (right, hops, timeouts) = look_up_from_all(&mut world, &mut Rng::from_seed(3));
-        println!("{right} {hops} {timeouts} {:?}", world.outside.offences);
+            world.run_for(Duration::from_secs(30));
+            let (right, hops, timeouts) = look_up_from_all(&mut world, &mut Rng::from_seed(3));
+            println!("{right} {hops} {timeouts} {:?}", world.outside.offences);
         }
     }
 }
@@ -115,25 +118,39 @@ fn joins() {
 #[test]
 fn hops_1024() {
     for seed in 0..3 {
-    for r in [1, 2, 4, 20] {
-        let mut world = Ring::new(seed, 160, Config { successors: r, ..Config::default() });
-        world.converged(1024);
-        let (right, hops, timeouts) = look_up_from_all(&mut world, &mut Rng::from_seed(seed));
-        println!("{r} {right} {hops} {timeouts} {:?}", world.outside.offences);
-    }
+        for r in [1, 2, 4, 20] {
+            let mut world = Ring::new(seed, 160, Config { successors: r, ..Config::default() });
+            world.converged(1024);
+            let (right, hops, timeouts) = look_up_from_all(&mut world, &mut Rng::from_seed(seed));
+            println!("{r} {right} {hops} {timeouts} {:?}", world.outside.offences);
+        }
     }
 }
 
 #[test]
 fn figure() {
     for seed in 0..3 {
-    for p in [0.0, 0.1, 0.2, 0.3, 0.5] {
-        let mut world = Ring::new(seed, 160, Config { successors: 20, stabilize: Duration::from_secs(100000), fix_fingers: Duration::from_secs(100000), find_tries: 1, ..Config::default() });
-        world.converged(1000);
-        let mut rng = Rng::from_seed(seed);
-        for n in 0..1000 { if rng.unit() < p { world.kill(n); } }
-        let (right, hops, timeouts) = look_up_from_all(&mut world, &mut Rng::from_seed(seed));
-        println!("{p} {right}/{} {hops} {timeouts} {:?}", world.nodes.len(), world.outside.offences);
-    }
+        for p in [0.0, 0.1, 0.2, 0.3, 0.5] {
+            let mut world = Ring::new(
+                seed,
+                160,
+                Config {
+                    successors: 20,
+                    stabilize: Duration::from_secs(100000),
+                    fix_fingers: Duration::from_secs(100000),
+                    find_tries: 1,
+                    ..Config::default()
+                },
+            );
+            world.converged(1000);
+            let mut rng = Rng::from_seed(seed);
+            for n in 0..1000 {
+                if rng.unit() < p {
+                    world.kill(n);
+                }
+            }
+            let (right, hops, timeouts) = look_up_from_all(&mut world, &mut Rng::from_seed(seed));
+            println!("{p} {right}/{} {hops} {timeouts} {:?}", world.nodes.len(), world.outside.offences);
+        }
     }
 }

@@ -80,7 +80,11 @@ impl<P: Peer> Chord<P> {
             // A newcomer needs the node before its place, which is before us.
             Hop::Root if self.predecessor().is_some() => {
                 let before = self.predecessor().filter(|&one| one != from);
-                Message::Next { rpc, aim, peers: before.into_iter().chain(self.ahead(key, from, host)).collect() }
+                Message::Next {
+                    rpc,
+                    aim,
+                    peers: before.into_iter().chain(self.ahead(key, from, host)).collect(),
+                }
             }
             Hop::Root => Message::Last { rpc, aim, peers: self.successors().iter().copied().collect() },
             Hop::Last(list) => Message::Last { rpc, aim, peers: list.iter().copied().collect() },
@@ -183,7 +187,10 @@ impl<P: Peer> Chord<P> {
         let hops = find.asked.take().map_or(0, |asked| asked.hops);
         match answer {
             Answer::Next(peers) => {
-                peers.iter().filter(|&peer| peer != me).for_each(|peer| find.add(peer, hops + 1, false, host));
+                peers
+                    .iter()
+                    .filter(|&peer| peer != me)
+                    .for_each(|peer| find.add(peer, hops + 1, false, host));
                 self.go_on(find, host);
             }
             Answer::Last(peers) if find.purpose == Purpose::Join => self.found_place(from, peers, host),
@@ -250,7 +257,10 @@ impl<P: Peer> Chord<P> {
         }
     }
 
-    pub(super) fn take_find(&mut self, which: impl Fn(&Find<P>, starling_sansio::Time) -> bool) -> Option<Find<P>> {
+    pub(super) fn take_find(
+        &mut self,
+        which: impl Fn(&Find<P>, starling_sansio::Time) -> bool,
+    ) -> Option<Find<P>> {
         let now = self.now;
         let busy = self.busy.as_mut()?;
         let at = busy.finds.iter().position(|find| which(find, now))?;

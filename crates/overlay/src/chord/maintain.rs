@@ -182,7 +182,8 @@ impl<P: Peer> Chord<P> {
         self.change(host, |node, _| {
             node.table.remove(peer);
             // Who stood before the dead one is hearsay, but the best guess.
-            node.predecessors = notified.into_iter().chain(before.iter()).filter(|&one| one != peer).collect();
+            node.predecessors =
+                notified.into_iter().chain(before.iter()).filter(|&one| one != peer).collect();
         });
         if listed {
             self.relist();

@@ -182,12 +182,7 @@ impl<P: Peer> Core<P> for Chord<P> {
         Some(busy.min(ring)).filter(|&due| due != Time::NEVER)
     }
 
-    fn converge(
-        &mut self,
-        now: Time,
-        view: &View<'_, P>,
-        host: &mut impl Host<P, Message<P>, Routing<P>>,
-    ) {
+    fn converge(&mut self, now: Time, view: &View<'_, P>, host: &mut impl Host<P, Message<P>, Routing<P>>) {
         self.now = self.now.max(now);
         self.settle_in(view, host);
     }
@@ -264,12 +259,7 @@ impl<P: Peer> KeyBased<P> for Chord<P> {
         self.nearest(num)
     }
 
-    fn replica_set(
-        &self,
-        key: Id,
-        max_rank: usize,
-        host: &impl Host<P, Message<P>, Routing<P>>,
-    ) -> Vec<P> {
+    fn replica_set(&self, key: Id, max_rank: usize, host: &impl Host<P, Message<P>, Routing<P>>) -> Vec<P> {
         self.replicas(key, max_rank, host)
     }
 
@@ -386,12 +376,7 @@ impl<P: Peer> Chord<P> {
 
     fn busy(&mut self) -> &mut Busy<P> {
         self.busy.get_or_insert_with(|| {
-            Box::new(Busy {
-                finds: Vec::new(),
-                carries: Rpcs::default(),
-                joining: None,
-                due: Time::NEVER,
-            })
+            Box::new(Busy { finds: Vec::new(), carries: Rpcs::default(), joining: None, due: Time::NEVER })
         })
     }
 

@@ -4,10 +4,13 @@ mod columns;
 mod csv;
 mod interval;
 mod json;
+mod page;
+mod plot;
 mod table;
 
 pub use columns::{COLUMNS, Column, USUAL, column};
 pub use interval::Interval;
+pub use page::{Page, page};
 pub use table::table;
 
 use crate::scenario::Scenario;

@@ -20,7 +20,7 @@ macro_rules! library {
     };
 }
 
-library!("compare");
+library!("compare", "churn");
 
 /// The scenario of that name.
 ///

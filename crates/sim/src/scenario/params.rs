@@ -13,7 +13,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use starling_overlay::{Overlay, gnutella};
+use starling_overlay::dht::{Dht, DhtConfig};
+use starling_overlay::{KeyBased, Overlay, chord, gnutella, kademlia, pastry};
+
+use starling_overlay::chord::Chord;
+use starling_overlay::kademlia::Kademlia;
+use starling_overlay::pastry::Pastry;
 
 use crate::place::Node;
 use crate::trial::{Findings, Root, Setting, Trial, Watch};
@@ -85,6 +90,127 @@ macro_rules! table {
 
 fn secs(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or(Duration::ZERO)
+}
+
+/// Declares the table of a structured overlay: its own parameters, and those of the
+/// postings on top of it.
+macro_rules! structured {
+    (
+        $(#[$doc:meta])*
+        $table:ident for $core:ident of $config:ty {
+            $( $key:ident: $kind:ty => |$to:ident, $value:ident| $set:expr; )*
+        }
+    ) => {
+        table! {
+            $(#[$doc])*
+            $table for DhtConfig<$config> {
+                replicas: usize => |c, v| c.replicas = v;
+                parallel: usize => |c, v| c.parallel = v;
+                answer_timeout_s: f64 => |c, v| c.answer_timeout = secs(v);
+                republish_s: f64 => |c, v| c.republish = secs(v);
+                expire_s: f64 => |c, v| c.expire = secs(v);
+                $( $key: $kind => |c, $value| {
+                    let $to = Arc::make_mut(&mut c.routing);
+                    $set;
+                }; )*
+            }
+        }
+
+        impl $table {
+            fn config(&self, around: &Surroundings) -> DhtConfig<$config> {
+                let routing = <$config>::for_space(around);
+                let mut config = DhtConfig::new(routing, <$core<Node> as KeyBased<Node>>::REPLICAS);
+                self.apply(&mut config);
+                config
+            }
+        }
+    };
+}
+
+/// A configuration that depends on the id space.
+trait ForSpace {
+    /// The defaults for a network like that.
+    fn for_space(around: &Surroundings) -> Self;
+}
+
+impl ForSpace for chord::Config {
+    fn for_space(around: &Surroundings) -> Self {
+        chord::Config { bits: around.bits, ..chord::Config::default() }
+    }
+}
+
+impl ForSpace for kademlia::Config {
+    fn for_space(around: &Surroundings) -> Self {
+        kademlia::Config { bits: around.bits, ..kademlia::Config::default() }
+    }
+}
+
+impl ForSpace for pastry::PastryConfig {
+    fn for_space(_: &Surroundings) -> Self {
+        pastry::PastryConfig::default()
+    }
+}
+
+structured! {
+    /// `[overlay.chord]`.
+    ChordTable for Chord of chord::Config {
+        successors: usize => |c, v| c.successors = v;
+        root_set: usize => |c, v| c.replicas = v;
+        style: Style => |c, v| c.style = v.chord();
+        stabilize_s: f64 => |c, v| c.stabilize = secs(v);
+        hurry_s: f64 => |c, v| c.hurry = secs(v);
+        fix_fingers_s: f64 => |c, v| c.fix_fingers = secs(v);
+        timeout_s: f64 => |c, v| c.rpc_timeout = secs(v);
+        tries: u8 => |c, v| c.tries = v;
+        find_tries: u8 => |c, v| c.find_tries = v;
+    }
+}
+
+structured! {
+    /// `[overlay.kademlia]`.
+    KademliaTable for Kademlia of kademlia::Config {
+        k: usize => |c, v| c.k = v;
+        alpha: usize => |c, v| c.alpha = v;
+        enough: usize => |c, v| c.enough = v;
+        paths: usize => |c, v| c.paths = v;
+        root_set: usize => |c, v| c.replicas = v;
+        strict: bool => |c, v| c.strict = v;
+        spares: usize => |c, v| c.spares = v;
+        timeout_s: f64 => |c, v| c.timeout = secs(v);
+        refresh_s: f64 => |c, v| c.refresh = secs(v);
+    }
+}
+
+structured! {
+    /// `[overlay.pastry]`.
+    PastryTable for Pastry of pastry::PastryConfig {
+        b: u32 => |c, v| c.digit_bits = v;
+        leaves: usize => |c, v| c.leaf = v;
+        neighborhood: usize => |c, v| c.neighborhood = v;
+        style: Style => |c, v| c.iterative = v == Style::Iterative;
+        race: bool => |c, v| c.race = v;
+        heartbeat_s: f64 => |c, v| c.heartbeat = secs(v);
+        scan_s: f64 => |c, v| c.scan = secs(v);
+        timeout_s: f64 => |c, v| c.answer_timeout = secs(v);
+        find_timeout_s: f64 => |c, v| c.find_timeout = secs(v);
+    }
+}
+
+/// `style`: who asks the nodes on a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Style {
+    Iterative,
+    Recursive,
+}
+
+impl Style {
+    fn chord(self) -> chord::Style {
+        match self {
+            Style::Iterative => chord::Style::Iterative,
+            Style::Recursive => chord::Style::Recursive,
+        }
+    }
 }
 
 table! {
@@ -200,6 +326,9 @@ macro_rules! overlays {
 }
 
 overlays! {
+    "chord": chord, Chord(ChordTable), Some(Root::Successor), Dht<Node, Chord<Node>>, ChordTable::config;
+    "pastry": pastry, Pastry(PastryTable), Some(Root::Nearest), Dht<Node, Pastry<Node>>, PastryTable::config;
+    "kademlia": kademlia, Kademlia(KademliaTable), Some(Root::Xor), Dht<Node, Kademlia<Node>>, KademliaTable::config;
     "gnutella": gnutella, Gnutella(GnutellaTable), None, gnutella::Gnutella<Node>, GnutellaTable::config;
 }
 

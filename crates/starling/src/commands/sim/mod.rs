@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use starling_sim::report::{self, Report};
+use starling_sim::report::{self, Page, Report};
 use starling_sim::scenario::{self, Choice, Scenario};
 use starling_sim::trace;
 
@@ -44,16 +44,35 @@ pub fn sim(args: &Sim) -> Result<Exit> {
 }
 
 fn compare(args: &Compare) -> Result<Exit> {
-    let mut scenario = scenario::named("compare")?;
-    if !args.overlays.is_empty() {
-        scenario.overlays.retain(|choice| args.overlays.iter().any(|name| name == choice.name()));
-        let unknown = args.overlays.iter().find(|name| !scenario::NAMES.contains(&name.as_str()));
-        if let Some(name) = unknown {
-            bail!(Usage(no_overlay(name)));
-        }
+    if let Some(name) = args.overlays.iter().find(|name| !scenario::NAMES.contains(&name.as_str())) {
+        bail!(Usage(no_overlay(name)));
     }
-    simulate(scenario, &args.how)
+    let chosen = |mut scenario: Scenario| {
+        let wanted = |choice: &Choice| args.overlays.iter().any(|name| name == choice.name());
+        scenario.overlays.retain(|choice| args.overlays.is_empty() || wanted(choice));
+        scenario
+    };
+    let scenario = prepared(chosen(scenario::named("compare")?), &args.how)?;
+    let report = simulated(&scenario, &args.how)?;
+    if let Some(folder) = &args.how.out {
+        // The page also shows how costs grow with the size, and what churn does.
+        let mut sizes = Vec::new();
+        for share in SIZES {
+            let nodes = (scenario.nodes() / share).max(1);
+            sizes.push(simulated(&scenario.clone().with_nodes(nodes)?, &args.how)?);
+        }
+        sizes.push(report.clone());
+        let churn = chosen(scenario::named("churn")?).with_nodes(scenario.nodes().min(CHURN_NODES))?;
+        let churn = simulated(&churn, &args.how)?;
+        save(&Page { report: &report, sizes: &sizes, churn: Some(&churn) }, folder)?;
+    }
+    finish(&report, &args.how)
 }
+
+/// The sizes of a comparison's page besides the whole: such parts of it.
+const SIZES: [u32; 3] = [64, 16, 4];
+/// Nodes under churn at most, as in Li et al. 2005.
+const CHURN_NODES: u32 = 1_024;
 
 fn no_overlay(name: &str) -> String {
     format!("there is no overlay {name:?}; there are {}", scenario::NAMES.join(", "))
@@ -68,11 +87,16 @@ fn run(args: &Run) -> Result<Exit> {
     } else {
         scenario::named(&args.scenario)?
     };
-    simulate(scenario, &args.how)
+    let scenario = prepared(scenario, &args.how)?;
+    let report = simulated(&scenario, &args.how)?;
+    if let Some(folder) = &args.how.out {
+        save(&Page { report: &report, sizes: &[], churn: None }, folder)?;
+    }
+    finish(&report, &args.how)
 }
 
-/// Runs a scenario and puts its figures where they belong.
-fn simulate(mut scenario: Scenario, how: &How) -> Result<Exit> {
+/// The scenario as the flags change it, if it can be run at all.
+fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
     if let Some(nodes) = how.nodes {
         scenario = scenario.with_nodes(nodes)?;
     }
@@ -83,19 +107,27 @@ fn simulate(mut scenario: Scenario, how: &How) -> Result<Exit> {
     if !how.columns.is_empty() {
         scenario.columns.clone_from(&how.columns);
     }
-    let threads = how.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-    scenario.fits(watch::free_memory(), threads)?;
+    scenario.fits(watch::free_memory(), threads(how))?;
     if let Some(folder) = &how.out {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
+    Ok(scenario)
+}
+
+fn threads(how: &How) -> usize {
+    how.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
+}
+
+/// Runs a scenario, as far as nobody interrupts it.
+fn simulated(scenario: &Scenario, how: &How) -> Result<Report> {
     let watch = watch::Watch::begin(&how.talk);
-    let report = starling_sim::runner::run(&scenario, threads, &|progress| watch.tell(progress));
-    drop(watch);
-    if let Some(folder) = &how.out {
-        save(&report, folder)?;
-    }
-    put(&report, how)?;
+    Ok(starling_sim::runner::run(scenario, threads(how), &|progress| watch.tell(progress)))
+}
+
+/// Prints the figures.
+fn finish(report: &Report, how: &How) -> Result<Exit> {
+    put(report, how)?;
     if interrupt::is_asked() {
         screen::line("starling: interrupted; the figures are of what was simulated until then");
         return Ok(Exit::Interrupted);
@@ -112,11 +144,14 @@ fn put(report: &Report, how: &How) -> Result<()> {
     super::print(report::table(report).as_bytes())
 }
 
-fn save(report: &Report, folder: &Path) -> Result<()> {
-    let files = [("figures.json", report.json()), ("figures.csv", report.csv())];
+fn save(page: &Page<'_>, folder: &Path) -> Result<()> {
+    let files = [
+        ("report.html", report::page(page)),
+        ("figures.json", page.report.json()),
+        ("figures.csv", page.report.csv()),
+    ];
     for (name, text) in files {
-        let path = folder.join(name);
-        super::create::write(&path, text.as_bytes())?;
+        super::create::write(&folder.join(name), text.as_bytes())?;
     }
     Ok(())
 }

@@ -1,0 +1,36 @@
+//! Runs a scenario file and prints its table: the simulator as a library.
+//!
+//! `cargo run --release -p starling-sim --example scenario -- FILE`
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program that prints
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use starling_sim::report::table;
+use starling_sim::runner;
+use starling_sim::scenario::Scenario;
+
+fn main() -> ExitCode {
+    let Some(path) = std::env::args().nth(1) else {
+        eprintln!("which scenario file?");
+        return ExitCode::from(2);
+    };
+    let scenario = std::fs::read_to_string(&path)
+        .map_err(|error| format!("{path}: {error}"))
+        .and_then(|text| Scenario::parse(&path, &text).map_err(|wrong| wrong.to_string()));
+    let scenario = match scenario {
+        Ok(scenario) => scenario,
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let start = Instant::now();
+    let report = runner::run(&scenario, 1, &|_| true);
+    let secs = start.elapsed().as_secs_f64();
+    print!("{}", table(&report));
+    let events: u64 =
+        report.rows.iter().flat_map(|row| &row.trials).map(|(_, findings)| findings.whole.events()).sum();
+    println!("{events} events in {secs:.2} s: {:.2} M events/s", events as f64 / secs / 1e6);
+    ExitCode::SUCCESS
+}
