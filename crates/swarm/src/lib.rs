@@ -23,6 +23,7 @@ mod picker;
 pub mod priority;
 mod rate;
 mod stats;
+mod taken_back;
 mod torrent;
 pub mod wire;
 

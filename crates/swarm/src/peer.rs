@@ -12,6 +12,7 @@ use crate::depth::Depth;
 use crate::extension::ExtensionIds;
 use crate::picker::Has;
 use crate::rate::Rate;
+use crate::taken_back::TakenBack;
 use crate::{Block, ConnId, Hello, Message, Output};
 
 /// Bytes per second below which a peer works on one piece at a time; from there on as
@@ -53,10 +54,10 @@ pub(crate) struct Down {
     /// Pieces it serves though it chokes us.
     pub allowed: Vec<u32>,
     pub suggested: Vec<u32>,
-    /// Pieces it rejected without choking us, until the next rechoke.
+    /// Pieces it rejected without choking us, for some seconds.
     pub refused: Vec<u32>,
     /// Blocks that may still come though we gave them up.
-    pub stray: u32,
+    pub taken_back: TakenBack,
     /// The picker had nothing for it at this version.
     pub starved: Option<u64>,
     /// Bytes at the last rechoke.
@@ -219,7 +220,7 @@ impl Down {
             allowed: Vec::new(),
             suggested: Vec::new(),
             refused: Vec::new(),
-            stray: 0,
+            taken_back: TakenBack::default(),
             starved: None,
             at_rechoke: 0,
             parole: false,

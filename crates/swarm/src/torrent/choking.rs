@@ -83,8 +83,6 @@ impl Torrent {
             let total = link.down.rate.total();
             let given = total - link.down.at_rechoke;
             link.down.at_rechoke = total;
-            link.down.refused.clear();
-            link.strikes = link.strikes.saturating_sub(1);
             if link.peer_interested {
                 candidates.push(candidate(link, given));
             }

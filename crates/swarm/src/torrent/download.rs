@@ -143,11 +143,10 @@ impl Torrent {
     /// Not asked for, or given up since. The latter may still be of use.
     fn on_unasked(&mut self, slot: u32, block: Block, out: &mut impl Sink<Output>) {
         let Some(link) = self.links.get_mut(slot) else { return };
-        if link.down.stray == 0 {
+        if !link.down.taken_back.settle_any(&block) {
             self.totals.wasted += u64::from(block.length);
             return self.strike(slot, "sends blocks nobody asked for", out);
         }
-        link.down.stray -= 1;
         link.down.heard = self.now;
         link.down.snubbed = false;
         let source = Source::Ip(link.ip);
@@ -180,7 +179,7 @@ impl Torrent {
             let is = |a: &Asked| a.piece == block.piece && u32::from(a.index) == index;
             if let Some(at) = link.down.queue.iter().position(is) {
                 link.down.queue.remove(at);
-                link.down.stray += 1;
+                link.down.taken_back.push(block.piece, index as u16);
                 link.send(now, Message::Cancel(block), out);
             }
         }
@@ -189,10 +188,12 @@ impl Torrent {
     /// BEP 6: the peer will not send this block.
     pub(crate) fn on_reject(&mut self, slot: u32, block: Block, out: &mut impl Sink<Output>) {
         let Some(link) = self.links.get_mut(slot) else { return };
+        // The answer to a cancel, or to what we gave up; the block may be asked for anew.
+        if link.down.taken_back.settle(&block) {
+            return;
+        }
         let Some(asked) = link.down.take(&block) else {
-            // The answer to a cancel, or to what we gave up.
-            if link.down.stray > 0 {
-                link.down.stray -= 1;
+            if link.down.taken_back.settle_any(&block) {
                 return;
             }
             return self.strike(slot, "rejects what nobody asked for", out);
@@ -249,7 +250,7 @@ impl Torrent {
         let Some(link) = self.links.get_mut(slot) else { return };
         self.picker.disown(slot, &mut link.down.own);
         let queue = std::mem::take(&mut link.down.queue);
-        link.down.stray = link.down.stray.saturating_add(queue.len() as u32);
+        queue.iter().for_each(|asked| link.down.taken_back.push(asked.piece, asked.index));
         link.down.depth.on_idle();
         for asked in queue {
             let block = self.picker.block(asked.piece, asked.index.into());
@@ -266,7 +267,7 @@ impl Torrent {
         while let Some(link) = self.links.get_mut(slot).filter(|link| link.down.queue.len() > keep) {
             let Some(asked) = link.down.queue.pop_back() else { return };
             let block = self.picker.block(asked.piece, asked.index.into());
-            link.down.stray += 1;
+            link.down.taken_back.push(asked.piece, asked.index);
             link.send(now, Message::Cancel(block), out);
             self.give_up(asked.piece, asked.index.into());
             self.refund(block.length);
@@ -288,7 +289,7 @@ impl Torrent {
         for asked in gone {
             let block = self.picker.block(piece, asked.index.into());
             if let Some(link) = self.links.get_mut(slot) {
-                link.down.stray += 1;
+                link.down.taken_back.push(piece, asked.index);
                 link.send(now, Message::Cancel(block), out);
             }
             self.give_up(piece, asked.index.into());

@@ -76,6 +76,8 @@ pub struct Torrent {
     pub(crate) busy: bool,
     pub(crate) next: Time,
     pub(crate) rates_at: Time,
+    /// When refusals and strikes were last forgiven.
+    pub(crate) forgiven_at: Time,
     pub(crate) upload_turn: u32,
     pub(crate) runs: Vec<Run>,
 }
@@ -113,6 +115,7 @@ impl Torrent {
             busy: false,
             next: Time::NEVER,
             rates_at: Time::ZERO,
+            forgiven_at: Time::ZERO,
             upload_turn: 0,
             runs: Vec::new(),
         }

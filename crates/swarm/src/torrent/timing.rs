@@ -26,6 +26,7 @@ impl Torrent {
     pub(crate) fn tick(&mut self, out: &mut impl Sink<Output>) {
         self.busy = false;
         self.tick_rates(out);
+        self.forgive();
         for slot in 0..self.links.slots() {
             self.tick_link(slot, out);
         }
@@ -56,6 +57,22 @@ impl Torrent {
             link.up.rate.tick(now);
         }
         self.share_out(out);
+    }
+
+    /// As often as the choker decides, but whether or not there is anything to decide: a
+    /// peer may be asked again for what it rejected, and a strike is forgotten.
+    fn forgive(&mut self) {
+        if self.now.since(self.forgiven_at) < self.config.limits.rechoke {
+            return;
+        }
+        self.forgiven_at = self.now;
+        for link in self.links.iter_mut() {
+            link.strikes = link.strikes.saturating_sub(1);
+            if !link.down.refused.is_empty() {
+                link.down.refused.clear();
+                link.down.starved = None;
+            }
+        }
     }
 
     fn tick_link(&mut self, slot: u32, out: &mut impl Sink<Output>) {
@@ -100,7 +117,7 @@ impl Torrent {
         let lost = |a: &crate::peer::Asked| a.overtaken >= OVERTAKEN && now.since(a.sent) >= patience;
         let Some(asked) = link.down.queue.front().copied().filter(lost) else { return };
         link.down.queue.pop_front();
-        link.down.stray += 1;
+        link.down.taken_back.push(asked.piece, asked.index);
         let block = self.picker.block(asked.piece, asked.index.into());
         link.send(now, Message::Cancel(block), out);
         self.give_up(asked.piece, asked.index.into());

@@ -22,10 +22,14 @@ struct Alone {
 
 impl Alone {
     fn new(seed: u64, have: bool) -> Alone {
+        Alone::with(Config::default(), seed, have)
+    }
+
+    fn with(config: Config, seed: u64, have: bool) -> Alone {
         let content = Content::hybrid(8 * MIB, 256 * KIB);
         let info = content.info().clone();
         let rng = Rng::from_seed(seed);
-        let mut torrent = Torrent::new(info.hashes, Config::default(), rng, [1; 20], 6881);
+        let mut torrent = Torrent::new(info.hashes, config, rng, [1; 20], 6881);
         let pieces = info.layout.pieces();
         let have = if have { Bitfield::full(pieces) } else { Bitfield::new(pieces) };
         let now = Time::from_secs(1);
@@ -183,6 +187,100 @@ fn a_block_of_another_length_closes() {
     });
     let block = Block { length: 5, ..asked.unwrap() };
     assert_eq!(closed(&alone.hear(1, Message::Piece(block))), Some(Blame::Peer));
+}
+
+/// A seed that answers in order, a cancelled request with a reject, but is heard late.
+#[derive(Default)]
+struct Late {
+    queue: Vec<Block>,
+    unheard: Vec<Message>,
+    /// So many requests to come are rejected for no reason.
+    moody: usize,
+}
+
+impl Late {
+    fn take(&mut self, out: Vec<Output>) {
+        for output in out {
+            match output {
+                Output::Send { message: Message::Request(block), .. } if self.moody > 0 => {
+                    self.moody -= 1;
+                    self.unheard.push(Message::Reject(block));
+                }
+                Output::Send { message: Message::Request(block), .. } => self.queue.push(block),
+                Output::Send { message: Message::Cancel(block), .. } => {
+                    let at = self.queue.iter().position(|&b| b == block).expect("a request that stands");
+                    self.unheard.push(Message::Reject(self.queue.remove(at)));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Answers whatever comes for a while; pieces are good when their last block is there.
+    fn serve(&mut self, alone: &mut Alone) {
+        let mut missing = [16; 32];
+        for _ in 0..1000 {
+            for message in self.answers() {
+                let mut out = alone.hear(1, message);
+                assert_eq!(closed(&out), None);
+                let stored: Vec<Block> = out.iter().filter_map(stored).collect();
+                for block in stored {
+                    missing[block.piece as usize] -= 1;
+                    if missing[block.piece as usize] == 0 {
+                        out.extend(alone.input(Input::PieceVerified { piece: block.piece }));
+                    }
+                }
+                self.take(out);
+            }
+            alone.now = alone.now + Duration::from_millis(50);
+            let mut out = Vec::new();
+            alone.torrent.handle_timeout(alone.now, &mut out);
+            self.take(out);
+        }
+    }
+
+    fn answers(&mut self) -> Vec<Message> {
+        let blocks = self.queue.drain(..).map(Message::Piece);
+        std::mem::take(&mut self.unheard).into_iter().chain(blocks).collect()
+    }
+}
+
+/// A pause takes requests back. The rejects that answer this may come after the same blocks
+/// were asked for again, and say nothing about those.
+#[test]
+fn a_reject_for_what_was_taken_back_is_none_for_what_is_asked_anew() {
+    let mut alone = Alone::with(Config { sequential: true, ..Config::default() }, 7, false);
+    let mut late = Late::default();
+    alone.connect(1, Reserved::OURS);
+    alone.hear(1, Message::HaveAll);
+    late.take(alone.hear(1, Message::Unchoke));
+    let asked = late.queue.clone();
+    late.take(alone.input(Input::PauseDownload(true)));
+    assert!(late.queue.is_empty() && late.unheard.len() == asked.len());
+    late.take(alone.input(Input::PauseDownload(false)));
+    assert!(late.queue.iter().any(|block| asked.contains(block)), "the case that is meant");
+    late.serve(&mut alone);
+    assert!(alone.torrent.is_finished(), "{:?}", alone.torrent.stats());
+    assert_eq!(alone.torrent.stats().wasted, 0);
+}
+
+/// It may have been busy: nobody else has the pieces, and it wants nothing of us.
+#[test]
+fn what_a_peer_rejected_it_is_asked_for_again_later() {
+    let mut alone = Alone::new(8, false);
+    let mut late = Late { moody: 3, ..Late::default() };
+    alone.connect(1, Reserved::OURS);
+    alone.hear(1, Message::HaveAll);
+    late.take(alone.hear(1, Message::Unchoke));
+    late.serve(&mut alone);
+    assert!(alone.torrent.is_finished(), "{:?}", alone.torrent.stats());
+}
+
+fn stored(output: &Output) -> Option<Block> {
+    match output {
+        Output::Store { block } => Some(*block),
+        _ => None,
+    }
 }
 
 /// Any message with numbers near the edges.
