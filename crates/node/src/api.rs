@@ -149,6 +149,8 @@ pub struct Progress {
     pub pieces: u32,
     /// Pieces in all.
     pub pieces_total: u32,
+    /// Of these, pieces that were there when the torrent was opened.
+    pub pieces_had: u32,
     /// Bytes of wanted pieces that are verified.
     pub bytes_done: u64,
     /// Bytes of wanted pieces in all.

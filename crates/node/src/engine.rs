@@ -198,7 +198,7 @@ impl Engine {
                 local.learned(&torrent);
                 self.save_torrent(&torrent);
             }
-            Event::Opened { .. } => local.opened(),
+            Event::Opened { have } => local.opened(have),
             Event::Have { .. } => return,
             Event::Finished => local.finished = true,
             Event::Failed(why) => local.failed = Some(why),

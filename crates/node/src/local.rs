@@ -28,6 +28,8 @@ pub(crate) struct Local {
     pub(crate) select: Vec<u32>,
     pub(crate) checking: Option<(u32, u32)>,
     pub(crate) is_open: bool,
+    /// Pieces that were there when it was opened.
+    had: u32,
     pub(crate) finished: bool,
     pub(crate) failed: Option<String>,
     pub(crate) paused: Option<String>,
@@ -51,6 +53,7 @@ impl Local {
             select,
             checking: None,
             is_open: false,
+            had: 0,
             finished: false,
             failed: None,
             paused: None,
@@ -65,7 +68,8 @@ impl Local {
         self.name = Some(torrent.info.name.clone());
     }
 
-    pub(crate) fn opened(&mut self) {
+    pub(crate) fn opened(&mut self, have: u32) {
+        self.had = have;
         self.checking = None;
         self.is_open = true;
     }
@@ -127,6 +131,7 @@ impl Local {
             state: self.state(stats.map_or(Phase::Failed, |stats| stats.phase)),
             pieces: swarm.pieces_have,
             pieces_total: swarm.pieces,
+            pieces_had: self.had,
             bytes_done: swarm.bytes_wanted.saturating_sub(swarm.bytes_left),
             bytes_wanted: swarm.bytes_wanted,
             down_rate: swarm.down_rate,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use starling_metainfo::Magnet;
 use starling_node::{Add, Config, Error, Node, Progress, RateLimits, State, Torrent};
 
 use crate::args::{Network, Talk};
@@ -79,8 +80,8 @@ fn start_at_free_port(config: Config) -> Result<Node, Error> {
 struct Watch<'a> {
     torrents: Vec<Torrent>,
     stories: Vec<Story>,
-    /// The highest file number selected of each torrent.
-    selected: Vec<Option<u32>>,
+    /// The file that each torrent must have for its selection to make sense.
+    selected: Vec<Option<Selected>>,
     view: View,
     talk: &'a Talk,
     until: Until,
@@ -100,7 +101,7 @@ pub async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until, lan: bo
     let mut watch = Watch {
         torrents: Vec::with_capacity(adds.len()),
         stories: adds.iter().map(|add| Story::new(add, lan)).collect(),
-        selected: adds.iter().map(|add| add.select.iter().max().copied()).collect(),
+        selected: adds.iter().map(Selected::of).collect(),
         view: View::new(talk),
         talk,
         until,
@@ -134,8 +135,11 @@ impl Watch<'_> {
     /// Shows where everything is, and tells what is new.
     async fn look(&mut self) -> Result<Vec<Progress>> {
         let mut torrents = Vec::with_capacity(self.torrents.len());
-        for (torrent, story) in self.torrents.iter().zip(&mut self.stories) {
+        for (at, (torrent, story)) in self.torrents.iter().zip(&mut self.stories).enumerate() {
             let mut progress = torrent.progress().await?;
+            if let Some(Some(selected)) = self.selected.get(at) {
+                selected.check(&progress)?;
+            }
             if progress.down_rate == 0 {
                 progress.down_rate = story.first_rate(&progress);
             }
@@ -143,9 +147,6 @@ impl Watch<'_> {
             torrents.push(progress);
         }
         self.tell_alone(&torrents);
-        for (p, selected) in torrents.iter().zip(&self.selected) {
-            check_selection(p, *selected)?;
-        }
         let until = self.until;
         self.view.update(&torrents, |p| until == Until::Complete && is_over(p));
         Ok(torrents)
@@ -178,16 +179,34 @@ fn is_over(p: &Progress) -> bool {
     matches!(p.state, State::Seeding | State::Failed(_))
 }
 
-/// Files that the torrent does not have are a mistake of the user.
-fn check_selection(p: &Progress, selected: Option<u32>) -> Result<()> {
-    let (Some(torrent), Some(selected)) = (&p.torrent, selected) else { return Ok(()) };
-    let files = torrent.info.layout.files().iter().filter(|file| !file.padding).count();
-    if usize::try_from(selected).is_ok_and(|selected| selected < files) {
-        return Ok(());
+/// A file number somebody chose, and who.
+struct Selected {
+    file: u32,
+    by: &'static str,
+}
+
+impl Selected {
+    /// Of a flag all numbers must be right; of a link, which others made, one of them.
+    fn of(add: &Add) -> Option<Selected> {
+        if let Some(&file) = add.select.iter().max() {
+            return Some(Selected { file, by: "--select" });
+        }
+        let magnet = Magnet::from_source(&add.source).and_then(Result::ok)?;
+        let file = magnet.select_only.iter().map(|range| *range.start()).min()?;
+        Some(Selected { file, by: "the link" })
     }
-    let name = crate::facts::name(p);
-    let files = units::count(files, "file");
-    bail!("--select: {name} has no file {selected}: it has {files}, counted from 0")
+
+    /// A file that the torrent does not have is a mistake, and getting nothing no success.
+    fn check(&self, p: &Progress) -> Result<()> {
+        let Selected { file, by } = *self;
+        let Some(torrent) = &p.torrent else { return Ok(()) };
+        let files = torrent.info.layout.files().iter().filter(|file| !file.padding).count();
+        if usize::try_from(file).is_ok_and(|file| file < files) {
+            return Ok(());
+        }
+        let (name, files) = (crate::facts::name(p), units::count(files, "file"));
+        bail!("{by}: {name} has no file {file}: it has {files}, counted from 0")
+    }
 }
 
 /// Stops the node, telling trackers, and says what an interrupt means.

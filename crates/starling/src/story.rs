@@ -67,7 +67,7 @@ impl Story {
     /// Tells what is new.
     pub fn look(&mut self, view: &View, p: &Progress, peers: &[Peer], verbose: bool) {
         if self.started.is_none() && p.state == State::Downloading {
-            self.started = Some((Instant::now(), p.bytes_done));
+            self.started = Some((Instant::now(), had(p)));
         }
         self.asked = self.asked.max(peers.iter().filter(|peer| peer.in_flight > 0).count());
         let giving = peers.iter().filter(|peer| peer.down_rate > 0).map(|peer| peer.addr);
@@ -189,6 +189,28 @@ impl Places {
     }
 }
 
+/// Bytes that were there before this run: the first look at a fast transfer comes late.
+fn had(p: &Progress) -> u64 {
+    let piece = p.torrent.as_ref().map_or(0, |torrent| torrent.info.layout.piece_length());
+    before(p.bytes_done, p.pieces.saturating_sub(p.pieces_had), piece)
+}
+
+fn before(done: u64, new_pieces: u32, piece_length: u32) -> u64 {
+    done.saturating_sub(u64::from(new_pieces) * u64::from(piece_length))
+}
+
 fn per_second(bytes: u64, took: Duration) -> u64 {
     (bytes as f64 / took.as_secs_f64().max(1e-3)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_before_the_first_look_was_not_there_before() {
+        assert_eq!(before(3 * 1024, 3, 1024), 0);
+        assert_eq!(before(2 * 1024 + 5, 3, 1024), 0);
+        assert_eq!(before(7 * 1024, 2, 1024), 5 * 1024);
+    }
 }

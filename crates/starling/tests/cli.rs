@@ -291,6 +291,17 @@ fn a_file_that_a_torrent_does_not_have_cannot_be_selected() {
     let output = get(&room, &room.text("file.torrent"), "", &["--select", "1"]).output().unwrap();
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("has no file 1"), "{}", stderr(&output));
+    assert!(!stdout(&output).contains("\"complete\""), "{}", stdout(&output));
+}
+
+#[test]
+fn a_link_that_selects_nothing_is_no_success() {
+    let room = Room::new();
+    let sharing = Sharing::start(&room, &room.source(&noise(6, 17)), "127.0.0.1:0", &[]);
+    let link = format!("{}&so=7", sharing.link);
+    let output = get(&room, &link, &sharing.addr, &[]).output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("the link: file.bin has no file 7"), "{}", stderr(&output));
 }
 
 #[test]
