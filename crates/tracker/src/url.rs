@@ -74,7 +74,10 @@ impl TrackerUrl {
             Some((path, query)) => (printable(path), Some(printable(query))),
             None => (printable(tail), None),
         };
-        Ok(TrackerUrl { scheme, userinfo, host, port, path, query })
+        let url = TrackerUrl { scheme, userinfo, host, port, path, query };
+        // Encoding makes some characters nine; the bound is on what is sent.
+        let length = url.to_string().len() + url.userinfo.as_ref().map_or(0, String::len);
+        if length > Limits::URL { Err(UrlError::Bad("too many characters")) } else { Ok(url) }
     }
 
     /// The host if it is an IP address and needs no DNS.
