@@ -27,12 +27,16 @@ pub fn tracker_udp(data: &[u8]) {
     }
     for family in Family::ALL {
         if let Ok(mut response) = udp::Response::decode(data, family) {
-            if let udp::Response::Announce { answer, .. } = &mut response {
-                // A v4 address mapped into v6 is understood, and never written.
-                answer.peers.retain(|peer| Family::of(peer.ip()) == family);
-            }
+            keep_own(&mut response, family);
             assert_eq!(udp::Response::decode(&response.encode(family), family).as_ref(), Ok(&response));
         }
+    }
+}
+
+/// A v4 address mapped into v6 is understood, and never written.
+fn keep_own(response: &mut udp::Response, family: Family) {
+    if let udp::Response::Announce { answer, .. } = response {
+        answer.peers.retain(|peer| Family::of(peer.ip()) == family);
     }
 }
 
