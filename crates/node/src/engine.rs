@@ -12,7 +12,7 @@ use bytes::Bytes;
 use starling_disk::Disk;
 use starling_net::{PeerHandle, Peers};
 use starling_sansio::{Machine, Time};
-use starling_session::{Event, Input, Output, Session, TorrentKey};
+use starling_session::{Event, Input, Output, ScrapeId, Scraped, Session, TorrentKey};
 use starling_swarm::{Block, ConnId, Handshake};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -47,6 +47,9 @@ pub(crate) struct Core {
     pub(crate) reply: Option<Handshake>,
     /// Connections refused before they had a handle.
     pub(crate) refused: BTreeSet<ConnId>,
+    /// Who waits for the answer to a scrape.
+    pub(crate) scrapes: BTreeMap<ScrapeId, oneshot::Sender<Vec<Scraped>>>,
+    pub(crate) next_scrape: u64,
     /// Resolved when the session has left all its torrents.
     pub(crate) stopped: Vec<oneshot::Sender<()>>,
     out: Vec<Output>,
@@ -72,6 +75,8 @@ impl Engine {
             next_key: 0,
             reply: None,
             refused: BTreeSet::new(),
+            scrapes: BTreeMap::new(),
+            next_scrape: 0,
             stopped: Vec::new(),
             out: Vec::new(),
             armed: Time::NEVER,
@@ -148,6 +153,9 @@ impl Engine {
                 for waiting in core.stopped.drain(..) {
                     let _ = waiting.send(());
                 }
+            }
+            Output::Scraped { id, trackers } => {
+                core.scrapes.remove(&id).into_iter().for_each(|waiting| drop(waiting.send(trackers.clone())));
             }
             Output::HttpGet { job, url, family } => self.http_get(job, url, family),
             Output::Resolve { job, host, port } => self.resolve(job, host, port),

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::thread::JoinHandle;
 
 use starling_disk::Disk;
+use starling_metainfo::{InfoHashes, Sha1Hash};
 use starling_net::{Listener, PeerHandler, Peers};
-use starling_session::{Input, Session, TorrentKey};
+use starling_session::{Input, ScrapeId, Scraped, Session, TorrentKey};
 use starling_swarm::Peer;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Add(Box<Add>, Loaded, oneshot::Sender<TorrentKey>),
     Progress(TorrentKey, oneshot::Sender<Option<Progress>>),
     Peers(TorrentKey, oneshot::Sender<Vec<Peer>>),
+    Scrape(Vec<Sha1Hash>, Vec<String>, oneshot::Sender<Vec<Scraped>>),
+    ScrapeTorrent(TorrentKey, oneshot::Sender<Vec<Scraped>>),
     Remove(TorrentKey, Closing),
     SetRates(starling_session::RateLimits),
     Shutdown(Closing),
@@ -76,6 +79,15 @@ impl Node {
         Ok(Torrent { key, commands: self.commands.clone(), news: self.news.clone() })
     }
 
+    /// Asks each of `trackers` how many share a torrent, without taking part in it. Takes some
+    /// seconds if one of them is silent. One answer for each tracker, in their order.
+    pub async fn scrape(&self, hashes: &InfoHashes, trackers: &[String]) -> Result<Vec<Scraped>, Error> {
+        let (answer, scraped) = oneshot::channel();
+        let scrape = Command::Scrape(hashes.wire_names().collect(), trackers.to_vec(), answer);
+        self.commands.send(scrape).map_err(|_| Error::Stopped)?;
+        scraped.await.map_err(|_| Error::Stopped)
+    }
+
     /// Limits over all torrents from now on.
     pub fn set_rates(&self, rates: starling_session::RateLimits) {
         let _ = self.commands.send(Command::SetRates(rates));
@@ -115,6 +127,13 @@ impl Torrent {
         let (answer, peers) = oneshot::channel();
         self.commands.send(Command::Peers(self.key, answer)).map_err(|_| Error::Stopped)?;
         peers.await.map_err(|_| Error::Stopped)
+    }
+
+    /// Asks its trackers how many share it, without an announce; see [`Node::scrape`].
+    pub async fn scrape(&self) -> Result<Vec<Scraped>, Error> {
+        let (answer, scraped) = oneshot::channel();
+        self.commands.send(Command::ScrapeTorrent(self.key, answer)).map_err(|_| Error::Stopped)?;
+        scraped.await.map_err(|_| Error::Stopped)
     }
 
     /// Waits until all that is wanted is verified on disk.
@@ -241,6 +260,11 @@ impl Engine {
                         self.feed(Input::Remove { key });
                     }
                 }
+                Command::Scrape(names, trackers, answer) => self.scrape(names, trackers, answer),
+                Command::ScrapeTorrent(key, answer) => {
+                    let (names, trackers) = self.names_and_trackers(key);
+                    self.scrape(names, trackers, answer);
+                }
                 Command::SetRates(rates) => self.feed(Input::SetRates(rates)),
                 Command::Shutdown(done) => {
                     let _ = done.send(self.shutdown().await);
@@ -261,6 +285,24 @@ impl Engine {
         };
         self.feed(Input::Add { key, spec: Box::new(spec) });
         key
+    }
+
+    fn scrape(&self, names: Vec<Sha1Hash>, trackers: Vec<String>, answer: oneshot::Sender<Vec<Scraped>>) {
+        let id = {
+            let core = &mut *self.core.borrow_mut();
+            core.next_scrape += 1;
+            let id = ScrapeId(core.next_scrape);
+            core.scrapes.insert(id, answer);
+            id
+        };
+        self.feed(Input::Scrape { id, names, trackers });
+    }
+
+    fn names_and_trackers(&self, key: TorrentKey) -> (Vec<Sha1Hash>, Vec<String>) {
+        let session = &self.core.borrow().session;
+        let hashes = session.stats(key).map(|stats| stats.hashes);
+        let names = hashes.iter().flat_map(InfoHashes::wire_names).collect();
+        (names, session.trackers(key).into_iter().flatten().collect())
     }
 
     fn progress(&self, key: TorrentKey) -> Option<Progress> {

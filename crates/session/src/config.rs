@@ -25,6 +25,8 @@ pub struct Limits {
     pub jobs: usize,
     /// Trackers of one torrent.
     pub trackers: usize,
+    /// Scrapes under way.
+    pub scrapes: usize,
     /// Web seeds of one torrent.
     pub web_seeds: usize,
 }
@@ -41,6 +43,7 @@ impl Default for Limits {
             bans: 10_000,
             jobs: 10_000,
             trackers: 64,
+            scrapes: 1_000,
             web_seeds: 32,
         }
     }

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use starling_metainfo::{Bitfield, InfoHashes, Sha256Hash, Torrent};
+use starling_metainfo::{Bitfield, InfoHashes, Sha1Hash, Sha256Hash, Torrent};
 use starling_swarm::{Closing, ConnId, Handshake, Priority};
 use starling_tracker::{Family, TrackerError};
 
-use crate::{RateLimits, Source};
+use crate::{RateLimits, ScrapeId, Scraped, Source};
 
 /// A torrent of this node, as the driver numbers them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -79,6 +79,9 @@ pub enum Input {
     SetPaused { key: TorrentKey, paused: bool },
     /// One priority per entry of `layout.files()`; kept until the files are known.
     SetPriorities { key: TorrentKey, files: Vec<Priority> },
+    /// Ask trackers how many share the torrent of these names, without announcing it; it
+    /// need not be one of ours. [`Output::Scraped`] follows within seconds. An id is used once.
+    Scrape { id: ScrapeId, names: Vec<Sha1Hash>, trackers: Vec<String> },
     /// Peers somebody told of.
     PeersFound { key: TorrentKey, addrs: Vec<SocketAddr>, source: Source },
 
@@ -138,6 +141,9 @@ pub enum Output {
     UdpSend { to: SocketAddr, bytes: Vec<u8> },
     /// Send a datagram to the local discovery groups, IPv4 or IPv6.
     LsdSend { v6: bool, bytes: Vec<u8> },
+    /// The answer to [`Input::Scrape`]: each tracker's, in the order given; none when too many
+    /// scrapes are under way.
+    Scraped { id: ScrapeId, trackers: Vec<Scraped> },
     /// For the user.
     Event { key: TorrentKey, event: Event },
     /// Everything is closed and told; nothing more will come.

@@ -9,6 +9,8 @@ use starling_sansio::{Sink, Time};
 use starling_tracker::udp;
 use starling_tracker::{AnnounceRequest, Family, Input as Say, JobId as AnnounceId, TrackerError, http};
 
+use crate::scrape::Question;
+use crate::trackers::UdpJob;
 use crate::{JobId, Output, Session, Source, TorrentKey};
 
 /// Until a peer's host name that did not resolve is asked for again.
@@ -41,6 +43,8 @@ pub enum Job {
         host: String,
         port: u16,
     },
+    Scrape(Question),
+    ScrapeHost(Question),
 }
 
 impl Jobs {
@@ -101,9 +105,13 @@ impl Session {
         result: Result<Bytes, TrackerError>,
         out: &mut impl Sink<Output>,
     ) {
-        if let Some(Job::Http { key, job }) = self.jobs.open.remove(&id) {
-            let result = result.and_then(|body| http::parse_announce(&body));
-            self.say(now, key, Say::Answer { job, result }, out);
+        match self.jobs.open.remove(&id) {
+            Some(Job::Http { key, job }) => {
+                let result = result.and_then(|body| http::parse_announce(&body));
+                self.say(now, key, Say::Answer { job, result }, out);
+            }
+            Some(Job::Scrape(question)) => self.scrape_body(now, question, result, out),
+            _ => {}
         }
     }
 
@@ -122,12 +130,8 @@ impl Session {
             Some(Job::UdpHost { key, job, family, url_data, request }) => {
                 match addrs.iter().find(|addr| Family::of(addr.ip()) == family) {
                     Some(&target) => {
-                        let request = *request;
-                        self.udp_say(
-                            now,
-                            udp::Input::Announce { job: (key, job), target, url_data, request },
-                            out,
-                        );
+                        let (job, request) = (UdpJob::Announce(key, job), *request);
+                        self.udp_say(now, udp::Input::Announce { job, target, url_data, request }, out);
                     }
                     None => {
                         let result = Err(TrackerError::Unresolved);
@@ -135,7 +139,8 @@ impl Session {
                     }
                 }
             }
-            Some(Job::Http { .. }) | None => {}
+            Some(Job::ScrapeHost(question)) => self.scrape_host(now, question, addrs, out),
+            Some(Job::Http { .. } | Job::Scrape(_)) | None => {}
         }
     }
 }

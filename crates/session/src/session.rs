@@ -15,6 +15,7 @@ use crate::entry::Entry;
 use crate::grants::{Grants, Used};
 use crate::jobs::Jobs;
 use crate::life::Reason;
+use crate::scrape::Scrapes;
 use crate::trackers::UdpJob;
 use crate::{Config, Event, Input, Output, Source, TorrentKey};
 
@@ -31,6 +32,7 @@ pub struct Session {
     pub(crate) jobs: Jobs,
     pub(crate) udp: UdpClient<UdpJob>,
     pub(crate) lsd: Lsd,
+    pub(crate) scrapes: Scrapes,
     /// Torrents that would dial but for the limits, each once, next first.
     pub(crate) waiting: VecDeque<TorrentKey>,
     /// Our addresses as trackers see them, IPv4 and IPv6.
@@ -56,6 +58,7 @@ impl Session {
             jobs: Jobs::new(config.limits.jobs),
             udp: UdpClient::new(Timing::default(), rng.fork()),
             lsd: Lsd::new(config.listen_port, rng.fork()),
+            scrapes: Scrapes::default(),
             waiting: VecDeque::new(),
             external: [None; 2],
             timers: BTreeSet::new(),
@@ -92,6 +95,11 @@ impl Session {
     /// The address of a web seed.
     pub fn web_seed(&self, key: TorrentKey, seed: SeedId) -> Option<&str> {
         self.torrents.get(&key)?.web_seeds.get(seed.0 as usize).map(String::as_str)
+    }
+
+    /// A torrent's trackers, tier by tier.
+    pub fn trackers(&self, key: TorrentKey) -> Vec<Vec<String>> {
+        self.torrents.get(&key).map(|entry| entry.trackers.tiers()).unwrap_or_default()
     }
 
     /// Addresses a torrent knows, connected or not.
@@ -223,6 +231,7 @@ impl Machine for Session {
             Input::SetRates(rates) => self.set_rates(now, rates, out),
             Input::SetPaused { key, paused } => self.pause(now, key, Reason::User, paused, out),
             Input::SetPriorities { key, files } => self.set_priorities(now, key, files, out),
+            Input::Scrape { id, names, trackers } => self.scrape(now, id, names, &trackers, out),
             Input::PeersFound { key, addrs, source } => self.peers_found(now, key, &addrs, source, out),
             Input::Opened { key, have, piece_layers } => self.opened(now, key, have, piece_layers, out),
             Input::OpenFailed { key, why } => self.fail(now, key, why, out),
@@ -245,6 +254,7 @@ impl Machine for Session {
         }
         self.tick_udp(now, out);
         self.tick_lsd(now, out);
+        self.tick_scrapes(now, out);
         if self.grants.due() <= now {
             self.grant(now, out);
         }
@@ -253,7 +263,9 @@ impl Machine for Session {
     fn next_timeout(&self) -> Option<Time> {
         let torrents = self.timers.first().map(|(due, _)| *due);
         let grants = Some(self.grants.due()).filter(|due| *due != Time::NEVER);
-        [torrents, grants, self.udp.next_timeout(), self.lsd.next_timeout()].into_iter().flatten().min()
+        let scrapes = self.scrapes.next_timeout();
+        let others = [self.udp.next_timeout(), self.lsd.next_timeout(), scrapes];
+        [torrents, grants].into_iter().chain(others).flatten().min()
     }
 }
 

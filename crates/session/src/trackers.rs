@@ -13,13 +13,18 @@ use starling_tracker::{
 };
 
 use crate::jobs::Job;
+use crate::scrape::Question;
 use crate::{Config, Event, Output, Session, Source, TorrentKey, TrackerAnswer};
 
 /// What a tracker is told to be missing while the metadata is unknown: anything but 0.
 const LEFT_UNKNOWN: u64 = 16 * 1024;
 
-/// An announce over UDP, as the UDP client names it.
-pub type UdpJob = (TorrentKey, AnnounceId);
+/// What is asked over UDP, as the UDP client names it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum UdpJob {
+    Announce(TorrentKey, AnnounceId),
+    Scrape(Question),
+}
 
 /// The trackers of one torrent.
 #[derive(Debug)]
@@ -146,7 +151,10 @@ impl Session {
                         entry.trackers.announcer.handle(now, answer, &mut wants);
                     }
                 }
-                Want::Cancel { job } => self.udp_say(now, udp::Input::Cancel { job: (key, job) }, out),
+                Want::Cancel { job } => {
+                    let job = UdpJob::Announce(key, job);
+                    self.udp_say(now, udp::Input::Cancel { job }, out);
+                }
                 Want::Peers(addrs) => self.peers_found(now, key, &addrs, Source::Tracker, out),
                 Want::ExternalIp(ip) => self.external[usize::from(Family::of(ip) == Family::V6)] = Some(ip),
                 Want::Status(status) => out.put(Output::Event { key, event: tracker_event(status) }),
@@ -177,7 +185,7 @@ impl Session {
         }
         if url.scheme != Scheme::Udp {
             let id = self.jobs.insert(Job::Http { key, job }).ok_or(TrackerError::Busy)?;
-            let url = http_url(url, &request);
+            let url = http_base(url) + &http::announce_target(url, &request);
             out.put(Output::HttpGet { job: id, url, family });
             return Ok(());
         }
@@ -185,7 +193,8 @@ impl Session {
         match url.ip() {
             Some(ip) => {
                 let target = SocketAddr::new(ip, url.port);
-                self.udp_say(now, udp::Input::Announce { job: (key, job), target, url_data, request }, out);
+                let job = UdpJob::Announce(key, job);
+                self.udp_say(now, udp::Input::Announce { job, target, url_data, request }, out);
             }
             None => {
                 let wait = Job::UdpHost { key, job, family, url_data, request: Box::new(request) };
@@ -224,23 +233,30 @@ impl Session {
         for want in wants {
             match want {
                 udp::Output::Send { to, bytes } => out.put(Output::UdpSend { to, bytes }),
-                udp::Output::Done { job: (key, job), result } => {
+                udp::Output::Done { job: UdpJob::Announce(key, job), result } => {
                     let result = result.and_then(|answer| match answer {
                         Answer::Announce(answer) => Ok(answer),
                         Answer::Scrape(_) => Err(TrackerError::Malformed("numbers nobody asked for")),
                     });
                     self.say(now, key, Say::Answer { job, result }, out);
                 }
+                udp::Output::Done { job: UdpJob::Scrape(question), result } => {
+                    let result = result.and_then(|answer| match answer {
+                        Answer::Scrape(answer) => Ok(answer),
+                        Answer::Announce(_) => Err(TrackerError::Malformed("peers nobody asked for")),
+                    });
+                    self.scrape_answer(now, question, result, out);
+                }
             }
         }
     }
 }
 
-/// The whole address of an announce, a password in it included.
-fn http_url(url: &TrackerUrl, request: &AnnounceRequest) -> String {
+/// A tracker's address up to the path, a password in it included.
+pub fn http_base(url: &TrackerUrl) -> String {
     let scheme = if url.scheme == Scheme::Https { "https" } else { "http" };
     let user = url.userinfo.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    format!("{scheme}://{user}{}{}", url.authority(), http::announce_target(url, request))
+    format!("{scheme}://{user}{}", url.authority())
 }
 
 fn tracker_event(status: TrackerStatus) -> Event {

@@ -273,6 +273,12 @@ pub struct Show {
     /// Ask peers for what a link does not say, for at most so many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
     pub fetch: Option<u64>,
+    /// Ask the trackers how many share it, without taking part (BEP 48)
+    #[arg(long)]
+    pub scrape: bool,
+    /// A tracker to ask beside the torrent's own (repeatable)
+    #[arg(long, value_name = "URL", value_parser = parse_tracker)]
+    pub tracker: Vec<String>,
     #[command(flatten)]
     pub network: Network,
     #[command(flatten)]

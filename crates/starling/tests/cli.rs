@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Output, Stdio};
 
 use common::{Room, Run, Sharing, event, get, noise, run, starling};
@@ -326,4 +326,56 @@ fn completions_and_manual_pages_name_every_command() {
         let text = fs::read_to_string(room.path(&format!("man/{page}.1"))).unwrap();
         assert!(text.contains(".SH NAME") && text.contains(".SH OPTIONS"), "{page}");
     }
+}
+
+/// An HTTP tracker that answers every request with `body`; its announce address.
+fn tracker(body: &'static [u8]) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                stream.read_line(&mut line).unwrap();
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            let stream = stream.get_mut();
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).unwrap();
+        }
+    });
+    format!("http://{addr}/announce")
+}
+
+#[test]
+fn show_asks_trackers_for_the_numbers_of_a_swarm() {
+    let link = "magnet:?xt=urn:btih:3030303030303030303030303030303030303030&tr=";
+    let knows =
+        tracker(b"d5:filesd20:00000000000000000000d8:completei1234e10:downloadedi5e10:incompletei1eeee");
+    let refuses = tracker(b"d14:failure reason9:not todaye");
+    let quiet = ["-q", "--no-lan", "--listen", "127.0.0.1:0"];
+    let show = |link: &str, more: &[&str]| run(&[&["show", link, "--scrape"], &quiet[..], more].concat());
+
+    let both = show(&format!("{link}{refuses}"), &["--tracker", &knows]);
+    assert_eq!((code(&both), stderr(&both).as_str()), (0, ""));
+    let said = stdout(&both);
+    assert!(said.contains(&format!("1,234 seeds, 1 leecher, downloaded 5 times ({knows})")), "{said}");
+    assert!(said.contains(&format!("the tracker refused: not today ({refuses})")), "{said}");
+    let told = objects(&show(&format!("{link}{refuses}"), &["--json", "--tracker", &knows]));
+    assert_eq!(told[0]["event"], "magnet");
+    assert_eq!((&told[1]["event"], &told[1]["seeds"]), (&"scrape".into(), &Value::Null));
+    assert_eq!(told[1]["why"], "the tracker refused: not today");
+    assert_eq!(
+        (&told[2]["seeds"], &told[2]["leechers"], &told[2]["completed"]),
+        (&1234.into(), &1.into(), &5.into())
+    );
+    assert_eq!((&told[2]["tracker"], &told[2]["why"]), (&knows.as_str().into(), &Value::Null));
+
+    let alone = show(&format!("{link}{refuses}"), &[]);
+    assert_eq!(code(&alone), 1);
+    assert!(stderr(&alone).contains("no tracker told"), "{}", stderr(&alone));
+    let none = show(link.trim_end_matches("&tr="), &[]);
+    assert_eq!(code(&none), 1);
+    assert!(stderr(&none).contains("no tracker to ask"), "{}", stderr(&none));
 }

@@ -4,6 +4,7 @@
 
 mod world;
 
+mod counts;
 mod finding;
 mod limits;
 mod lives;

@@ -7,11 +7,11 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use starling_metainfo::{Magnet, Torrent};
 use starling_node::source::{self, Loaded};
-use starling_node::{Add, Node, State};
+use starling_node::{Add, Node, Scraped, State};
 
 use crate::args::Show;
 use crate::run::{self, Exit};
-use crate::text::printable;
+use crate::text::{plain, printable};
 use crate::{interrupt, progress, screen, units};
 
 /// Files that are listed, unless all are asked for.
@@ -28,7 +28,7 @@ pub async fn show(args: &Show) -> Result<Exit> {
             Loaded::Torrent(torrent) => torrent_json(torrent),
             Loaded::Magnet(magnet) => magnet_json(magnet),
         });
-        return Ok(Exit::Done);
+        return counts(args, &loaded).await;
     }
     let text = match &loaded {
         Loaded::Torrent(torrent) => torrent_text(torrent, args.talk.verbose > 0),
@@ -38,14 +38,66 @@ pub async fn show(args: &Show) -> Result<Exit> {
     if matches!(loaded, Loaded::Magnet(_)) && !args.talk.quiet {
         screen::line("a link says no more; with --fetch, peers are asked for the rest");
     }
+    counts(args, &loaded).await
+}
+
+/// With `--scrape`, what each tracker says of the swarm.
+async fn counts(args: &Show, loaded: &Loaded) -> Result<Exit> {
+    if !args.scrape {
+        return Ok(Exit::Done);
+    }
+    let (hashes, own): (_, Vec<&String>) = match loaded {
+        Loaded::Torrent(torrent) => (torrent.info.hashes, torrent.trackers.iter().flatten().collect()),
+        Loaded::Magnet(magnet) => (magnet.hashes, magnet.trackers.iter().collect()),
+    };
+    let trackers: Vec<String> = own.into_iter().chain(&args.tracker).cloned().collect();
+    if trackers.is_empty() {
+        bail!("no tracker to ask: it names none; --tracker does");
+    }
+    let node = run::start(&args.network)?;
+    let scraped = interrupt::unless(node.scrape(&hashes, &trackers)).await;
+    node.shutdown().await?;
+    let scraped = scraped??;
+    for scraped in &scraped {
+        if args.talk.json {
+            progress::emit(&scraped_json(scraped));
+        } else {
+            super::print(scraped_text(scraped).as_bytes())?;
+        }
+    }
+    if scraped.iter().all(|scraped| scraped.counts.is_err()) {
+        bail!("no tracker told how many share it");
+    }
     Ok(Exit::Done)
+}
+
+fn scraped_text(scraped: &Scraped) -> String {
+    let said = match &scraped.counts {
+        Ok(counts) => format!(
+            "{}, {}, downloaded {}",
+            units::count(counts.complete as usize, "seed"),
+            units::count(counts.incomplete as usize, "leecher"),
+            units::count(counts.downloaded as usize, "time")
+        ),
+        Err(why) => plain(why),
+    };
+    format!("swarm         {said} ({})\n", printable(&scraped.tracker))
+}
+
+fn scraped_json(scraped: &Scraped) -> Value {
+    let counts = scraped.counts.as_ref();
+    json!({
+        "event": "scrape", "tracker": scraped.tracker,
+        "seeds": counts.ok().map(|c| c.complete), "leechers": counts.ok().map(|c| c.incomplete),
+        "completed": counts.ok().map(|c| c.downloaded), "why": counts.err(),
+    })
 }
 
 /// Asks peers for the metadata, and for nothing else.
 async fn fetch(args: &Show, secs: u64) -> Result<Arc<Torrent>> {
     let node = run::start(&args.network)?;
     let add = Add { metadata_only: true, ..Add::source(&args.source, ".") };
-    let add = run::with_flags(add, &args.network, &[], &[]);
+    let add = run::with_flags(add, &args.network, &args.tracker, &[]);
     if !args.talk.quiet && !args.talk.json {
         screen::line(&format!("asking peers what the link contains, for at most {secs} s"));
     }

@@ -316,7 +316,8 @@ impl World {
                 let addrs = known.into_iter().map(|addr| SocketAddr::new(addr.ip(), port)).collect();
                 self.feed(DELAY, node, Input::Resolved { job, addrs });
             }
-            Output::UdpSend { .. } => {}
+            Output::UdpSend { to, bytes } => self.nodes[node].datagrams.push((to, bytes)),
+            Output::Scraped { id, trackers } => self.nodes[node].scraped.push((id, trackers)),
             Output::LsdSend { v6, bytes } => self.multicast(node, v6, &bytes),
             Output::Event { key, event } => self.nodes[node].events.push((self.now, key, event)),
             Output::Stopped => self.nodes[node].stopped.push(self.now),

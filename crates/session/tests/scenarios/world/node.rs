@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use starling_metainfo::Sha1Hash;
 use starling_sansio::Time;
-use starling_session::{Event, Session, TorrentKey};
+use starling_session::{Event, ScrapeId, Scraped, Session, TorrentKey};
 use starling_swarm::{Closing, ConnId};
 
 use super::disk::Disk;
@@ -39,6 +39,9 @@ pub struct Node {
     pub received: u64,
     pub sent: u64,
     pub lan_sent: usize,
+    /// Datagrams to trackers; none arrives by itself.
+    pub datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    pub scraped: Vec<(ScrapeId, Vec<Scraped>)>,
     pub next_key: u32,
     pub wake: Option<Time>,
     pub wakes: u64,
@@ -64,6 +67,8 @@ impl Node {
             received: 0,
             sent: 0,
             lan_sent: 0,
+            datagrams: Vec::new(),
+            scraped: Vec::new(),
             next_key: 0,
             wake: None,
             wakes: 0,
