@@ -107,6 +107,7 @@ fn info(piece: &Bytes, count: usize) -> Info {
     let digest = sha1.finish();
     let file = FileEntry {
         path: vec!["engine".into()],
+        raw: None,
         length: (count * piece.len()) as u64,
         offset: 0,
         padding: false,

@@ -311,6 +311,7 @@ mod tests {
     fn layout(length: u64) -> Layout {
         let file = FileEntry {
             path: vec!["f".into()],
+            raw: None,
             length,
             offset: 0,
             padding: false,

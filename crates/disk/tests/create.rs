@@ -155,3 +155,75 @@ fn it_can_be_cancelled_and_empty_folders_are_refused() {
     let result = create(root.path(), &options(Versions::V1), &|_, _| ControlFlow::Break(()));
     assert!(matches!(result, Err(DiskError::Cancelled)), "{result:?}");
 }
+
+/// Names that some system forbids, and two that meet where letter case does not count.
+const AWKWARD: [&str; 5] = ["con", "x?y", "end. ", "a", "A"];
+
+#[test]
+fn files_with_names_that_others_cannot_have_are_found_at_their_makers() {
+    for versions in [Versions::V1, Versions::V2, Versions::Hybrid] {
+        let maker = tempfile::tempdir().unwrap();
+        let folder = maker.path().join("aux");
+        std::fs::create_dir_all(folder.join("nul")).unwrap();
+        for (n, name) in AWKWARD.iter().enumerate() {
+            std::fs::write(folder.join("nul").join(name), [n as u8; 20_000]).unwrap();
+        }
+        let torrent = create(&folder, &options(versions), &go_on).unwrap().torrent;
+        let report = verify(&torrent, maker.path(), 1, &go_on).unwrap();
+        assert!(report.is_complete(), "{versions:?}: {report:?}");
+        // Who fetched it has the safe names.
+        let other = tempfile::tempdir().unwrap();
+        for file in torrent.info.layout.files().iter().filter(|file| !file.padding) {
+            let raw: &[u8] = &file.raw.as_ref().unwrap()[2];
+            let from = folder.join("nul").join(str::from_utf8(raw).unwrap());
+            let to = other.path().join("_aux").join(file.path.join("/"));
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::copy(from, to).unwrap();
+        }
+        assert!(verify(&torrent, other.path(), 1, &go_on).unwrap().is_complete(), "{versions:?}");
+    }
+}
+
+/// A v1 torrent of two files of a block, `first` and `second`, both called `name`.
+fn namesakes(name: &str, first: u8, second: u8) -> starling_metainfo::Torrent {
+    let pieces: Vec<u8> = [first, second]
+        .iter()
+        .flat_map(|&byte| {
+            let mut sha1 = hash::Sha1::default();
+            sha1.update(&vec![byte; BLOCK as usize]);
+            sha1.finish().0
+        })
+        .collect();
+    let file = format!("d6:lengthi{BLOCK}e4:pathl{}:{name}ee", name.len());
+    let mut info = format!("d5:filesl{file}{file}e4:name1:t12:piece lengthi{BLOCK}e6:pieces40:").into_bytes();
+    info.extend(pieces);
+    info.push(b'e');
+    let info = starling_metainfo::Info::parse(info.into()).unwrap();
+    starling_metainfo::Torrent::from_info(std::sync::Arc::new(info))
+}
+
+#[test]
+fn one_file_never_stands_for_two_of_a_torrent() {
+    let root = tempfile::tempdir().unwrap();
+    let torrent = namesakes("a", 1, 2);
+    std::fs::create_dir(root.path().join("t")).unwrap();
+    std::fs::write(root.path().join("t/a"), vec![1; BLOCK as usize]).unwrap();
+    let report = verify(&torrent, root.path(), 1, &go_on).unwrap();
+    assert_eq!(report.files.iter().map(|file| file.found.is_some()).collect::<Vec<_>>(), [true, false]);
+    std::fs::write(root.path().join("t/a (2)"), vec![2; BLOCK as usize]).unwrap();
+    assert!(verify(&torrent, root.path(), 1, &go_on).unwrap().is_complete());
+}
+
+#[test]
+fn the_torrents_own_name_leads_nowhere_else() {
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = outside.path().join("secret");
+    std::fs::write(&secret, vec![1; BLOCK as usize]).unwrap();
+    std::fs::create_dir(root.path().join("t")).unwrap();
+    std::os::unix::fs::symlink(&secret, root.path().join("t/x?y")).unwrap();
+    let climbs = format!("../../{}/secret", outside.path().file_name().unwrap().to_str().unwrap());
+    for name in ["x?y", "..", &climbs] {
+        let report = verify(&namesakes(name, 1, 1), root.path(), 1, &go_on).unwrap();
+        assert!(report.files.iter().all(|file| file.found.is_none()), "{name}: {report:?}");
+    }
+}

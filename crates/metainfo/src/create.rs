@@ -192,6 +192,7 @@ impl Builder {
             let file = &self.files[index];
             entries.push(FileEntry {
                 path,
+                raw: None,
                 length: file.length,
                 offset: 0,
                 padding: false,
@@ -213,6 +214,7 @@ impl Builder {
 fn padding(length: u64) -> FileEntry {
     FileEntry {
         path: vec![".pad".to_owned(), length.to_string()],
+        raw: None,
         length,
         offset: 0,
         padding: true,

@@ -1,5 +1,6 @@
 //! Where each byte of a torrent lies: pieces, blocks, files, padding.
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use crate::{Sha256Hash, merkle};
@@ -52,6 +53,11 @@ pub struct FileEntry {
     /// Components below the torrent's folder, safe to create on any platform and
     /// distinct from every other file's. For a single-file torrent: one component.
     pub path: Vec<String>,
+    /// The whole path as the torrent writes it, its folder included, where that is not the safe
+    /// one: what the maker's disk and web seeds (BEP 19) call the file. Each component can be
+    /// opened below a folder: none is empty, `.` or `..`, has a slash or NUL, or is too long.
+    /// Two files may have the same one. Not known while a torrent is being made.
+    pub raw: Option<Box<[Bytes]>>,
     /// Bytes in the file.
     pub length: u64,
     /// Where it begins in the torrent's piece space. [`Layout::new`] sets it.
@@ -248,6 +254,7 @@ mod tests {
     fn file(length: u64, padding: bool) -> FileEntry {
         FileEntry {
             path: vec![format!("f{length}")],
+            raw: None,
             length,
             offset: 0,
             padding,

@@ -23,6 +23,12 @@ pub fn component(raw: &[u8]) -> String {
     finish(&clean, "")
 }
 
+/// Whether a file of exactly this name can lie in a folder here.
+pub fn is_plain(raw: &[u8]) -> bool {
+    let special = raw.is_empty() || raw == b"." || raw == b"..";
+    !special && raw.len() <= MAX_COMPONENT && !raw.contains(&b'/') && !raw.contains(&0)
+}
+
 /// Safe and distinct paths for `paths`, in the same order. Folders whose names fold to
 /// the same are one folder; a file that would meet a file or folder gets a number.
 pub fn distinct<'a>(paths: impl IntoIterator<Item = &'a [&'a [u8]]>) -> Vec<Vec<String>> {

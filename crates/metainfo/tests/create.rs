@@ -23,7 +23,7 @@ fn make(builder: Builder) -> Result<Torrent, CreateError> {
         Some(&v1[..]).filter(|_| versions != Versions::V2),
         Some(&v2[..]).filter(|_| versions != Versions::V1),
     )?;
-    let bare = |f: &FileEntry| FileEntry { pieces_root: None, ..f.clone() };
+    let bare = |f: &FileEntry| FileEntry { pieces_root: None, raw: None, ..f.clone() };
     let (planned, made) = (planned.files().iter().map(bare), torrent.info.layout.files().iter().map(bare));
     assert_eq!(planned.collect::<Vec<_>>(), made.collect::<Vec<_>>());
     Ok(torrent)

@@ -158,7 +158,11 @@ fn we_make_the_torrents_that_libtorrent_makes() {
         let planned = plan.layout().clone();
         let ours = finish(plan, files);
         let bare = |layout: &Layout| {
-            layout.files().iter().map(|f| FileEntry { pieces_root: None, ..f.clone() }).collect::<Vec<_>>()
+            layout
+                .files()
+                .iter()
+                .map(|f| FileEntry { pieces_root: None, raw: None, ..f.clone() })
+                .collect::<Vec<_>>()
         };
         assert_eq!(bare(&planned), bare(&ours.info.layout), "{name}");
         // libtorrent's v1 folders are in the order of the file system.

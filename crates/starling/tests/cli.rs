@@ -204,12 +204,42 @@ fn share_prints_the_link_alone_and_outlives_who_reads_it() {
 }
 
 #[test]
-fn a_name_that_others_cannot_have_is_not_shared() {
+fn names_that_others_cannot_have_are_told_and_their_data_is_found() {
     let room = Room::new();
-    fs::write(room.path("a\u{1b}[31mred"), "x").unwrap();
-    let output = run(&["share", &room.text("a\u{1b}[31mred"), "--no-lan", "--listen", "127.0.0.1:0"]);
-    assert_eq!((code(&output), stdout(&output).as_str()), (1, ""));
-    assert!(stderr(&output).contains("rename") && !stderr(&output).contains('\u{1b}'), "{}", stderr(&output));
+    let content = noise(8, MIB);
+    fs::create_dir_all(room.path("source/aux")).unwrap();
+    for name in ["a", "A", "red\u{1b}[31m", "x?1", "x?2"] {
+        fs::write(room.path("source/aux").join(name), &content).unwrap();
+    }
+    let torrent = room.text("aux.torrent");
+    let created = run(&["create", &room.text("source/aux"), "-o", &torrent]);
+    assert_eq!(code(&created), 0);
+    let said = stderr(&created);
+    for sentence in ["aux will be _aux ", "aux/a will be a (2) ", "[31m will be red_[31m "] {
+        assert!(said.contains(sentence), "{said}");
+    }
+    assert!(said.matches("will be").count() == 5 && !said.contains('\u{1b}'), "{said}");
+    assert_eq!(code(&run(&["verify", &torrent, "-o", &room.text("source")])), 0);
+
+    // Shared from where it is, fetched under the safe names, and told to programs.
+    let mut share = starling();
+    share.args(["share", &room.text("source/aux"), "--no-lan", "--json", "--listen", "127.0.0.1:0"]);
+    let mut sharing = Run::start(share.args(["--state", &room.text("sharing")]));
+    let link = sharing.until(event("link"));
+    assert_eq!(link["renamed"][0]["path"], "aux");
+    assert_eq!(link["renamed"][0]["as"], "_aux");
+    let peer = link["listen"].as_str().unwrap();
+    let (status, said, _) = Run::start(&mut get(&room, link["link"].as_str().unwrap(), peer, &[])).end();
+    assert_eq!(status.code(), Some(0), "{said:?}");
+    for name in ["a (2)", "A", "red_[31m"] {
+        assert!(fs::read(room.path("data/_aux").join(name)).unwrap() == content, "{name}");
+    }
+    // And seeded again by its maker, who has no other copy.
+    let mut seed = starling();
+    seed.args(["seed", &torrent, "-o", &room.text("source"), "--no-lan", "--json"]);
+    let mut seeding = Run::start(seed.args(["--listen", "127.0.0.1:0", "--state", &room.text("seeding")]));
+    seeding.until(|value| (value["state"] == "seeding").then_some(()));
+    assert_eq!(fs::read_dir(room.path("source")).unwrap().count(), 1, "something was made beside the data");
 }
 
 #[test]

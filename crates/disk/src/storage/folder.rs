@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use starling_metainfo::Info;
 
 use super::beneath::Root;
-use super::{FdCache, Slot, Stat, Storage};
+use super::{FdCache, Slot, Stat, Storage, names};
 use crate::DiskError;
 
 /// A torrent's files below a folder: `root/name` or `root/name/…`.
@@ -22,6 +22,8 @@ pub struct Folder {
     resume: Option<PathBuf>,
     create: bool,
     root: OnceLock<Root>,
+    /// The files that lie under the names the torrent writes; looked for once.
+    raw: OnceLock<BTreeSet<usize>>,
     fds: Arc<FdCache>,
     owner: u32,
     /// Folders with new names in them, relative to the root.
@@ -43,6 +45,7 @@ impl Folder {
             resume,
             create: true,
             root: OnceLock::new(),
+            raw: OnceLock::new(),
             owner: fds.new_owner(),
             fds,
             new_names: Mutex::default(),
@@ -68,16 +71,17 @@ impl Folder {
         Ok(self.root.get_or_init(|| root))
     }
 
+    fn lies_raw(&self, index: usize) -> bool {
+        let find = |root| self.raw.get_or_init(|| names::lying_raw(&self.info, root));
+        self.root().is_ok_and(|root| find(root).contains(&index))
+    }
+
     /// Below the root; for files of the torrent and the parts file.
     fn relative(&self, slot: Slot) -> PathBuf {
         match slot {
             Slot::File(index) => {
-                let mut path = PathBuf::new();
-                if !self.info.single_file {
-                    path.push(&self.info.name);
-                }
-                path.extend(self.info.layout.files().get(index).into_iter().flat_map(|f| &f.path));
-                path
+                let raw = self.lies_raw(index).then(|| names::raw_path(&self.info, index)).flatten();
+                raw.unwrap_or_else(|| names::safe_path(&self.info, index))
             }
             Slot::Parts | Slot::Resume => {
                 let name = self.info.hashes.to_string();

@@ -6,6 +6,7 @@
 mod beneath;
 mod fds;
 mod folder;
+mod names;
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::path::PathBuf;

@@ -41,6 +41,7 @@ pub fn sample(version: Version, lengths: &[u64], piece_length: u64) -> Sample {
     for (index, &length) in lengths.iter().enumerate() {
         let file = FileEntry {
             path: vec![format!("f{index}")],
+            raw: None,
             length,
             offset: 0,
             padding: false,

@@ -86,7 +86,9 @@ impl<'a> Parts<'a> {
         if files.iter().all(|file| file.attributes.padding) {
             return Err(ParseError::NoFiles);
         }
-        let layout = Layout::new(self.piece_length, entries(&files), pieces.is_none())?;
+        let folder = (!single_file).then_some(self.name);
+        let entries = entries(&files, folder, bytes);
+        let layout = Layout::new(self.piece_length, entries, pieces.is_none())?;
         if let Some(pieces) = pieces
             && pieces.len() as u64 != u64::from(layout.pieces()) * 20
         {
@@ -139,20 +141,28 @@ fn unite(v1: &mut V1<'_>, v2: &[RawFile<'_>], piece_length: PieceLength) -> Resu
 }
 
 /// The files with safe, distinct names; padding gets the one that BEP 47 recommends.
-fn entries(files: &[RawFile<'_>]) -> Vec<FileEntry> {
+fn entries(files: &[RawFile<'_>], folder: Option<&[u8]>, bytes: &Bytes) -> Vec<FileEntry> {
     let real = files.iter().filter(|file| !file.attributes.padding);
     let mut paths = names::distinct(real.map(|file| &file.path[..])).into_iter();
-    let entry = |file: &RawFile<'_>| FileEntry {
-        path: match file.attributes.padding {
+    let safe_folder = folder.map(names::component);
+    let entry = |file: &RawFile<'_>| {
+        let path = match file.attributes.padding {
             true => vec![".pad".to_owned(), file.length.to_string()],
             false => paths.next().unwrap_or_default(),
-        },
-        length: file.length,
-        offset: 0,
-        padding: file.attributes.padding,
-        executable: file.attributes.executable,
-        hidden: file.attributes.hidden,
-        pieces_root: file.pieces_root,
+        };
+        let whole = || folder.iter().chain(&file.path).copied();
+        let is_safe = whole().eq(safe_folder.iter().chain(&path).map(String::as_bytes));
+        let keep = !file.attributes.padding && !is_safe && whole().all(names::is_plain);
+        FileEntry {
+            path,
+            raw: keep.then(|| whole().map(|part| bytes.slice_ref(part)).collect()),
+            length: file.length,
+            offset: 0,
+            padding: file.attributes.padding,
+            executable: file.attributes.executable,
+            hidden: file.attributes.hidden,
+            pieces_root: file.pieces_root,
+        }
     };
     files.iter().map(entry).collect()
 }

@@ -111,17 +111,17 @@ impl fmt::Display for Url {
 
 /// Escapes what may not stand in a request line and leaves all else, escapes included.
 fn escape_rest(text: &str) -> String {
-    escape(text, |byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
+    escape(text.as_bytes(), |byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
 }
 
 /// Escapes a name as one component of a path (RFC 3986 `unreserved` is kept).
-pub(crate) fn escape_component(name: &str) -> String {
+pub(crate) fn escape_component(name: &[u8]) -> String {
     escape(name, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
-fn escape(text: &str, keep: impl Fn(u8) -> bool) -> String {
+fn escape(text: &[u8], keep: impl Fn(u8) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
+    for &byte in text {
         match keep(byte) {
             true => out.push(char::from(byte)),
             false => out.push_str(&format!("%{byte:02X}")),
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(Url::parse("http://h").unwrap().to_string(), "http://h/");
         assert_eq!(Url::parse("http://h?q").unwrap().to_string(), "http://h/?q");
         assert_eq!(Url::parse("http://u:p@h/").unwrap().to_string(), "http://h/");
-        assert_eq!(escape_component("a b/ü%.txt"), "a%20b%2F%C3%BC%25.txt");
+        assert_eq!(escape_component("a b/ü%.txt".as_bytes()), "a%20b%2F%C3%BC%25.txt");
         assert_eq!(Url::parse("http://h/d/?q").unwrap().append("f").to_string(), "http://h/d/f?q");
     }
 

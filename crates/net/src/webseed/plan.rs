@@ -106,6 +106,7 @@ mod tests {
     fn layout(piece: u64, files: &[(u64, bool)], aligned: bool) -> Layout {
         let file = |&(length, padding): &(u64, bool)| FileEntry {
             path: vec!["f".into()],
+            raw: None,
             length,
             offset: 0,
             padding,

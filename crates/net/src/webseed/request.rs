@@ -165,15 +165,17 @@ impl Fetcher {
         if info.single_file && !folder {
             return self.base.clone();
         }
-        let mut path = if folder { String::new() } else { String::from("/") };
-        path.push_str(&escape_component(&info.name));
-        if !info.single_file {
-            for part in info.layout.files().get(file).into_iter().flat_map(|f| &f.path) {
-                path.push('/');
-                path.push_str(&escape_component(part));
+        let Some(entry) = info.layout.files().get(file) else { return self.base.clone() };
+        // The server has the file under its own name, not under one that is safe here.
+        let parts: Vec<String> = match &entry.raw {
+            Some(raw) => raw.iter().map(|part| escape_component(part)).collect(),
+            None => {
+                let name = Some(&info.name).filter(|_| !info.single_file);
+                name.into_iter().chain(&entry.path).map(|part| escape_component(part.as_bytes())).collect()
             }
-        }
-        self.base.append(&path)
+        };
+        let slash = if folder { "" } else { "/" };
+        self.base.append(&format!("{slash}{}", parts.join("/")))
     }
 }
 

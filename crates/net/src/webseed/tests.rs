@@ -10,6 +10,7 @@ const PIECE: u32 = 2 * BLOCK_LENGTH;
 fn info(name: &str, files: &[(&str, u64)], single_file: bool) -> Arc<Info> {
     let entry = |&(path, length): &(&str, u64)| FileEntry {
         path: path.split('/').map(str::to_owned).collect(),
+        raw: None,
         length,
         offset: 0,
         padding: false,
@@ -120,6 +121,25 @@ async fn single_files_are_named_by_the_address_or_below_it() {
                 let (end, _, bytes, server) = fetch_all(&info, target, |r| honest(r, &content(100))).await;
                 assert_eq!((end, bytes), (FetchEnd::Done, content(100)));
                 assert!(server.requests.borrow()[0].starts_with(expected));
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_server_is_asked_for_the_name_that_the_torrent_writes() {
+    LocalSet::new()
+        .run_until(async {
+            let bencoded = b"d5:filesld6:lengthi100e4:pathl4:what5:a?b/ceee4:name3:con12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+            let slash = Arc::new(Info::parse(Bytes::from_static(bencoded)).unwrap());
+            let plain = bencoded.iter().map(|&byte| if byte == b'/' { b':' } else { byte });
+            let plain = Arc::new(Info::parse(plain.collect::<Vec<u8>>().into()).unwrap());
+            // A slash within a name is nothing that a server could have.
+            let cases = [(plain, "GET /d/con/what/a%3Fb%3Ac "), (slash, "GET /d/_con/what/a_b_c ")];
+            for (info, expected) in cases {
+                let (end, _, _, server) = fetch_all(&info, "/d", |r| honest(r, &content(100))).await;
+                assert_eq!(end, FetchEnd::Done);
+                assert!(server.requests.borrow()[0].starts_with(expected), "{:?}", server.requests);
             }
         })
         .await;

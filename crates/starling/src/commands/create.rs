@@ -1,5 +1,6 @@
 //! `starling create`, and the making of a torrent for `share`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -65,8 +66,48 @@ pub fn make(path: &Path, make: &Make, talk: &Talk) -> Result<Created> {
     })?;
     if !talk.quiet && !talk.json {
         tell_skipped(&created, talk);
+        tell_renamed(&created.torrent, talk);
     }
     Ok(created)
+}
+
+/// Names that some system cannot have: as they are here, and as whoever fetches them gets
+/// them. A folder counts once, however many files are in it.
+pub fn renamed(torrent: &Torrent) -> Vec<(String, String)> {
+    let info = &torrent.info;
+    let folder = Some(&info.name).filter(|_| !info.single_file);
+    let (mut renamed, mut told) = (Vec::new(), BTreeSet::new());
+    for file in info.layout.files() {
+        let Some(raw) = &file.raw else { continue };
+        let safe: Vec<&String> = folder.into_iter().chain(&file.path).collect();
+        for (at, (raw_part, safe_part)) in raw.iter().zip(&safe).enumerate() {
+            if raw_part == safe_part.as_bytes() {
+                continue;
+            }
+            let parts = raw[..=at].iter().map(|part| String::from_utf8_lossy(part));
+            let here = parts.collect::<Vec<_>>().join("/");
+            if told.insert(here.clone()) {
+                renamed.push((here, (*safe_part).clone()));
+            }
+        }
+    }
+    renamed
+}
+
+/// Names what others will have under another name.
+fn tell_renamed(torrent: &Torrent, talk: &Talk) {
+    let renamed = renamed(torrent);
+    let named = if talk.verbose > 0 { renamed.len() } else { NAMED_MAX };
+    for (here, safe) in renamed.iter().take(named) {
+        let here = printable(here);
+        screen::line(&format!(
+            "{here} will be {safe} for whoever fetches it: not every system allows its name"
+        ));
+    }
+    if renamed.len() > named {
+        let more = units::count(renamed.len() - named, "more name");
+        screen::line(&format!("{more} will be others for whoever fetches them; -v tells all"));
+    }
 }
 
 /// Names what is not in the torrent.
@@ -111,6 +152,11 @@ fn options(make: &Make) -> CreateOptions {
     }
 }
 
+/// The same as [`tell_renamed`] tells, for programs.
+pub fn renamed_json(torrent: &Torrent) -> serde_json::Value {
+    renamed(torrent).into_iter().map(|(here, safe)| json!({ "path": here, "as": safe })).collect()
+}
+
 fn report(torrent: &Torrent, path: &Path, talk: &Talk) {
     let link = starling_metainfo::Magnet::of(torrent).to_string();
     if talk.json {
@@ -119,6 +165,7 @@ fn report(torrent: &Torrent, path: &Path, talk: &Talk) {
             "info_hash_v1": torrent.info.hashes.v1().map(|h| h.to_string()),
             "info_hash_v2": torrent.info.hashes.v2().map(|h| h.to_string()),
             "bytes": torrent.info.layout.content_length(), "pieces": torrent.info.layout.pieces(),
+            "renamed": renamed_json(torrent),
         }));
         return;
     }

@@ -1,9 +1,8 @@
 //! `starling share`
 
-use std::ffi::OsStr;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use console::Style;
@@ -35,28 +34,10 @@ pub fn share(args: &Share) -> Result<Exit> {
         create::check_output(output, true)?;
     }
     let created = create::make(&path, &args.make, &args.talk)?;
-    check_names(&created.torrent, dir)?;
     if let Some(output) = &args.output {
         create::write(output, &created.torrent.encode())?;
     }
     super::block_on(serve(args, created.torrent, dir))
-}
-
-/// A name that not every system allows is another one in the torrent, and the data would
-/// not be found under it.
-fn check_names(torrent: &Torrent, dir: &Path) -> Result<()> {
-    let info = &torrent.info;
-    let base = if info.single_file { dir.to_owned() } else { dir.join(&info.name) };
-    for file in info.layout.files().iter().filter(|file| !file.padding) {
-        let path: PathBuf = base.iter().chain(file.path.iter().map(OsStr::new)).collect();
-        if !path.exists() {
-            bail!(
-                "a name has characters that other systems do not allow; rename it first, as {}",
-                file.path.join("/")
-            );
-        }
-    }
-    Ok(())
 }
 
 async fn serve(args: &Share, torrent: Torrent, dir: &Path) -> Result<Exit> {
@@ -81,6 +62,7 @@ fn announce(args: &Share, torrent: &Torrent, node: &Node) {
             "event": "link", "link": link, "listen": node.addr().to_string(), "name": torrent.info.name,
             "info_hash_v1": torrent.info.hashes.v1().map(|h| h.to_string()),
             "info_hash_v2": torrent.info.hashes.v2().map(|h| h.to_string()),
+            "renamed": create::renamed_json(torrent),
         }));
     } else {
         let mut out = std::io::stdout().lock();

@@ -45,6 +45,7 @@ fn world(blocks: &[u32], piece_blocks: u32) -> World {
 fn file(length: u64, root: Sha256Hash) -> FileEntry {
     FileEntry {
         path: vec![format!("{length}")],
+        raw: None,
         length,
         offset: 0,
         padding: false,
