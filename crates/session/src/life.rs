@@ -7,6 +7,7 @@ use std::time::Duration;
 use starling_metainfo::{Bitfield, Info, Sha1Hash, Torrent};
 use starling_sansio::{Sink, Time};
 use starling_swarm::{Blame, ConnId, Input as Swarm, Priority};
+use starling_tracker::Input as Say;
 
 use crate::entry::{Entry, Layers, Phase};
 use crate::{AddSpec, Ending, Event, Output, Session, Source, TorrentKey};
@@ -146,9 +147,14 @@ impl Session {
         if !self.claim(key, &names) {
             return self.fail(now, key, TWICE.to_owned(), out);
         }
+        for name in names {
+            self.say(now, key, Say::AddName(name), out);
+        }
         if private {
             self.stop_lsd(now, key, out);
             self.drop_gossip(now, key, out);
+        } else {
+            self.start_lsd(now, key, out);
         }
         out.put(Output::Event { key, event: Event::Metadata(torrent.clone()) });
         out.put(Output::Open { key, torrent });

@@ -106,6 +106,37 @@ fn a_hybrid_is_found_by_its_v2_name_alone() {
     assert!(world.run_until(secs(20), |w| w.has_all(b, by_v2) && w.has_all(c, by_v1)));
 }
 
+/// A link may know one name of two; once the metadata tells the other, it is announced too.
+#[test]
+fn a_link_that_turns_out_hybrid_is_announced_by_both_its_names() {
+    for by_v2 in [false, true] {
+        for content in [Content::hybrid("a", MIB), Content::private_hybrid("a", MIB)] {
+            let mut world = World::new(14);
+            world.lan = true;
+            world.tracker("t");
+            let (a, b) = (world.node(), world.node());
+            world.share(a, with_trackers(content.file(), &["t"]));
+            world.run_for(secs(1));
+            let link = if by_v2 { content.magnet_v2() } else { content.magnet() };
+            let key = world.get(b, with_trackers(link, &["t"]));
+            assert!(world.run_until(secs(20), |w| w.has_all(b, key)));
+            let before = world.nodes[b].lan_sent;
+            world.run_for(secs(400));
+            let his = world.trackers["t"].announces.iter().filter(|(node, _)| *node == b);
+            let started: Vec<&str> = his
+                .filter(|(_, q)| q.contains("event=started"))
+                .filter_map(|(_, q)| q.split('&').next())
+                .collect();
+            assert!(started.len() == 2 && started[0] != started[1], "{started:?}");
+            // The private one left the LAN instead; the other said both names.
+            let said = String::from_utf8(world.nodes[b].lan_said.clone()).unwrap().to_lowercase();
+            let names = content.hashes().wire_names().filter(|name| said.contains(&name.to_string())).count();
+            let is_private = content.torrent.info.private;
+            assert_eq!((names == 2, world.nodes[b].lan_sent > before), (!is_private, !is_private));
+        }
+    }
+}
+
 #[test]
 fn two_links_to_one_hybrid_are_one_torrent() {
     let mut world = World::new(6);

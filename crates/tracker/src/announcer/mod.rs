@@ -109,6 +109,9 @@ pub enum Input {
     Totals(Totals),
     /// More trackers, as further tiers; those known already are left out.
     AddTrackers(Vec<Vec<String>>),
+    /// The torrent's other name, learned with its metadata: announced under it too. One that
+    /// is known already is left out.
+    AddName(Sha1Hash),
     /// We listen elsewhere; told with the next announce.
     SetPort(u16),
 }
@@ -323,6 +326,12 @@ impl Machine for Announcer {
             Input::NeedPeers => self.tiers.endpoints_mut().for_each(|endpoint| endpoint.hurry(now)),
             Input::Totals(totals) => return self.totals = totals,
             Input::AddTrackers(tiers) => self.tiers.add(&tiers, &self.config, &mut self.rng),
+            Input::AddName(name) => {
+                if !self.config.info_hashes.contains(&name) {
+                    self.config.info_hashes.push(name);
+                    self.tiers.add_name(name, &self.config);
+                }
+            }
             Input::SetPort(port) => return self.config.port = port,
         }
         self.drive(now, out);

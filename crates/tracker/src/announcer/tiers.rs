@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use starling_metainfo::Sha1Hash;
 use starling_sansio::{Rng, Time};
 
 use super::endpoint::Endpoint;
@@ -31,10 +32,17 @@ pub(super) struct Tiers {
 
 impl Tracker {
     fn new(url: TrackerUrl, config: &Config) -> Tracker {
-        let fits = |family: &&Family| url.ip().is_none_or(|ip| Family::of(ip) == **family);
-        let families: Vec<Family> = config.families.iter().filter(fits).copied().collect();
-        let of = |hash| families.iter().map(move |&family| Endpoint::new(hash, family));
-        Tracker { endpoints: config.info_hashes.iter().flat_map(|&hash| of(hash)).collect(), url }
+        let mut tracker = Tracker { url, endpoints: Vec::new() };
+        config.info_hashes.iter().for_each(|&name| tracker.add_name(name, config));
+        tracker
+    }
+
+    /// It is told of this name over every family of addresses it may have.
+    fn add_name(&mut self, name: Sha1Hash, config: &Config) {
+        let ip = self.url.ip();
+        let fits = |family: &&Family| ip.is_none_or(|ip| Family::of(ip) == **family);
+        let families = config.families.iter().filter(fits);
+        self.endpoints.extend(families.map(|&family| Endpoint::new(name, family)));
     }
 
     /// Whether none of its endpoints works or may still come to work.
@@ -79,6 +87,11 @@ impl Tiers {
                 self.tiers.push(tier);
             }
         }
+    }
+
+    /// Every tracker is told of one name more.
+    pub(super) fn add_name(&mut self, name: Sha1Hash, config: &Config) {
+        self.tiers.iter_mut().flatten().for_each(|tracker| tracker.add_name(name, config));
     }
 
     fn trackers(&self) -> impl Iterator<Item = &Tracker> {

@@ -29,6 +29,10 @@ impl Content {
         Content::make(name, bytes, Versions::V1, true)
     }
 
+    pub fn private_hybrid(name: &str, bytes: u64) -> Content {
+        Content::make(name, bytes, Versions::Hybrid, true)
+    }
+
     fn make(name: &str, bytes: u64, versions: Versions, private: bool) -> Content {
         let mut builder = Builder::file(name, bytes);
         builder.versions = versions;

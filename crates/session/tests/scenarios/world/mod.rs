@@ -458,6 +458,7 @@ impl World {
 
     fn multicast(&mut self, node: NodeId, v6: bool, bytes: &[u8]) {
         self.nodes[node].lan_sent += 1;
+        self.nodes[node].lan_said = bytes.to_vec();
         if !self.lan || v6 {
             return;
         }

@@ -39,6 +39,8 @@ pub struct Node {
     pub received: u64,
     pub sent: u64,
     pub lan_sent: usize,
+    /// The last of them.
+    pub lan_said: Vec<u8>,
     /// Datagrams to trackers; none arrives by itself.
     pub datagrams: Vec<(SocketAddr, Vec<u8>)>,
     pub scraped: Vec<(ScrapeId, Vec<Scraped>)>,
@@ -67,6 +69,7 @@ impl Node {
             received: 0,
             sent: 0,
             lan_sent: 0,
+            lan_said: Vec::new(),
             datagrams: Vec::new(),
             scraped: Vec::new(),
             next_key: 0,
