@@ -13,8 +13,11 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one torrent.
     pub connections_per_torrent: usize,
-    /// Connections from one address (loopback excepted, where one host plays many).
+    /// Connections with one address, attempts included, over all torrents: room for a hundred
+    /// in common, each dialled from both sides, and far from all connections there may be.
     pub connections_per_ip: usize,
+    /// Connections with one address for one torrent: several clients may be behind one router.
+    pub connections_per_ip_and_torrent: usize,
     /// Outgoing attempts under way.
     pub half_open: usize,
     /// Addresses remembered for one torrent.
@@ -37,7 +40,8 @@ impl Default for Limits {
             torrents: 200_000,
             connections: 800,
             connections_per_torrent: 120,
-            connections_per_ip: 16,
+            connections_per_ip: 200,
+            connections_per_ip_and_torrent: 16,
             half_open: 64,
             known_peers: 2_000,
             bans: 10_000,

@@ -49,6 +49,7 @@ pub struct Conn {
 pub struct Conns {
     table: BTreeMap<ConnId, Conn>,
     per_host: BTreeMap<IpAddr, usize>,
+    per_torrent: BTreeMap<(TorrentKey, IpAddr), usize>,
     dialing: usize,
 }
 
@@ -67,11 +68,24 @@ impl Conns {
         self.per_host.get(&host(ip)).copied().unwrap_or(0)
     }
 
+    /// Connections with this host for one torrent.
+    pub fn with_ip_of(&self, key: TorrentKey, ip: IpAddr) -> usize {
+        self.per_torrent.get(&(key, host(ip))).copied().unwrap_or(0)
+    }
+
+    /// An incoming connection's handshake named its torrent.
+    pub fn assign(&mut self, conn: ConnId, key: TorrentKey) {
+        let Some(entry) = self.table.get_mut(&conn).filter(|entry| entry.torrent.is_none()) else { return };
+        entry.torrent = Some(key);
+        *self.per_torrent.entry((key, host(entry.addr.ip()))).or_default() += 1;
+    }
+
     pub fn get(&self, conn: ConnId) -> Option<&Conn> {
         self.table.get(&conn)
     }
 
-    /// For every field but `stage`, which [`Conns::set_stage`] changes.
+    /// For every field but `stage`, which [`Conns::set_stage`] changes, and `torrent`
+    /// ([`Conns::assign`]).
     pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
         self.table.get_mut(&conn)
     }
@@ -89,7 +103,11 @@ impl Conns {
         if self.table.contains_key(&id) {
             return false;
         }
-        *self.per_host.entry(host(conn.addr.ip())).or_default() += 1;
+        let host = host(conn.addr.ip());
+        *self.per_host.entry(host).or_default() += 1;
+        if let Some(key) = conn.torrent {
+            *self.per_torrent.entry((key, host)).or_default() += 1;
+        }
         self.dialing += usize::from(conn.stage == Stage::Dialing);
         self.table.insert(id, conn);
         true
@@ -99,11 +117,9 @@ impl Conns {
         let conn = self.table.remove(&id)?;
         self.dialing -= usize::from(conn.stage == Stage::Dialing);
         let host = host(conn.addr.ip());
-        if let Some(count) = self.per_host.get_mut(&host) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_host.remove(&host);
-            }
+        count_down(&mut self.per_host, host);
+        if let Some(key) = conn.torrent {
+            count_down(&mut self.per_torrent, (key, host));
         }
         Some(conn)
     }
@@ -116,6 +132,15 @@ impl Conns {
     /// Every connection, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
         self.table.iter().map(|(id, c)| (*id, c))
+    }
+}
+
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
     }
 }
 

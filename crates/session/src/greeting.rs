@@ -1,6 +1,6 @@
 //! Whom to let in: accepted connections, handshakes, which of two connections to keep.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use starling_sansio::{Sink, Time};
 use starling_swarm::{Blame, ConnId, Handshake, Hello, Input as Swarm};
@@ -25,7 +25,7 @@ impl Session {
             Some("the address is banned")
         } else if self.conns.len() >= limits.connections {
             Some("too many connections")
-        } else if !addr.ip().is_loopback() && self.conns.with_ip(addr.ip()) >= limits.connections_per_ip {
+        } else if self.conns.with_ip(addr.ip()) >= limits.connections_per_ip {
             Some("too many connections from one address")
         } else {
             None
@@ -48,7 +48,7 @@ impl Session {
         if !matches!(stage, Stage::Dialing | Stage::Incoming) {
             return;
         }
-        let key = match self.match_handshake(torrent, theirs) {
+        let key = match self.match_handshake(torrent, addr.ip(), theirs) {
             Ok(key) => key,
             Err((ending, why)) => {
                 self.tell_ourselves(conn, ending, theirs, out);
@@ -65,8 +65,9 @@ impl Session {
             out.put(Output::Reply { conn, handshake: ours });
         }
         self.conns.set_stage(conn, Stage::Up);
+        self.conns.assign(conn, key);
         if let Some(c) = self.conns.get_mut(conn) {
-            (c.torrent, c.peer_id, c.since, c.ending) = (Some(key), theirs.peer_id, now, Ending::Broke);
+            (c.peer_id, c.since, c.ending) = (theirs.peer_id, now, Ending::Broke);
         }
         if !self.is_duplicate(now, key, conn, out) {
             if let Some(c) = self.conns.get_mut(conn) {
@@ -83,6 +84,7 @@ impl Session {
     fn match_handshake(
         &self,
         dialed: Option<TorrentKey>,
+        from: IpAddr,
         theirs: &Handshake,
     ) -> Result<TorrentKey, (Ending, &'static str)> {
         let named = self.by_wire.get(&theirs.info_hash).copied();
@@ -102,6 +104,10 @@ impl Session {
         }
         if dialed.is_none() && entry.conns >= self.config.limits.connections_per_torrent {
             return Err((Ending::NoUse, "too many connections for the torrent"));
+        }
+        let of_one = self.config.limits.connections_per_ip_and_torrent;
+        if dialed.is_none() && self.conns.with_ip_of(key, from) >= of_one {
+            return Err((Ending::NoUse, "too many connections from one address for the torrent"));
         }
         Ok(key)
     }

@@ -87,7 +87,9 @@ impl Session {
             let ip = addr.ip();
             if self.bans.contains(ip, now) {
                 entry.book.end(addr, Ending::Never, now);
-            } else if !ip.is_loopback() && self.conns.with_ip(ip) >= limits.connections_per_ip {
+            } else if self.conns.with_ip(ip) >= limits.connections_per_ip
+                || self.conns.with_ip_of(key, ip) >= limits.connections_per_ip_and_torrent
+            {
                 entry.book.put_off(addr, now + CROWDED);
             } else {
                 entry.book.begin(addr);

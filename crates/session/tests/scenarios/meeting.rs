@@ -151,6 +151,43 @@ fn one_address_gets_so_many_connections() {
 }
 
 #[test]
+fn one_address_gets_so_many_connections_for_one_torrent() {
+    let mut world = World::new(5);
+    let (one, two) = (Content::v1("a", MIB), Content::v1("b", MIB));
+    let a = world.node_with(|config| config.limits.connections_per_ip_and_torrent = 3);
+    let keys = [world.get(a, one.file()), world.get(a, two.file())];
+    world.run_for(secs(1));
+    for (n, content) in [&one, &one, &one, &one, &two].into_iter().enumerate() {
+        let conn = world.nodes[a].session.new_conn();
+        world.nodes[a].open.insert(conn);
+        world.input(a, Input::Accepted { conn, addr: "10.7.7.7:1".parse().unwrap() });
+        let theirs = Handshake {
+            reserved: Reserved::OURS,
+            info_hash: content.hashes().wire(),
+            peer_id: [n as u8; 20],
+        };
+        world.input(a, Input::Handshake { conn, theirs });
+    }
+    assert_eq!(keys.map(|key| world.nodes[a].conns(key)), [3, 1]);
+    assert_eq!(world.nodes[a].closed_because("too many connections from one address for the torrent"), 1);
+}
+
+#[test]
+fn a_hundred_torrents_between_two_machines_all_run() {
+    let mut world = World::new(8);
+    world.lan = true;
+    let (a, b) = (world.node(), world.node());
+    let contents: Vec<Content> = (0..100).map(|n| Content::v1(&format!("{n}"), MIB)).collect();
+    for content in &contents {
+        world.share(a, content.file());
+    }
+    let keys: Vec<TorrentKey> = contents.iter().map(|content| world.get(b, content.file())).collect();
+    assert!(world.run_until(secs(60), |w| keys.iter().all(|&key| w.has_all(b, key))));
+    // Both found each other, and a second connection was never in the way of another torrent.
+    assert_eq!(world.nodes[a].closed_because("too many connections from one address"), 0);
+}
+
+#[test]
 fn no_torrent_starves_for_attempts() {
     let mut world = World::new(6);
     world.black_holes = true;
