@@ -1,5 +1,6 @@
 //! How fast bytes flow: a decaying average.
 
+use starling_metainfo::BLOCK_LENGTH;
 use starling_sansio::Time;
 
 /// Bytes per second with exponential forgetting, half-life about three seconds.
@@ -11,10 +12,14 @@ pub(crate) struct Rate {
     pending: u64,
     per_sec: f64,
     last: Time,
+    /// The last tick that found something.
+    flowed: Time,
 }
 
 impl Rate {
     const TIME_CONSTANT_SECS: f64 = 4.0;
+    /// Silence that a fast flow may have.
+    const SILENCE_SECS: f64 = 1.5;
 
     /// `bytes` more have flowed.
     pub fn add(&mut self, bytes: u64) {
@@ -32,6 +37,14 @@ impl Rate {
         self.per_sec as u64
     }
 
+    /// The same as a user is to see it: nothing as soon as nothing came for so long that at
+    /// this rate something would have.
+    pub fn shown(&self) -> u64 {
+        let blocks = 2.0 * f64::from(BLOCK_LENGTH) / self.per_sec;
+        let silent = self.last.since(self.flowed).as_secs_f64();
+        if silent > Self::SILENCE_SECS + blocks { 0 } else { self.get() }
+    }
+
     /// Folds what came since the last tick into the average.
     pub fn tick(&mut self, now: Time) {
         let dt = now.since(self.last).as_secs_f64();
@@ -44,13 +57,16 @@ impl Rate {
         if self.per_sec < 1.0 {
             self.per_sec = 0.0;
         }
+        if self.pending > 0 {
+            self.flowed = now;
+        }
         self.pending = 0;
         self.last = now;
     }
 
     /// Begins to measure at `now`, so that the first tick does not count the time before.
     pub fn starting(now: Time) -> Rate {
-        Rate { last: now, ..Rate::default() }
+        Rate { last: now, flowed: now, ..Rate::default() }
     }
 
     /// Whether nothing flows any more.
@@ -62,6 +78,22 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ended_is_shown_as_nothing_soon_and_what_is_slow_is_not() {
+        let (mut fast, mut slow) = (Rate::starting(Time::ZERO), Rate::starting(Time::ZERO));
+        for second in 1..=40 {
+            fast.add(50_000_000);
+            fast.tick(Time::from_secs(second));
+            // 4 KiB/s come as a block every four seconds.
+            slow.add(if second % 4 == 0 { BLOCK_LENGTH.into() } else { 0 });
+            slow.tick(Time::from_secs(second));
+            assert!(second < 4 || slow.shown() > 0, "{second}");
+        }
+        fast.tick(Time::from_secs(42));
+        assert_eq!(fast.shown(), 0);
+        assert!(fast.get() > 10_000_000, "what is counted with remembers");
+    }
 
     #[test]
     fn follows_a_steady_flow_and_forgets_it() {
