@@ -5,6 +5,7 @@
 //! tit-for-tat and proportional share. While we seed, peers take turns. Whatever
 //! the strategy, peers that have given nothing live on a bounded budget.
 
+mod newcomers;
 mod propshare;
 mod seeding;
 mod tit_for_tat;
@@ -15,6 +16,7 @@ use starling_sansio::{Rng, Time};
 
 use crate::config::{Config, Strategy};
 
+pub(crate) use newcomers::Newcomers;
 pub(crate) use propshare::PropShare;
 pub(crate) use seeding::Seeding;
 pub(crate) use tit_for_tat::TitForTat;
@@ -67,8 +69,8 @@ pub(crate) struct Choking {
     pub next: Time,
     /// Somebody who gives is there: newcomers stand back.
     pub givers: bool,
-    /// Bytes that newcomers may still get.
-    pub newcomer_pool: u64,
+    /// What newcomers may still get.
+    pub newcomers: Newcomers,
     /// Shares as last decided, and the upload rate they are parts of.
     pub shares: Vec<Chosen>,
     pub capacity: f64,
@@ -89,7 +91,7 @@ impl Choking {
             seeding: Seeding,
             next: Time::ZERO,
             givers: false,
-            newcomer_pool: config.limits.newcomer_pool,
+            newcomers: Newcomers::new(config.limits.newcomer_pool),
             shares: Vec::new(),
             capacity: 0.0,
             down_at_tick: 0,

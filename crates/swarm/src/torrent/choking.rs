@@ -100,8 +100,8 @@ impl Torrent {
         let used = (up - self.choking.up_at_tick) as f64;
         (self.choking.down_at_tick, self.choking.up_at_tick) = (down, up);
         let lent = (got / NEWCOMER_PART + NEWCOMER_TRICKLE * secs) as u64;
-        let pool = (self.choking.newcomer_pool + lent).min(self.config.limits.newcomer_pool);
-        self.choking.newcomer_pool = pool;
+        let piece = self.info.as_ref().map_or(0, |info| info.layout.piece_length());
+        self.choking.newcomers.refill(lent, piece);
         if secs > 0.0 {
             self.choking.capacity =
                 (used / secs * CAPACITY_GROWTH).max(CAPACITY_MIN).max(self.choking.capacity * 0.9);

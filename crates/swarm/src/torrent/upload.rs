@@ -123,18 +123,24 @@ impl Torrent {
     fn pump_some(&mut self, slot: u32, most: usize, out: &mut impl Sink<Output>) -> bool {
         let seeding = self.finished;
         let limits = &self.config.limits;
+        let piece = self.info.as_ref().map_or(0, |info| info.layout.piece_length());
         let Some(link) = self.links.get_mut(slot) else { return false };
         if link.up.queue.is_empty() || link.closing {
             return false;
         }
         let watermark = link.watermark(limits);
         let newcomer = !seeding && self.choking.givers && is_newcomer(link);
-        let mut sent = 0;
+        let ip = link.hello.addr.ip();
+        let credit = if newcomer { self.choking.newcomers.room(ip, piece) } else { u64::MAX };
+        let (mut sent, mut lent) = (0, 0);
         while let Some(&block) = link.up.queue.front() {
             let length = u64::from(block.length);
-            let lent = !newcomer || self.choking.newcomer_pool >= length;
             let allowed = link.up.allowance.is_none_or(|bytes| bytes > 0) && self.grant_up != Some(0);
-            if sent >= most || link.up.unsent + length > watermark.max(length) || !lent || !allowed {
+            if sent >= most
+                || lent + length > credit
+                || link.up.unsent + length > watermark.max(length)
+                || !allowed
+            {
                 break;
             }
             link.up.queue.pop_front();
@@ -144,10 +150,12 @@ impl Torrent {
             link.up.allowance = link.up.allowance.map(|bytes| bytes.saturating_sub(length));
             self.grant_up = self.grant_up.map(|bytes| bytes.saturating_sub(length));
             self.totals.up.add(length);
-            let pool = &mut self.choking.newcomer_pool;
-            *pool -= if newcomer { length } else { 0 };
+            lent += length;
             out.put(Output::SendBlock { conn: link.conn, block });
             sent += 1;
+        }
+        if newcomer && lent > 0 {
+            self.choking.newcomers.spend(ip, lent);
         }
         sent > 0
     }
