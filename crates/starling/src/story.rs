@@ -39,6 +39,8 @@ pub struct Story {
     asked: usize,
     alone_since: Option<Instant>,
     said_alone: bool,
+    /// Its data was hashed just now, and that it is complete was said.
+    known_complete: bool,
     ended: bool,
     banned: usize,
     trackers: Vec<(String, Result<String, String>)>,
@@ -57,8 +59,8 @@ impl Story {
             asked: 0,
             alone_since: None,
             said_alone: false,
-            // That data hashed just now is complete is no news.
-            ended: add.check == Check::Complete,
+            known_complete: add.check == Check::Complete,
+            ended: false,
             banned: 0,
             trackers: Vec::new(),
         }
@@ -155,6 +157,7 @@ impl Story {
                     };
                 view.say(&format!("{name}: {what} in {}, {rate}{from}", units::elapsed(took)));
             }
+            None if self.known_complete => {}
             None => {
                 let dir = self.dir.display();
                 view.say(&format!("{name}: complete, {size} verified in {dir}"));

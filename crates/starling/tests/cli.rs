@@ -295,7 +295,8 @@ fn seed_serves_what_is_complete_and_refuses_what_is_not() {
     };
     let peer = free_port();
     let mut seeding = Run::start(&mut seed(&peer));
-    seeding.until(|value| (value["state"] == "seeding").then_some(()));
+    let complete = seeding.until(event("complete"));
+    assert_eq!((&complete["bytes"], &complete["downloaded"]), (&MIB.into(), &0.into()));
     let (status, _, _) = Run::start(&mut get(&room, &torrent, &peer, &[])).end();
     assert_eq!(status.code(), Some(0));
     assert_eq!(fs::read(room.path("data/file.bin")).unwrap(), content);
