@@ -45,6 +45,33 @@ fn a_tracker_alone_is_enough() {
     assert_eq!((events("event=started"), events("event=completed")), (1, 1));
 }
 
+/// The first block is asked for within 0.1 s of the tracker's answer, in virtual time: a road of
+/// 10 ms there and back, and storage that takes 20 ms to open. Nothing on the way waits for
+/// a timer; what is left are the round trips that the protocol needs.
+#[test]
+fn the_first_block_is_asked_for_soon_after_the_trackers_answer() {
+    for (by_link, bound) in [(false, 35), (true, 100)] {
+        for content in [Content::v1("a", 4 * MIB), Content::hybrid("a", 4 * MIB)] {
+            let mut world = World::new(15);
+            world.tracker("t");
+            let (a, b) = (world.node(), world.node());
+            world.share(a, with_trackers(content.file(), &["t"]));
+            world.run_for(secs(5));
+            let spec = if by_link { content.magnet() } else { content.file() };
+            world.get(b, with_trackers(spec, &["t"]));
+            let started = |w: &World| {
+                w.trackers["t"].announces.iter().any(|(node, q)| *node == b && q.contains("event=started"))
+            };
+            assert!(world.run_until(secs(5), started));
+            let answered = world.trackers["t"].answered;
+            assert!(world.run_until(secs(5), |w| w.nodes[b].first_request.is_some()));
+            let took = world.nodes[b].first_request.unwrap().since(answered).as_millis();
+            eprintln!("by link: {by_link}: {took} ms after the tracker's answer");
+            assert!(took <= bound, "by link: {by_link}: {took} ms");
+        }
+    }
+}
+
 #[test]
 fn the_link_may_name_a_peer_by_address_or_host() {
     for by_host in [false, true] {

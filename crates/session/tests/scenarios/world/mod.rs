@@ -59,6 +59,8 @@ struct Pipe {
 pub struct Tracker {
     store: Option<PeerStore>,
     pub announces: Vec<(NodeId, String)>,
+    /// When the last answer reached whom it was for.
+    pub answered: Time,
 }
 
 /// See the module.
@@ -124,12 +126,13 @@ impl World {
     /// A tracker that answers at `http://host/announce`.
     pub fn tracker(&mut self, host: &str) {
         let store = Some(PeerStore::new(secs(1800), self.rng.fork()));
-        self.trackers.insert(host.to_owned(), Tracker { store, announces: Vec::new() });
+        self.trackers.insert(host.to_owned(), Tracker { store, announces: Vec::new(), answered: Time::ZERO });
     }
 
     /// One that never answers.
     pub fn dead_tracker(&mut self, host: &str) {
-        self.trackers.insert(host.to_owned(), Tracker { store: None, announces: Vec::new() });
+        self.trackers
+            .insert(host.to_owned(), Tracker { store: None, announces: Vec::new(), answered: Time::ZERO });
     }
 
     /// Adds a torrent that the node has all of.
@@ -326,7 +329,12 @@ impl World {
 
     fn carry_swarm(&mut self, node: NodeId, key: TorrentKey, output: SwarmOutput, is_true: bool) {
         match output {
-            SwarmOutput::Send { conn, message } => drop(self.transmit(node, conn, message, 30, true)),
+            SwarmOutput::Send { conn, message } => {
+                if let Message::Request(_) = message {
+                    self.nodes[node].first_request.get_or_insert(self.now);
+                }
+                self.transmit(node, conn, message, 30, true);
+            }
             SwarmOutput::SendBlock { conn, block } => {
                 let truth = !self.nodes[node].lies;
                 let size = u64::from(block.length);
@@ -453,6 +461,7 @@ impl World {
         tracker.announces.push((node, target.to_owned()));
         let Some(store) = &mut tracker.store else { return (secs(20), Err(TrackerError::TimedOut)) };
         let body = http::serve(self.now, self.nodes[node].addr.ip(), target, store).expect("its path");
+        tracker.answered = self.now + DELAY * 2;
         (DELAY * 2, Ok(Bytes::from(body)))
     }
 

@@ -43,6 +43,8 @@ pub struct Node {
     pub lan_said: Vec<u8>,
     /// Datagrams to trackers; none arrives by itself.
     pub datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    /// When it first asked a peer for a block.
+    pub first_request: Option<Time>,
     pub scraped: Vec<(ScrapeId, Vec<Scraped>)>,
     pub next_key: u32,
     pub wake: Option<Time>,
@@ -71,6 +73,7 @@ impl Node {
             lan_sent: 0,
             lan_said: Vec::new(),
             datagrams: Vec::new(),
+            first_request: None,
             scraped: Vec::new(),
             next_key: 0,
             wake: None,
