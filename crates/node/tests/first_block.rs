@@ -1,6 +1,6 @@
 //! From a tracker's answer to the first block that is asked for, over real sockets.
 
-#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test may panic, and tell its figures
 
 #[allow(dead_code)] // a part of it is needed here
 mod common;

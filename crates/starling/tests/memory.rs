@@ -1,7 +1,7 @@
 //! Memory for each peer: a whole process with few and with many connections, beside its
 //! anonymous memory as the kernel counts it. Prints the figures (`--nocapture`).
 
-#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test may panic, and tell its figures
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Several sessions in a virtual world: what users do, and what goes wrong.
 
-#![allow(clippy::unwrap_used)] // a scenario that cannot be set up is a failed test
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a scenario that cannot be set up is a failed test
 
 mod world;
 
