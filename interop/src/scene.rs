@@ -82,11 +82,15 @@ impl Scene {
 
     /// One transfer of `content`'s torrent, found through a tracker, compared at the end.
     pub fn transfer(&self, content: &Path, torrent: &Torrent, cast: &Cast) -> Result<()> {
+        self.transfer_from(content.parent().unwrap_or(content), content, torrent, cast)
+    }
+
+    /// The same with the seeder's data in another folder than the one compared with.
+    pub fn transfer_from(&self, data: &Path, content: &Path, torrent: &Torrent, cast: &Cast) -> Result<()> {
         let home = self.path("tracker");
         context(std::fs::create_dir_all(&home), "the tracker's folder")?;
         let tracker = Tracker::start(self.tracker(), &home, &[torrent])?;
-        let data = content.parent().unwrap_or(content).to_path_buf();
-        let seed = Job { data, ..self.job(2, torrent)? };
+        let seed = Job { data: data.to_path_buf(), ..self.job(2, torrent)? };
         let _seeder = client::seed(cast.seeder, &seed)?;
         tracker.await_seeders(torrent.wire_hash(), 1, PATIENCE)?;
         let job = Job { magnet: cast.magnet, ..self.job(3, torrent)? };

@@ -37,6 +37,8 @@ pub struct Recipe {
     pub kind: Kind,
     /// Bytes in a piece; 0 leaves it to libtorrent.
     pub piece_length: u64,
+    /// Files begin at pieces, with padding between them, as v2 and hybrid ones do anyway.
+    pub padded: bool,
     /// BEP 27.
     pub private: bool,
     /// Announce addresses.
@@ -48,7 +50,8 @@ pub struct Recipe {
 impl Recipe {
     /// Of this kind, and nothing more.
     pub fn new(kind: Kind) -> Recipe {
-        Recipe { kind, piece_length: 0, private: false, trackers: Vec::new(), web_seeds: Vec::new() }
+        let lists = Vec::new;
+        Recipe { kind, piece_length: 0, padded: false, private: false, trackers: lists(), web_seeds: lists() }
     }
 
     /// With a tracker.
@@ -84,6 +87,7 @@ impl Torrent {
     pub fn making(content: &Path, file: &Path, recipe: &Recipe) -> Result<Process> {
         let launch = python("make", file)?.arg(content).arg(file).arg(recipe.kind.name());
         let launch = launch.arg(recipe.piece_length.to_string());
+        let launch = launch.args(recipe.padded.then_some("padded"));
         let launch = launch.args(recipe.private.then_some("private"));
         let launch = launch.args(recipe.trackers.iter().map(|url| format!("tracker={url}")));
         launch.args(recipe.web_seeds.iter().map(|url| format!("webseed={url}"))).spawn()

@@ -84,12 +84,7 @@ pub fn hash_layout(
     progress: Progress<'_>,
     open: impl Fn(usize) -> Result<(PathBuf, File), DiskError> + Sync,
 ) -> Result<Hashes, DiskError> {
-    let shape = Shape {
-        layout,
-        v1: versions != Versions::V2,
-        v2: versions != Versions::V1,
-        has_padding: layout.files().iter().any(|file| file.padding),
-    };
+    let shape = Shape { layout, v1: versions != Versions::V2, v2: versions != Versions::V1 };
     let start = || Reader { open: &open, open_files: VecDeque::new(), buffer: Vec::new() };
     let pieces = each_piece(layout, threads, progress, start, |reader, pieces| {
         let mut buffer = std::mem::take(&mut reader.buffer);

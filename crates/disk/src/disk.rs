@@ -73,8 +73,8 @@ impl Disk {
         shared.lane(None).push(Job::Task(Box::new(move |_| open::begin(&torrent, wishes))));
     }
 
-    /// Keeps a block: hashes and writes it. Exactly one block of [`starling_metainfo::BLOCK_LENGTH`]
-    /// (the last of a piece may be shorter) from `begin` in `piece`; others are dropped.
+    /// Keeps a block: hashes and writes it. Exactly one block, as long as
+    /// [`starling_metainfo::Layout::asked_len`] has it, from `begin` in `piece`; others are dropped.
     pub fn store(&self, key: TorrentKey, piece: u32, begin: u32, data: Bytes) {
         let Some(torrent) = self.get(key) else { return };
         torrent.shared.budget.charge(&torrent.share, data.len());
@@ -225,7 +225,6 @@ fn new_torrent(shared: &Arc<Shared>, key: TorrentKey, spec: &OpenSpec, storage: 
         shared: Arc::clone(shared),
         share: Arc::default(),
         places: Places::new(Vec::new()),
-        has_padding: layout.files().iter().any(|file| file.padding),
         lane: OnceLock::new(),
         slots: Mutex::default(),
         layers: RwLock::default(),

@@ -71,33 +71,32 @@ pub(crate) struct Shape<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) v1: bool,
     pub(crate) v2: bool,
-    pub(crate) has_padding: bool,
 }
 
 impl Shape<'_> {
-    /// Bytes of a block as peers send it.
+    /// Bytes of a block as peers send it: without the padding it ends in.
     pub(crate) fn block_len(&self, piece: u32, block: u32) -> u32 {
-        let begin = block.saturating_mul(BLOCK_LENGTH);
-        self.layout.piece_len(piece).saturating_sub(begin).min(BLOCK_LENGTH)
+        self.layout.asked_len(piece, block.saturating_mul(BLOCK_LENGTH))
     }
 
     /// Whether the block is nothing but padding.
     pub(crate) fn is_padding(&self, piece: u32, block: u32) -> bool {
-        self.has_padding && self.layout.is_padding(piece, block * BLOCK_LENGTH)
+        self.layout.has_padding() && self.layout.is_padding(piece, block * BLOCK_LENGTH)
     }
 
     /// Whether no byte of the block is padding.
     pub(crate) fn is_plain(&self, piece: u32, block: u32) -> bool {
-        let length = self.block_len(piece, block);
-        !self.has_padding
-            || self.layout.spans(piece, block * BLOCK_LENGTH, length).all(|span| span.file.is_some())
+        let begin = block * BLOCK_LENGTH;
+        let whole = self.layout.block_len(piece, begin);
+        !self.layout.has_padding() || self.layout.spans(piece, begin, whole).all(|span| span.file.is_some())
     }
 
-    /// Hashes a block for v1: padding counts as zeros whatever was sent.
+    /// Hashes a block for v1: padding counts as zeros, whatever was sent and at the end.
     fn hash_v1(&self, sha1: &mut Sha1, piece: u32, block: u32, mut data: &[u8]) {
-        if !self.has_padding {
+        if !self.layout.has_padding() {
             return sha1.update(data);
         }
+        let ending = self.layout.block_len(piece, block * BLOCK_LENGTH) as usize - data.len();
         for span in self.layout.spans(piece, block * BLOCK_LENGTH, data.len() as u32) {
             let (head, rest) = data.split_at(span.length as usize);
             match span.file {
@@ -106,11 +105,12 @@ impl Shape<'_> {
             }
             data = rest;
         }
+        hash::update_zeros(sha1, ending);
     }
 
     /// The part of a block that its v2 leaf covers.
     pub(crate) fn leaf_part<'d>(&self, piece: u32, block: u32, data: &'d [u8]) -> &'d [u8] {
-        if !self.has_padding {
+        if !self.layout.has_padding() {
             return data;
         }
         let content = self.layout.content_len(piece).saturating_sub(block * BLOCK_LENGTH) as usize;
@@ -220,7 +220,7 @@ impl Piece {
                     return Next::ReadBack;
                 }
                 None if shape.is_padding(self.index, block) => {
-                    let zeros = shape.block_len(self.index, block) as usize;
+                    let zeros = shape.layout.block_len(self.index, block * BLOCK_LENGTH) as usize;
                     if let Some(sha1) = &mut self.sha1 {
                         hash::update_zeros(sha1, zeros);
                     }
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn v1_hashes_in_order_whatever_the_order_of_arrival() {
         let layout = layout(u64::from(BLOCK_LENGTH) * 3 + 5);
-        let shape = Shape { layout: &layout, v1: true, v2: false, has_padding: false };
+        let shape = Shape { layout: &layout, v1: true, v2: false };
         let data: Vec<u8> = (0..BLOCK_LENGTH * 3 + 5).map(|i| (i % 251) as u8).collect();
         let mut whole = Sha1::default();
         whole.update(&data);
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn blocks_of_the_wrong_shape_are_not_wanted() {
         let layout = layout(u64::from(BLOCK_LENGTH) + 5);
-        let shape = Shape { layout: &layout, v1: true, v2: true, has_padding: false };
+        let shape = Shape { layout: &layout, v1: true, v2: true };
         let piece = Piece::new(0, shape, 0);
         assert_eq!(piece.wants(0, BLOCK_LENGTH as usize, shape), Some(0));
         assert_eq!(piece.wants(BLOCK_LENGTH, 5, shape), Some(1));

@@ -68,12 +68,7 @@ fn hash_streams(turns: &mut [Turn]) {
 impl Torrent {
     /// How this torrent hashes.
     pub(crate) fn shape(&self) -> Shape<'_> {
-        Shape {
-            layout: &self.info.layout,
-            v1: self.info.v1_pieces.is_some(),
-            v2: self.info.v2,
-            has_padding: self.has_padding,
-        }
+        Shape { layout: &self.info.layout, v1: self.info.v1_pieces.is_some(), v2: self.info.v2 }
     }
 }
 
@@ -249,7 +244,8 @@ impl Turn {
         out.sort_unstable_by_key(|(block, _)| *block);
         let mut written = 0;
         let mut error = None;
-        for run in out.chunk_by(|a, b| b.0 == a.0 + 1) {
+        // After a block that ends in padding there is a gap.
+        for run in out.chunk_by(|a, b| b.0 == a.0 + 1 && a.1.len() == BLOCK_LENGTH as usize) {
             error = write_run(torrent, piece.index, run[0].0, run).err();
             if error.is_some() {
                 break;

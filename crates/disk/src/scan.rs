@@ -88,7 +88,7 @@ struct Stream {
 impl Stream {
     fn new(shape: Shape<'_>, piece: u32) -> Stream {
         let length = shape.layout.piece_len(piece);
-        let content = if shape.has_padding { shape.layout.content_len(piece) } else { length };
+        let content = shape.layout.content_len(piece);
         let leaves = shape.v2.then(|| Vec::with_capacity(content.div_ceil(BLOCK_LENGTH) as usize));
         Stream { piece, length, content, chunk: 0, sha1: shape.v1.then(Sha1::default), leaves, error: None }
     }

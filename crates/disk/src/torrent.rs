@@ -99,7 +99,6 @@ pub(crate) struct Torrent {
     pub(crate) shared: Arc<Shared>,
     pub(crate) share: Arc<Share>,
     pub(crate) places: Places,
-    pub(crate) has_padding: bool,
     pub(crate) lane: OnceLock<Arc<Lane>>,
     pub(crate) slots: Mutex<HashMap<u32, PieceSlot>>,
     pub(crate) layers: RwLock<BTreeMap<usize, Arc<[Sha256Hash]>>>,

@@ -66,12 +66,7 @@ pub fn verify(
     let parts = storage.stat(Slot::Parts).unwrap_or(None).is_some();
     let places = Places::new(stats.iter().map(|stat| stat.is_some() || !parts).collect());
     let io = SpanIo { layout, places: &places, storage: &storage };
-    let shape = Shape {
-        layout,
-        v1: info.v1_pieces.is_some(),
-        v2: info.v2,
-        has_padding: layout.files().iter().any(|file| file.padding),
-    };
+    let shape = Shape { layout, v1: info.v1_pieces.is_some(), v2: info.v2 };
     let good = each_piece(layout, threads, progress, Vec::new, |buffer, pieces| {
         io.will_need_all(pieces);
         let hashes = hash_pieces(shape, pieces, buffer, |piece, begin, chunk| io.read(piece, begin, chunk));

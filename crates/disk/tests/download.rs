@@ -8,7 +8,7 @@ use common::{BLOCK, Bench, KEY, Version, sample};
 use starling_disk::{Config, Event};
 use starling_metainfo::{BLOCK_LENGTH, Sha256Hash};
 
-const VERSIONS: [Version; 3] = [Version::V1, Version::V2, Version::Hybrid];
+const VERSIONS: [Version; 4] = [Version::V1, Version::PaddedV1, Version::V2, Version::Hybrid];
 
 #[test]
 fn every_version_and_shape_ends_as_its_files() {
@@ -41,7 +41,7 @@ fn every_version_and_shape_ends_as_its_files() {
 fn any_order_of_blocks_will_do() {
     for version in VERSIONS {
         let root = tempfile::tempdir().unwrap();
-        let sample = sample(version, &[BLOCK * 40 + 3, BLOCK * 7], BLOCK * 16);
+        let sample = sample(version, &[BLOCK * 33 + 3, 5, 0, BLOCK * 7], BLOCK * 16);
         let bench = Bench::new(Config::default());
         bench.open(sample.spec(root.path()));
         let pieces = 0..sample.pieces();

@@ -107,6 +107,7 @@ pub struct Layout {
     end: u64,
     pieces: u32,
     aligned: bool,
+    padded: bool,
 }
 
 impl Layout {
@@ -139,7 +140,8 @@ impl Layout {
         if pieces > Self::MAX_PIECES {
             return Err(LayoutError::TooLarge);
         }
-        Ok(Layout { piece_length: piece_length.get(), files, end, pieces, aligned })
+        let padded = files.iter().any(|file| file.padding);
+        Ok(Layout { piece_length: piece_length.get(), files, end, pieces, aligned, padded })
     }
 
     /// The nominal piece length in bytes.
@@ -162,8 +164,13 @@ impl Layout {
         self.files.iter().filter(|f| !f.padding).map(|f| f.length).sum()
     }
 
-    /// Bytes of `piece` as we ask for them and as v1 hashes them: v1 and hybrid
-    /// with padding, v2-only up to the end of its file. 0 beyond the last piece.
+    /// Whether there is padding between files.
+    pub fn has_padding(&self) -> bool {
+        self.padded
+    }
+
+    /// Bytes of `piece` as v1 hashes them: v1 and hybrid with padding, v2-only
+    /// up to the end of its file. 0 beyond the last piece.
     pub fn piece_len(&self, piece: u32) -> u32 {
         if self.aligned { self.content_len(piece) } else { self.padded_len(piece) }
     }
@@ -179,15 +186,39 @@ impl Layout {
         self.end.saturating_sub(start).min(u64::from(self.piece_length)) as u32
     }
 
-    /// Bytes of `piece` that v2 hashes (BEP 52): up to the end of the one real file in it.
-    /// Meaningful for hybrid and v2-only torrents, whose pieces hold one file each.
+    /// Bytes of `piece` that belong to files. In hybrid and v2-only torrents, whose pieces
+    /// hold one file each, that is what v2 hashes (BEP 52): up to the end of the file.
     pub fn content_len(&self, piece: u32) -> u32 {
         let padded = self.padded_len(piece);
+        if !self.padded && !self.aligned {
+            return padded;
+        }
         let tail: u32 = self.spans(piece, 0, padded).filter(|s| s.file.is_none()).map(|s| s.length).sum();
         padded - tail
     }
 
-    /// Blocks in `piece` as we ask for them.
+    /// Bytes of the block at `begin` in `piece` that we ask for: up to the last one that
+    /// belongs to a file, as whoever has the torrent knows the zeros after it. 0 for a
+    /// block of nothing but padding.
+    pub fn asked_len(&self, piece: u32, begin: u32) -> u32 {
+        let whole = self.block_len(piece, begin);
+        if !self.padded {
+            return whole;
+        }
+        let (mut at, mut end) = (0, 0);
+        for span in self.spans(piece, begin, whole) {
+            at += span.length;
+            end = if span.file.is_some() { at } else { end };
+        }
+        end
+    }
+
+    /// Bytes of the block at `begin` in `piece`, padding included.
+    pub fn block_len(&self, piece: u32, begin: u32) -> u32 {
+        BLOCK_LENGTH.min(self.piece_len(piece).saturating_sub(begin))
+    }
+
+    /// Blocks in `piece`, padding included.
     pub fn blocks(&self, piece: u32) -> u32 {
         self.piece_len(piece).div_ceil(BLOCK_LENGTH)
     }
@@ -242,8 +273,7 @@ impl Layout {
 
     /// Whether the block at `begin` in `piece` is nothing but padding, which is never asked for.
     pub fn is_padding(&self, piece: u32, begin: u32) -> bool {
-        let length = BLOCK_LENGTH.min(self.piece_len(piece).saturating_sub(begin));
-        self.spans(piece, begin, length).all(|span| span.file.is_none())
+        self.asked_len(piece, begin) == 0
     }
 }
 
@@ -287,10 +317,18 @@ mod tests {
         assert_eq!(l.pieces(), 2);
         assert_eq!(l.piece_len(0), 4 * BLOCK_LENGTH);
         assert_eq!(l.content_len(0), BLOCK_LENGTH + 5);
+        assert_eq!([0, 1, 2].map(|i| l.asked_len(0, i * BLOCK_LENGTH)), [BLOCK_LENGTH, 5, 0]);
+        assert_eq!(l.block_len(0, BLOCK_LENGTH), BLOCK_LENGTH);
         assert!(!l.is_padding(0, BLOCK_LENGTH));
         assert!(l.is_padding(0, 2 * BLOCK_LENGTH));
         assert_eq!(l.content_length(), block + 14);
         assert_eq!(l.file_of_piece(1), Some(2));
+    }
+
+    #[test]
+    fn only_padding_at_a_blocks_end_is_not_asked_for() {
+        let l = layout(u64::from(BLOCK_LENGTH), &[(5, false), (95, true), (7, false), (900, true)], false);
+        assert_eq!((l.asked_len(0, 0), l.content_len(0), l.block_len(0, 0)), (107, 12, 1007));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) struct Depth {
     cap: u32,
     rtt_min: Option<Duration>,
     window_start: Option<Time>,
-    window_bytes: u64,
+    window_blocks: u32,
     windows: [f64; WINDOWS],
     next_window: usize,
     /// The rate over seconds, bursts and pauses together.
@@ -47,7 +47,7 @@ impl Depth {
             cap: cap.max(1),
             rtt_min: None,
             window_start: None,
-            window_bytes: 0,
+            window_blocks: 0,
             windows: [0.0; WINDOWS],
             next_window: 0,
             mean: 0.0,
@@ -73,7 +73,7 @@ impl Depth {
         (self.target / 4).clamp(1, 64)
     }
 
-    /// Bytes per second the peer has shown to deliver lately; 0 while unknown.
+    /// Bytes per second, in whole blocks, the peer has shown to deliver lately; 0 while unknown.
     pub fn rate(&self) -> f64 {
         self.windows.iter().copied().fold(0.0, f64::max)
     }
@@ -92,8 +92,9 @@ impl Depth {
         rtt + f64::from(in_flight + 1) * block
     }
 
-    /// A block of `bytes` came that was asked for at `sent`.
-    pub fn on_block(&mut self, now: Time, sent: Time, bytes: u32) {
+    /// A block came that was asked for at `sent`. A short one counts as a whole one: what
+    /// is reckoned here is requests, and the end of a small file costs one too.
+    pub fn on_block(&mut self, now: Time, sent: Time) {
         let took = now.since(sent).max(Duration::from_micros(20));
         if self.rtt_min.is_none_or(|best| took < best) {
             self.rtt_min = Some(took);
@@ -102,7 +103,7 @@ impl Depth {
             self.target = (self.target + 1).min(self.cap);
         }
         let start = *self.window_start.get_or_insert(sent);
-        self.window_bytes += u64::from(bytes);
+        self.window_blocks += 1;
         if now.since(start) >= WINDOW_MIN.max(self.rtt_min.unwrap_or_default()) {
             self.close_window(now, start);
         }
@@ -111,17 +112,17 @@ impl Depth {
     /// Nothing is in flight any more: the pause to come says nothing about the rate.
     pub fn on_idle(&mut self) {
         self.window_start = None;
-        self.window_bytes = 0;
+        self.window_blocks = 0;
     }
 
     fn close_window(&mut self, now: Time, start: Time) {
         let secs = now.since(start).as_secs_f64().max(1e-6);
-        let latest = self.window_bytes as f64 / secs;
+        let latest = f64::from(self.window_blocks) * f64::from(BLOCK_LENGTH) / secs;
         self.mean += (latest - self.mean) * (1.0 - (-secs / MEAN_SECS).exp());
         self.windows[self.next_window] = latest;
         self.next_window = (self.next_window + 1) % WINDOWS;
         self.window_start = Some(now);
-        self.window_bytes = 0;
+        self.window_blocks = 0;
         let rate = self.rate();
         if rate > self.best * 1.25 {
             self.best = rate;
@@ -161,7 +162,7 @@ mod tests {
             }
             let (sent, arrives) = in_flight.pop_front().unwrap();
             now = arrives;
-            depth.on_block(now, sent, BLOCK_LENGTH);
+            depth.on_block(now, sent);
             delivered += u64::from(BLOCK_LENGTH);
         }
         (depth, delivered)
@@ -185,7 +186,7 @@ mod tests {
     fn a_burst_too_short_to_measure_is_no_slow_peer() {
         let mut depth = Depth::new(100);
         for micros in [200, 300, 400] {
-            depth.on_block(Time::from_micros(micros), Time::ZERO, BLOCK_LENGTH);
+            depth.on_block(Time::from_micros(micros), Time::ZERO);
         }
         depth.on_idle();
         assert!(depth.eta_secs(0) < 0.01, "{}", depth.eta_secs(0));

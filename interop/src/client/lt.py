@@ -36,7 +36,8 @@ def make(path, out, kind, piece_length, *rest):
     files = lt.file_storage()
     lt.add_files(files, path)
     mode = {"v1": lt.create_torrent.v1_only, "v2": lt.create_torrent.v2_only, "hybrid": 0}[kind]
-    torrent = lt.create_torrent(files, int(piece_length), mode)
+    padded = lt.create_torrent.canonical_files if "padded" in flags else 0
+    torrent = lt.create_torrent(files, int(piece_length), mode | padded)
     for tier, url in enumerate(values.get("tracker", [])):
         torrent.add_tracker(url, tier)
     for url in values.get("webseed", []):

@@ -22,8 +22,29 @@ pub const BLOCK: u64 = BLOCK_LENGTH as u64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
     V1,
+    /// With each file at the beginning of a block.
+    PaddedV1,
     V2,
     Hybrid,
+}
+
+impl Version {
+    fn has_v1(self) -> bool {
+        self != Version::V2
+    }
+
+    fn has_v2(self) -> bool {
+        matches!(self, Version::V2 | Version::Hybrid)
+    }
+
+    /// Where files begin.
+    fn alignment(self, piece_length: u64) -> u64 {
+        match self {
+            Version::V1 | Version::V2 => 1,
+            Version::PaddedV1 => BLOCK,
+            Version::Hybrid => piece_length,
+        }
+    }
 }
 
 /// A torrent with its data.
@@ -34,7 +55,7 @@ pub struct Sample {
     pub data: Vec<u8>,
 }
 
-/// A torrent of files `f0`, `f1`, … of these lengths, hybrid ones padded. One file: a
+/// A torrent of files `f0`, `f1`, … of these lengths, padded where the version has it. One file: a
 /// single-file torrent.
 pub fn sample(version: Version, lengths: &[u64], piece_length: u64) -> Sample {
     let mut files: Vec<FileEntry> = Vec::new();
@@ -49,11 +70,11 @@ pub fn sample(version: Version, lengths: &[u64], piece_length: u64) -> Sample {
             hidden: false,
             pieces_root: None,
         };
-        let gap = length.next_multiple_of(piece_length) - length;
+        let gap = length.next_multiple_of(version.alignment(piece_length)) - length;
         let padding =
             FileEntry { length: gap, padding: true, path: vec![format!("pad{index}")], ..file.clone() };
         files.push(file);
-        if version == Version::Hybrid && gap > 0 && index + 1 < lengths.len() {
+        if gap > 0 && index + 1 < lengths.len() {
             files.push(padding);
         }
     }
@@ -62,7 +83,7 @@ pub fn sample(version: Version, lengths: &[u64], piece_length: u64) -> Sample {
     let plain = Layout::new(piece, files.clone(), aligned).unwrap();
     let data = noise(&plain);
     let mut layers = BTreeMap::new();
-    if version != Version::V1 {
+    if version.has_v2() {
         for (index, file) in files.iter_mut().enumerate().filter(|(_, f)| !f.padding && f.length > 0) {
             let start = plain.files()[index].offset as usize;
             let leaves: Vec<Sha256Hash> =
@@ -77,7 +98,7 @@ pub fn sample(version: Version, lengths: &[u64], piece_length: u64) -> Sample {
         }
     }
     let layout = Layout::new(piece, files, aligned).unwrap();
-    let v1_pieces = (version != Version::V2).then(|| {
+    let v1_pieces = version.has_v1().then(|| {
         let hashes = data.chunks(piece_length as usize).flat_map(|piece| {
             let mut sha1 = hash::Sha1::default();
             sha1.update(piece);
@@ -86,14 +107,14 @@ pub fn sample(version: Version, lengths: &[u64], piece_length: u64) -> Sample {
         hashes.collect::<Bytes>()
     });
     let id = hash::sha256(format!("{version:?} {lengths:?} {piece_length}").as_bytes());
-    let v1 = (version != Version::V2).then(|| id.truncated());
-    let v2 = (version != Version::V1).then_some(id);
+    let v1 = version.has_v1().then(|| id.truncated());
+    let v2 = version.has_v2().then_some(id);
     let info = Info {
         name: if lengths.len() == 1 { "f0".into() } else { "folder".into() },
         layout,
         single_file: lengths.len() == 1,
         v1_pieces,
-        v2: version != Version::V1,
+        v2: version.has_v2(),
         private: false,
         bytes: Bytes::new(),
         hashes: InfoHashes::new(v1, v2).unwrap(),
@@ -143,7 +164,7 @@ impl Sample {
 
     pub fn block(&self, piece: u32, begin: u32) -> Bytes {
         let start = u64::from(piece) * u64::from(self.layout().piece_length()) + u64::from(begin);
-        let length = BLOCK_LENGTH.min(self.layout().piece_len(piece) - begin);
+        let length = self.layout().asked_len(piece, begin);
         Bytes::copy_from_slice(&self.data[start as usize..start as usize + length as usize])
     }
 

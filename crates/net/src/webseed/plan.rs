@@ -1,7 +1,7 @@
 //! Which bytes of which files a run of pieces is, and back: from a stream to blocks.
 
 use bytes::{Bytes, BytesMut};
-use starling_metainfo::{BLOCK_LENGTH, Layout};
+use starling_metainfo::Layout;
 use starling_swarm::Block;
 
 /// A stretch of one file, or of zeros that no server has.
@@ -56,15 +56,14 @@ impl<'a> Cutter<'a> {
     }
 
     /// Takes the next bytes and gives the blocks they complete, as slices where a block
-    /// lies within them. Blocks of nothing but padding are left out.
+    /// lies within them. The padding that a block ends in is left out.
     pub(super) fn feed(&mut self, mut bytes: Bytes, mut give: impl FnMut(Block, Bytes)) {
         while !bytes.is_empty() {
-            let block = self.block();
-            let length = block.length as usize;
+            let length = self.layout.block_len(self.piece, self.begin) as usize;
             if length == 0 {
                 return; // past the end of the torrent
             }
-            let data = if self.partial.is_empty() && bytes.len() >= length {
+            let mut data = if self.partial.is_empty() && bytes.len() >= length {
                 bytes.split_to(length)
             } else {
                 self.partial.reserve(length - self.partial.len());
@@ -75,20 +74,17 @@ impl<'a> Cutter<'a> {
                 }
                 std::mem::take(&mut self.partial).freeze()
             };
-            if !self.layout.is_padding(block.piece, block.begin) {
-                give(block, data);
+            let asked = self.layout.asked_len(self.piece, self.begin);
+            if asked > 0 {
+                data.truncate(asked as usize);
+                give(Block { piece: self.piece, begin: self.begin, length: asked }, data);
             }
-            self.advance(block);
+            self.advance(length as u32);
         }
     }
 
-    fn block(&self) -> Block {
-        let left = self.layout.piece_len(self.piece).saturating_sub(self.begin);
-        Block { piece: self.piece, begin: self.begin, length: left.min(BLOCK_LENGTH) }
-    }
-
-    fn advance(&mut self, done: Block) {
-        self.begin += done.length;
+    fn advance(&mut self, done: u32) {
+        self.begin += done;
         if self.begin >= self.layout.piece_len(self.piece) {
             self.piece += 1;
             self.begin = 0;
@@ -99,7 +95,7 @@ impl<'a> Cutter<'a> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use starling_metainfo::{FileEntry, PieceLength};
+    use starling_metainfo::{BLOCK_LENGTH, FileEntry, PieceLength};
 
     use super::*;
 
@@ -133,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_blocks_are_not_given() {
+    fn padding_is_not_given() {
         let block = u64::from(BLOCK_LENGTH);
         let l = layout(4 * block, &[(block + 5, false), (3 * block - 5, true), (9, false)], false);
         let mut cutter = Cutter::new(&l, 0);
@@ -141,7 +137,7 @@ mod tests {
         cutter.feed(Bytes::from(vec![0; 4 * block as usize + 9]), |b, _| {
             given.push((b.piece, b.begin, b.length));
         });
-        assert_eq!(given, [(0, 0, BLOCK_LENGTH), (0, BLOCK_LENGTH, BLOCK_LENGTH), (1, 0, 9)]);
+        assert_eq!(given, [(0, 0, BLOCK_LENGTH), (0, BLOCK_LENGTH, 5), (1, 0, 9)]);
     }
 
     proptest! {

@@ -79,7 +79,6 @@ pub(crate) struct Picker {
     vacant: Vec<u32>,
     open: Vec<u32>,
     limit: usize,
-    padded: bool,
     done: u32,
     version: u64,
     extra: BTreeMap<(u32, u32), u8>,
@@ -90,8 +89,7 @@ impl Picker {
     pub fn new(info: Arc<Info>, limit: usize, sequential: bool) -> Picker {
         let rarity = Rarity::new(info.layout.pieces());
         let limit = limit.max((BEGUN_BYTES / info.layout.piece_length()) as usize);
-        let padded = info.layout.files().iter().any(|f| f.padding);
-        Picker { rarity, info: Some(info), limit, padded, sequential, ..Picker::default() }
+        Picker { rarity, info: Some(info), limit, sequential, ..Picker::default() }
     }
 
     /// Whether there is nothing to pick, for good or for want of metadata.
@@ -128,11 +126,11 @@ impl Picker {
         self.partials.get_mut(self.rarity.begun(piece)? as usize)
     }
 
-    /// The block number `index` of `piece`.
+    /// The block number `index` of `piece`, without the padding it ends in.
     pub fn block(&self, piece: u32, index: u32) -> Block {
         let begin = index * BLOCK_LENGTH;
-        let whole = self.info.as_ref().map_or(0, |info| info.layout.piece_len(piece));
-        Block { piece, begin, length: BLOCK_LENGTH.min(whole.saturating_sub(begin)) }
+        let length = self.info.as_ref().map_or(0, |info| info.layout.asked_len(piece, begin));
+        Block { piece, begin, length }
     }
 
     /// Puts up to `count` blocks to ask of `asker` into `runs`; they count as asked.
@@ -309,7 +307,7 @@ impl Picker {
         });
         if let Some(info) = &self.info {
             let layout = &info.layout;
-            let padding = |b: u32| self.padded && layout.is_padding(piece, b * BLOCK_LENGTH);
+            let padding = |b: u32| layout.has_padding() && layout.is_padding(piece, b * BLOCK_LENGTH);
             self.partials[id as usize].reset(piece, layout.blocks(piece), padding);
         }
         self.rarity.begin(piece, id);

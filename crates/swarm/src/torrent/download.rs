@@ -118,7 +118,7 @@ impl Torrent {
         link.down.rate.add(block.length.into());
         link.down.heard = now;
         link.down.snubbed = false;
-        link.down.depth.on_block(now, asked.sent, block.length);
+        link.down.depth.on_block(now, asked.sent);
         if link.down.queue.is_empty() {
             link.down.depth.on_idle();
         }

@@ -49,7 +49,7 @@ impl Torrent {
         let totals = &mut self.totals;
         (totals.have_bytes, totals.wanted_bytes, totals.left_bytes) = (0, 0, 0);
         for (piece, &class) in (0u32..).zip(&classes) {
-            let length = u64::from(info.layout.piece_len(piece));
+            let length = u64::from(info.layout.content_len(piece));
             let had = self.have.get(piece);
             totals.have_bytes += if had { length } else { 0 };
             totals.wanted_bytes += if class > 0 { length } else { 0 };
@@ -249,9 +249,9 @@ impl Torrent {
         self.recount(slot, out);
     }
 
-    /// Bytes of `piece`; 0 while the metadata is unknown.
+    /// Bytes of files in `piece`; 0 while the metadata is unknown.
     pub(crate) fn piece_bytes(&self, piece: u32) -> u64 {
-        self.info.as_ref().map_or(0, |info| info.layout.piece_len(piece).into())
+        self.info.as_ref().map_or(0, |info| info.layout.content_len(piece).into())
     }
 
     /// Pieces there are; 0 while the metadata is unknown.

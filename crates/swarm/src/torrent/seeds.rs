@@ -100,13 +100,15 @@ impl Torrent {
             return;
         }
         let pieces = first..first + count;
-        let length: u64 = pieces.clone().map(|piece| self.piece_bytes(piece)).sum();
+        let content: u64 = pieces.clone().map(|piece| self.piece_bytes(piece)).sum();
+        let whole = |piece| self.info.as_ref().map_or(0, |info| u64::from(info.layout.piece_len(piece)));
+        let length: u64 = pieces.clone().map(whole).sum();
         let now = self.now;
         if let Some(s) = self.seeds.list.get_mut(&seed) {
             s.fetching = Some(pieces);
             s.started = now;
         }
-        self.grant_down = self.grant_down.map(|bytes| bytes.saturating_sub(length));
+        self.grant_down = self.grant_down.map(|bytes| bytes.saturating_sub(content));
         self.busy = true;
         out.put(Output::Fetch { seed, piece: first, length });
     }

@@ -6,6 +6,7 @@ mod basics;
 mod fairness;
 mod faults;
 mod hostile;
+mod padding;
 mod speed;
 mod web_seeds;
 mod width;

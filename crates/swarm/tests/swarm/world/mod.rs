@@ -425,11 +425,11 @@ impl World {
             let whole = u64::from(layout.piece_len(piece));
             for index in 0..layout.blocks(piece) {
                 let begin = index * starling_metainfo::BLOCK_LENGTH;
-                let length = starling_metainfo::BLOCK_LENGTH.min(layout.piece_len(piece) - begin);
+                let length = layout.asked_len(piece, begin);
                 at = at + Duration::from_nanos(u64::from(length) * 1_000_000_000 / spec.link.rate);
                 let block = Block { piece, begin, length };
                 fetched += u64::from(length);
-                if spec.breaks_after.is_none_or(|most| fetched <= most) && !layout.is_padding(piece, begin) {
+                if spec.breaks_after.is_none_or(|most| fetched <= most) && length > 0 {
                     self.at(at, Happening::Fetched { node, seed, block, tag: spec.tag });
                 }
             }
