@@ -1,11 +1,21 @@
 //! Bringing data to the medium before the resume file claims it.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::AcqRel;
+use std::io;
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
+};
+use std::sync::{Arc, Mutex};
 
 use crate::DiskError;
 use crate::storage::Slot;
 use crate::torrent::{Torrent, lock};
+
+/// Files synced side by side. Each waits for the file system to commit, and one commit
+/// serves all who wait for it.
+const SYNCS: usize = 32;
+/// Fewer files than this for a thread are not worth starting it.
+const FILES_PER_THREAD: usize = 4;
 
 impl Torrent {
     /// Whether enough is unsynced, or for long enough.
@@ -45,18 +55,30 @@ impl Torrent {
         Ok(())
     }
 
-    /// The slots that could not be synced, which stay dirty, and the first error.
-    fn sync_all(&self, slots: &[Slot]) -> Option<(Vec<Slot>, DiskError)> {
-        let mut failed = Vec::new();
-        let mut first = None;
-        for &slot in slots {
-            if let Err(error) = self.storage.sync(slot) {
-                self.soil(slot);
-                failed.push(slot);
-                first.get_or_insert_with(|| DiskError::io("sync", self.storage.path(slot), error));
+    /// Returns when all slots are on the medium, but for those that could not be synced,
+    /// which stay dirty; with the error of one of them.
+    pub(crate) fn sync_all(&self, slots: &[Slot]) -> Option<(Vec<Slot>, DiskError)> {
+        let failed = Mutex::new(Vec::new());
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(&slot) = slots.get(next.fetch_add(1, Relaxed)) {
+                if let Err(error) = self.storage.sync(slot) {
+                    self.soil(slot);
+                    lock(&failed).push((slot, error));
+                }
             }
-        }
-        first.map(|error| (failed, error))
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..(slots.len() / FILES_PER_THREAD).min(SYNCS) {
+                // If none can be started, this thread does it all.
+                let _ = std::thread::Builder::new().name("disk-sync".into()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        let (slots, mut errors): (Vec<Slot>, Vec<io::Error>) =
+            std::mem::take(&mut *lock(&failed)).into_iter().unzip();
+        let error = DiskError::io("sync", self.storage.path(*slots.first()?), errors.swap_remove(0));
+        Some((slots, error))
     }
 
     /// The system may have dropped what it could not write. Pieces that are not on the

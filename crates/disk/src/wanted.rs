@@ -48,9 +48,11 @@ impl Torrent {
         if !all_placed || self.storage.stat(Slot::Parts)?.is_none() {
             return Ok(());
         }
-        for slot in self.take_dirty().into_iter().filter(|&slot| slot != Slot::Parts) {
-            self.soil(slot); // the next checkpoint has it synced again, cheaply
-            self.storage.sync(slot).map_err(|e| DiskError::io("sync", self.storage.path(slot), e))?;
+        let mut slots = self.take_dirty();
+        slots.retain(|&slot| slot != Slot::Parts);
+        slots.iter().for_each(|&slot| self.soil(slot)); // the next checkpoint syncs again, cheaply
+        if let Some((_, error)) = self.sync_all(&slots) {
+            return Err(error);
         }
         let path = self.storage.path(Slot::Parts);
         self.storage.remove(Slot::Parts).map_err(|e| DiskError::io("remove", path, e))

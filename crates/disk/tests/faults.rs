@@ -110,6 +110,52 @@ fn a_failed_sync_makes_its_pieces_prove_themselves() {
     assert_whole(&bench, &sample, &memory);
 }
 
+/// Many small files take one wait for the medium together, not one each.
+#[test]
+fn many_files_are_synced_side_by_side() {
+    let sample = sample(Version::V2, &[3; 200], BLOCK);
+    let memory = Arc::new(Memory::new(1));
+    let bench = Bench::new(Config { checkpoint_interval: Duration::from_secs(3600), ..Config::default() });
+    open(&bench, &sample, &memory);
+    memory.have_syncs_meet(16);
+    (0..200).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(200);
+    bench.close();
+    assert_whole(&bench, &sample, &memory);
+}
+
+/// Whichever of many syncs fails, the pieces it was for are looked at, and no others.
+#[test]
+fn one_sync_of_many_that_fails_is_not_overlooked() {
+    for moment in [0, 7, 39] {
+        let sample = sample(Version::V1, &[BLOCK * 2; 40], BLOCK);
+        let memory = Arc::new(Memory::new(1));
+        let config = Config { checkpoint_interval: Duration::from_secs(3600), ..Config::default() };
+        let bench = Bench::new(config);
+        open(&bench, &sample, &memory);
+        (0..80).for_each(|piece| sample.store_piece(&bench.disk, piece));
+        bench.verified(80);
+        memory.set_faults(Faults { fail_sync: Some(moment), spare_resume: true, ..Faults::default() });
+        bench.disk.checkpoint(KEY);
+        let mut lost = Vec::new();
+        bench.wait("loss and failure", |event| match event {
+            Event::PieceLost { piece, .. } => {
+                lost.push(piece);
+                None
+            }
+            Event::Failed { recoverable, .. } => recoverable.then_some(()),
+            _ => None,
+        });
+        assert_eq!(lost, [lost[0] & !1, lost[0] | 1], "both pieces of one file");
+        bench.disk.checkpoint(KEY);
+        bench.recovered();
+        lost.iter().for_each(|&piece| sample.store_piece(&bench.disk, piece));
+        bench.verified(2);
+        bench.close();
+        assert_whole(&bench, &sample, &memory);
+    }
+}
+
 #[test]
 fn a_slow_disk_holds_up_nobody_else_and_memory_stays_bounded() {
     let (slow_one, fast_one) =

@@ -136,16 +136,17 @@ impl Folder {
         Mode::from_raw_mode(if executable { 0o777 } else { 0o666 })
     }
 
+    /// Several threads here share the folders: the names are safe when all have returned.
     fn sync_names(&self) -> io::Result<()> {
-        let folders = std::mem::take(&mut *self.new_names.lock().unwrap_or_else(PoisonError::into_inner));
+        let names = || self.new_names.lock().unwrap_or_else(PoisonError::into_inner);
         let root = self.root().map_err(io::Error::other)?;
-        for folder in &folders {
-            if let Err(error) = root.sync_folder(folder) {
-                self.new_names.lock().unwrap_or_else(PoisonError::into_inner).extend(folders);
+        loop {
+            let Some(folder) = names().pop_first() else { return Ok(()) };
+            if let Err(error) = root.sync_folder(&folder) {
+                names().insert(folder);
                 return Err(error);
             }
         }
-        Ok(())
     }
 
     fn reserve(&self, file: &File, slot: Slot, length: u64) -> Result<(), DiskError> {

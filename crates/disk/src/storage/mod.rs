@@ -68,7 +68,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Writes once, creating the file if need be.
     fn write(&self, slot: Slot, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Returns when all that was written to the file is on the medium, and its name too.
+    /// Returns when all that was written to the file is on the medium, and its name too;
+    /// of names, calls side by side may do each a part.
     fn sync(&self, slot: Slot) -> io::Result<()>;
 
     /// Puts `bytes` in place of the whole file, atomically and durably.

@@ -43,6 +43,9 @@ struct State {
     writes: u32,
     gate_closed: bool,
     waiting: u32,
+    /// Syncs wait until so many are under way.
+    syncs_meet: u32,
+    syncing: u32,
     dead: bool,
 }
 
@@ -69,6 +72,11 @@ impl Memory {
     pub fn open_gate(&self) {
         self.state.lock().unwrap().gate_closed = false;
         self.gate.notify_all();
+    }
+
+    /// Syncs wait until so many are under way.
+    pub fn have_syncs_meet(&self, count: u32) {
+        self.state.lock().unwrap().syncs_meet = count;
     }
 
     /// Returns once somebody waits at the closed gate.
@@ -237,6 +245,15 @@ impl Storage for Memory {
 
     fn sync(&self, slot: Slot) -> io::Result<()> {
         let mut state = self.enter()?;
+        if slot != Slot::Resume {
+            state.syncing += 1;
+            self.gate.notify_all();
+            while state.syncing < state.syncs_meet && !state.dead {
+                state = self.gate.wait(state).unwrap();
+            }
+            state.syncing -= 1;
+            state.syncs_meet = 0; // those who met go on, and so do all after them
+        }
         let spared = slot == Slot::Resume && state.faults.spare_resume;
         if let Some(left) = state.faults.fail_sync.filter(|_| !spared) {
             state.faults.fail_sync = left.checked_sub(1);
