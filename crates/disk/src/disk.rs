@@ -2,7 +2,7 @@
 
 use std::io::IoSliceMut;
 use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicUsize,
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Release},
 };
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -237,6 +237,8 @@ fn new_torrent(shared: &Arc<Shared>, key: TorrentKey, spec: &OpenSpec, storage: 
         failing: AtomicBool::new(false),
         probing: AtomicBool::new(false),
         sync_failures: AtomicU32::new(0),
+        unsampled: AtomicU64::new(0),
+        sampling: AtomicBool::new(false),
         keeper: OnceLock::new(),
         watched: AtomicBool::new(false),
         hurried: AtomicBool::new(false),

@@ -33,6 +33,7 @@ mod place;
 mod process;
 mod read;
 pub mod resume;
+mod sample;
 mod scan;
 mod span_io;
 pub mod storage;

@@ -22,6 +22,11 @@ impl Torrent {
     pub(crate) fn read_slowly(self: &Arc<Torrent>, token: u64, piece: u32, begin: u32, length: u32) {
         self.submit(move |torrent, _| {
             let result = torrent.read_now(piece, begin, length);
+            match &result {
+                Ok(bytes) => torrent.served(piece, bytes.len()),
+                Err(DiskError::OutOfRange) => {}
+                Err(_) => torrent.suspect(piece), // its file may be gone, or too short
+            }
             torrent.shared.tell(Event::Read { key: torrent.key, token, result });
         });
     }
@@ -37,11 +42,18 @@ impl Torrent {
     }
 
     /// Reads without waiting, or not at all.
-    pub(crate) fn read_resident(&self, piece: u32, begin: u32, bufs: &mut [IoSliceMut<'_>]) -> Option<()> {
+    pub(crate) fn read_resident(
+        self: &Arc<Torrent>,
+        piece: u32,
+        begin: u32,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Option<()> {
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
         if !self.has_range(piece, begin, u32::try_from(total).ok()?) {
             return None;
         }
-        self.io().read_resident(piece, begin, bufs)
+        self.io().read_resident(piece, begin, bufs)?;
+        self.served(piece, total);
+        Some(())
     }
 }

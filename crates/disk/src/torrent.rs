@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicUsize,
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -117,6 +117,10 @@ pub(crate) struct Torrent {
     /// The next write that works ends the fault.
     pub(crate) probing: AtomicBool,
     pub(crate) sync_failures: AtomicU32,
+    /// Bytes served since a piece was looked at.
+    pub(crate) unsampled: AtomicU64,
+    /// A piece is being looked at.
+    pub(crate) sampling: AtomicBool,
     pub(crate) keeper: OnceLock<Arc<Keeper>>,
     /// The keeper has it.
     pub(crate) watched: AtomicBool,

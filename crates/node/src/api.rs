@@ -82,6 +82,9 @@ pub struct Add {
     pub metadata_only: bool,
     /// BEP 16, once complete.
     pub super_seeding: bool,
+    /// Fetch what is missing. If not, what is there is served and nothing is written: files
+    /// that differ may be somebody's work.
+    pub fetch: bool,
     /// This torrent's own limits, bytes per second.
     pub rates: RateLimits,
 }
@@ -102,6 +105,7 @@ impl Add {
             sequential: false,
             metadata_only: false,
             super_seeding: false,
+            fetch: true,
             rates: RateLimits::default(),
         }
     }
@@ -177,6 +181,8 @@ pub struct Progress {
     pub trackers: Vec<(String, Result<String, String>)>,
     /// Addresses banned for false data.
     pub banned: Vec<IpAddr>,
+    /// Pieces that were verified and then found changed on disk, in the order of finding.
+    pub lost: Vec<u32>,
 }
 
 impl Progress {

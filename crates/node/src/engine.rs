@@ -208,6 +208,7 @@ impl Engine {
             }
             Event::Opened { have } => local.opened(have),
             Event::Have { .. } => return,
+            Event::Lost { piece, fetch } => local.lost(piece, fetch),
             Event::Finished => local.finished = true,
             Event::Failed(why) => local.failed = Some(why),
             Event::Paused(why) => local.paused = Some(why),

@@ -17,6 +17,9 @@ const TRACKERS_MAX: usize = 200;
 /// Banned addresses kept for the user.
 const BANNED_MAX: usize = 1_000;
 
+/// Pieces found changed on disk kept for the user.
+const LOST_MAX: usize = 10_000;
+
 /// One torrent of the runtime.
 pub(crate) struct Local {
     pub(crate) hashes: InfoHashes,
@@ -39,6 +42,7 @@ pub(crate) struct Local {
     pub(crate) closing: Vec<Closing>,
     trackers: Vec<(String, Result<String, String>)>,
     banned: Vec<IpAddr>,
+    lost: Vec<u32>,
 }
 
 impl Local {
@@ -61,6 +65,7 @@ impl Local {
             closing: Vec::new(),
             trackers: Vec::new(),
             banned: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -77,6 +82,13 @@ impl Local {
     pub(crate) fn banned(&mut self, ip: IpAddr) {
         if self.banned.len() < BANNED_MAX && !self.banned.contains(&ip) {
             self.banned.push(ip);
+        }
+    }
+
+    pub(crate) fn lost(&mut self, piece: u32, fetch: bool) {
+        self.finished &= !fetch;
+        if self.lost.len() < LOST_MAX {
+            self.lost.push(piece);
         }
     }
 
@@ -145,6 +157,7 @@ impl Local {
             known_peers: stats.map_or(0, |stats| stats.known_peers),
             trackers: self.trackers.clone(),
             banned: self.banned.clone(),
+            lost: self.lost.clone(),
             torrent: stats.and_then(|stats| stats.torrent.clone()),
         }
     }

@@ -63,6 +63,7 @@ fn spec(hashes: InfoHashes, add: &Add, magnet: Option<&Magnet>, select: &[u32]) 
     spec.select = select.to_vec();
     spec.sequential = add.sequential;
     spec.super_seeding = add.super_seeding;
+    spec.fetch = add.fetch;
     spec.rates = add.rates;
     spec
 }

@@ -77,6 +77,7 @@ impl Entry {
         let mut swarm = config.swarm.clone();
         swarm.sequential = spec.sequential;
         swarm.super_seeding = spec.super_seeding;
+        swarm.fetch = spec.fetch;
         let hashes = spec.torrent.as_ref().map_or(spec.hashes, |torrent| torrent.info.hashes);
         let mut select = spec.select.clone();
         select.sort_unstable();

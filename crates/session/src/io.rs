@@ -40,6 +40,8 @@ pub struct AddSpec {
     pub sequential: bool,
     /// BEP 16, once complete.
     pub super_seeding: bool,
+    /// Whether what is missing is fetched; see [`starling_swarm::Config::fetch`].
+    pub fetch: bool,
     /// This torrent's own limits.
     pub rates: RateLimits,
 }
@@ -57,6 +59,7 @@ impl AddSpec {
             select: Vec::new(),
             sequential: false,
             super_seeding: false,
+            fetch: true,
             rates: RateLimits::default(),
         }
     }
@@ -164,6 +167,13 @@ pub enum Event {
     Have {
         /// Its index.
         piece: u32,
+    },
+    /// A piece that was there is not good on disk any more.
+    Lost {
+        /// Its index.
+        piece: u32,
+        /// It is fetched again.
+        fetch: bool,
     },
     /// All that is wanted is there.
     Finished,

@@ -148,6 +148,7 @@ impl Session {
         match event {
             E::Metadata(bytes) => self.metadata(now, key, bytes, out),
             E::Have { piece } => tell(Event::Have { piece }),
+            E::Lost { piece, fetch } => tell(Event::Lost { piece, fetch }),
             E::Finished => {
                 tell(Event::Finished);
                 self.completed(now, key, out);

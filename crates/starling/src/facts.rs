@@ -67,7 +67,7 @@ pub fn object(p: &Progress) -> Value {
         "downloaded": p.downloaded, "uploaded": p.uploaded, "wasted": p.wasted,
         "peers": p.peers, "seeds": p.seeds, "web_seeds": p.web_seeds, "known_peers": p.known_peers,
         "seconds_left": p.seconds_left(),
-        "banned": p.banned.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "banned": p.banned.iter().map(ToString::to_string).collect::<Vec<_>>(), "lost": p.lost,
     })
 }
 

@@ -43,6 +43,7 @@ pub struct Story {
     known_complete: bool,
     ended: bool,
     banned: usize,
+    lost: usize,
     trackers: Vec<(String, Result<String, String>)>,
 }
 
@@ -62,6 +63,7 @@ impl Story {
             known_complete: add.check == Check::Complete,
             ended: false,
             banned: 0,
+            lost: 0,
             trackers: Vec::new(),
         }
     }
@@ -75,6 +77,7 @@ impl Story {
         let giving = peers.iter().filter(|peer| peer.down_rate > 0).map(|peer| peer.addr);
         self.peers.extend(giving.take(PEERS_MAX.saturating_sub(self.peers.len())));
         self.banned(view, p);
+        self.lost(view, p);
         self.trackers(view, p, verbose);
         self.end(view, p);
     }
@@ -112,6 +115,14 @@ impl Story {
             );
         }
         self.banned = p.banned.len();
+    }
+
+    fn lost(&mut self, view: &View, p: &Progress) {
+        for &piece in p.lost.iter().skip(self.lost) {
+            view.say(&lost_sentence(p, piece));
+            view.event(&json!({ "event": "lost", "info_hash": p.hashes.to_string(), "piece": piece }));
+        }
+        self.lost = p.lost.len();
     }
 
     fn trackers(&mut self, view: &View, p: &Progress, verbose: bool) {
@@ -200,6 +211,15 @@ fn had(p: &Progress) -> u64 {
 
 fn before(done: u64, new_pieces: u32, piece_length: u32) -> u64 {
     done.saturating_sub(u64::from(new_pieces) * u64::from(piece_length))
+}
+
+/// `photos: 2024/cat.jpg is not on disk as it was verified; piece 17 is not served any more`
+fn lost_sentence(p: &Progress, piece: u32) -> String {
+    let layout = p.torrent.as_ref().map(|torrent| &torrent.info.layout);
+    let file = layout.and_then(|layout| layout.files().get(layout.file_of_piece(piece)?));
+    let file = file.map_or_else(|| "a file".to_owned(), |file| file.path.join("/"));
+    let then = if p.state == State::Seeding { "not served any more" } else { "fetched again" };
+    format!("{}: {file} is not on disk as it was verified; piece {piece} is {then}", facts::short_name(p))
 }
 
 fn per_second(bytes: u64, took: Duration) -> u64 {

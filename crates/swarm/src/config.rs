@@ -13,6 +13,9 @@ pub struct Config {
     pub sequential: bool,
     /// BEP 16 from the start.
     pub super_seeding: bool,
+    /// Whether what is missing is fetched. If not, only what is there counts as wanted:
+    /// files that differ may be somebody's work.
+    pub fetch: bool,
     /// Whether peers may be told of other peers (BEP 11); never for private torrents.
     pub pex: bool,
     /// What our extension handshake says we are.
@@ -28,6 +31,7 @@ impl Default for Config {
             slots: None,
             sequential: false,
             super_seeding: false,
+            fetch: true,
             pex: true,
             client: "Starling 0.1",
             limits: Limits::default(),

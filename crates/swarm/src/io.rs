@@ -143,6 +143,8 @@ pub enum Event {
     Metadata(Bytes),
     /// We have one piece more.
     Have { piece: u32 },
+    /// A piece we had is not good on disk any more; `fetch`: it is fetched again.
+    Lost { piece: u32, fetch: bool },
     /// Every wanted piece is there.
     Finished,
     /// Peers that other peers know (BEP 11).

@@ -41,6 +41,7 @@ struct State {
     faults: Faults,
     clock: u64,
     writes: u32,
+    bytes_read: u64,
     gate_closed: bool,
     waiting: u32,
     /// Syncs wait until so many are under way.
@@ -90,6 +91,11 @@ impl Memory {
     /// How many writes there were.
     pub fn writes(&self) -> u32 {
         self.state.lock().unwrap().writes
+    }
+
+    /// How many bytes were read.
+    pub fn bytes_read(&self) -> u64 {
+        self.state.lock().unwrap().bytes_read
     }
 
     /// What a file holds.
@@ -195,11 +201,12 @@ impl Storage for Memory {
     }
 
     fn read(&self, slot: Slot, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let state = self.enter()?;
+        let mut state = self.enter()?;
         let held = state.seen.get(&slot).ok_or(io::ErrorKind::NotFound)?;
         let rest = held.bytes.get(offset as usize..).unwrap_or_default();
         let count = bufs[0].len().min(rest.len());
         bufs[0][..count].copy_from_slice(&rest[..count]);
+        state.bytes_read += count as u64;
         Ok(count)
     }
 

@@ -1,16 +1,20 @@
 //! What a torrent's names and this machine's disk can do to a transfer.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 use starling_metainfo::{Torrent, Versions};
 use starling_node::{Add, Check, State};
+use starling_swarm::extension::{DontHave, OUR_IDS};
+use starling_swarm::{Block, Message};
 
 use crate::common::content::Sample;
 use crate::common::scene;
 use crate::common::sites::{Home, Site, config, stop};
+use crate::common::stranger::Stranger;
 
 /// A v1 torrent of one short file whose path is `path`, in a folder called `name`.
 fn awkward(name: &str, path: &[&str], content: &[u8]) -> Torrent {
@@ -162,5 +166,82 @@ fn rot_is_found_and_fetched_again() {
         let progress = again.torrent.progress().await.unwrap();
         assert_eq!(progress.downloaded, 32 << 10, "one piece was bad");
         stop([seed, again]).await;
+    });
+}
+
+/// A file of eight pieces, one of which is to rot under whoever serves it.
+fn perishable() -> Rc<Sample> {
+    Rc::new(Sample::file(Versions::Hybrid, 256 << 10, 32 << 10))
+}
+
+const ROTTEN: u32 = 3;
+
+/// Another byte in the middle of the piece, behind the node's back.
+fn rot(sample: &Sample, site: &Site) {
+    let (_, path) = sample.paths(&site.home.data()).remove(0);
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let at = (u64::from(ROTTEN) * 32 + 5) << 10;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+/// A stranger asks for the rotten piece as long as it gets it, and is told that it is gone.
+async fn ask_until_refused(sample: &Rc<Sample>, site: &Site) -> Stranger {
+    let mut peer = Stranger::dial(66, site.addr(), sample).await.unwrap();
+    peer.greet().await.unwrap();
+    peer.send(&Message::HaveNone).await.unwrap();
+    peer.extend(|_| {}).await.unwrap();
+    peer.send(&Message::Interested).await.unwrap();
+    let block = Block { piece: ROTTEN, begin: 0, length: 16 << 10 };
+    let mut told = false;
+    loop {
+        match peer.next().await.unwrap() {
+            Message::Unchoke | Message::Piece(_) => peer.send(&Message::Request(block)).await.unwrap(),
+            Message::Reject(_) => break assert!(told, "lt_donthave comes first"),
+            message => told |= message == DontHave { piece: ROTTEN }.message(OUR_IDS.lt_donthave.unwrap()),
+        }
+    }
+    peer
+}
+
+/// A byte changes under a running seeder: the piece is found while it is served, peers and
+/// the user are told, the rest is served on, and the file is left as it is.
+#[test]
+fn rot_under_a_seeder_is_served_no_more() {
+    scene(async {
+        let (sample, home) = (perishable(), Home::new());
+        sample.write_to(&home.data());
+        let add = Add::torrent(sample.torrent.clone(), home.data());
+        let other = Site::seeder(12, &sample).await;
+        let peers = vec![other.addr().to_string()];
+        let add = Add { check: Check::Complete, fetch: false, peers, ..add };
+        let mut seed = Site::start(config(11, &home), home, add).await;
+        seed.torrent.finished().await.unwrap();
+        rot(&sample, &seed);
+        let mut peer = ask_until_refused(&sample, &seed).await;
+        let progress = seed.until(|p| !p.lost.is_empty()).await;
+        assert_eq!((progress.lost, progress.pieces, progress.state), (vec![ROTTEN], 7, State::Seeding));
+        let block = Block { piece: ROTTEN + 1, begin: 0, length: 16 << 10 };
+        peer.send(&Message::Request(block)).await.unwrap();
+        while peer.next().await.unwrap() != Message::Piece(block) {}
+        assert_eq!(seed.torrent.progress().await.unwrap().downloaded, 0, "nothing is written over");
+        stop([seed, other]).await;
+    });
+}
+
+/// The same under a node that fetched it: it fetches the piece again.
+#[test]
+fn rot_under_a_getter_is_fetched_again_while_it_serves() {
+    scene(async {
+        let sample = perishable();
+        let seed = Site::seeder(11, &sample).await;
+        let mut leecher = Site::leecher(20, &sample, &[seed.addr()]).await;
+        leecher.gets(&sample).await;
+        rot(&sample, &leecher);
+        ask_until_refused(&sample, &leecher).await;
+        leecher.until(|p| p.lost == [ROTTEN] && p.state == State::Seeding).await;
+        leecher.gets(&sample).await;
+        stop([seed, leecher]).await;
     });
 }

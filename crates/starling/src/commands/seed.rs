@@ -18,7 +18,7 @@ pub async fn seed(args: &Seed) -> Result<Exit> {
     for source in &args.sources {
         match add(args, source).await? {
             Ok(add) => {
-                let add = Add { super_seeding: args.super_seed, ..add };
+                let add = Add { super_seeding: args.super_seed, fetch: false, ..add };
                 adds.push(run::with_flags(add, &args.network, &args.tracker, &[]));
             }
             // The others can be seeded all the same.

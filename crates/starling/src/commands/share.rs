@@ -43,7 +43,12 @@ pub fn share(args: &Share) -> Result<Exit> {
 async fn serve(args: &Share, torrent: Torrent, dir: &Path) -> Result<Exit> {
     let node = run::start(&args.network)?;
     announce(args, &torrent, &node);
-    let add = Add { check: Check::Complete, super_seeding: args.super_seed, ..Add::torrent(torrent, dir) };
+    let add = Add {
+        check: Check::Complete,
+        super_seeding: args.super_seed,
+        fetch: false,
+        ..Add::torrent(torrent, dir)
+    };
     let add = run::with_flags(add, &args.network, &[], &[]);
     let ended = run::run(&node, vec![add], &args.talk, Until::Interrupted, !args.network.no_lan).await?;
     run::finish(node, ended, &args.talk, |torrents| stopped("sharing", torrents)).await

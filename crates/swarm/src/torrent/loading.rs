@@ -52,8 +52,9 @@ impl Torrent {
             let length = u64::from(info.layout.content_len(piece));
             let had = self.have.get(piece);
             totals.have_bytes += if had { length } else { 0 };
-            totals.wanted_bytes += if class > 0 { length } else { 0 };
-            if class > 0 && !had {
+            let wanted = class > 0 && (had || self.config.fetch);
+            totals.wanted_bytes += if wanted { length } else { 0 };
+            if wanted && !had {
                 self.missing.insert(piece);
                 totals.left_bytes += length;
             }
@@ -187,6 +188,7 @@ impl Torrent {
             return;
         }
         self.rebuild();
+        out.put(Output::Event(Event::Lost { piece, fetch: self.missing.get(piece) }));
         let now = self.now;
         for link in self.links.iter_mut() {
             if let Some(id) = link.ids.lt_donthave {

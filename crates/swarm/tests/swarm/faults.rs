@@ -117,6 +117,27 @@ fn a_lost_piece_is_fetched_again() {
     assert!(w.nodes[leech].has_event(|e| *e == Event::Have { piece: 3 }));
 }
 
+/// A seeder of somebody's own files: they may be meant to be different now.
+#[test]
+fn where_nothing_is_fetched_a_lost_piece_stays_lost() {
+    let mut w = World::new(7, Content::v1(8 * MIB, MIB));
+    let config = Config { fetch: false, ..Config::default() };
+    let (rotten, leech) = (w.node(config, Some(Bitfield::full(8))), w.leech());
+    w.connect(leech, rotten, LinkSpec::of(20, 1_000_000));
+    w.run_for(Duration::from_secs(1));
+    w.input(rotten, Input::PieceLost { piece: 7 });
+    w.nodes[rotten].disk.lose(7);
+    let seed = w.seed();
+    w.connect(leech, seed, LinkSpec::lan());
+    assert!(w.run_until_finished(&[leech], Duration::from_secs(60)));
+    w.run_for(Duration::from_secs(20));
+    let stats = w.nodes[rotten].torrent.stats();
+    assert_eq!((stats.pieces_have, stats.bytes_left, stats.bytes_wanted), (7, 0, 7 * MIB));
+    assert_eq!(w.nodes[rotten].received, 0);
+    assert!(w.nodes[rotten].has_event(|e| *e == Event::Lost { piece: 7, fetch: false }));
+    assert!(w.nodes[rotten].torrent.is_finished());
+}
+
 #[test]
 fn who_had_a_lost_piece_is_not_asked_for_it() {
     let mut w = World::new(6, Content::v1(8 * MIB, MIB));

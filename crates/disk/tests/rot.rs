@@ -1,0 +1,88 @@
+//! Bytes that change on disk while they are served.
+
+#![allow(clippy::unwrap_used)] // a test may
+
+mod common;
+
+use std::sync::Arc;
+
+use common::memory::Memory;
+use common::{BLOCK, Bench, KEY, Sample, Version, sample};
+use starling_disk::storage::{Slot, Storage};
+use starling_disk::{Config, Event};
+use starling_metainfo::BLOCK_LENGTH;
+
+/// All of the sample is there.
+fn seeder(version: Version) -> (Bench, Sample, Arc<Memory>) {
+    let sample = sample(version, &[BLOCK * 8], BLOCK * 2);
+    let memory = Arc::new(Memory::new(1));
+    let bench = Bench::new(Config::default());
+    open(&bench, &sample, &memory);
+    (0..4).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(4);
+    (bench, sample, memory)
+}
+
+fn open(bench: &Bench, sample: &Sample, memory: &Arc<Memory>) -> Vec<u32> {
+    let spec = sample.spec_with_resume("memory".as_ref());
+    bench.disk.open_on(KEY, spec, Arc::clone(memory) as Arc<dyn Storage>);
+    bench.opened().iter().collect()
+}
+
+/// Uploads a block; what was found lost meanwhile.
+fn serve(bench: &Bench, piece: u32) -> Vec<u32> {
+    bench.disk.read(KEY, 7, piece, 0, BLOCK_LENGTH);
+    let mut lost = Vec::new();
+    bench.wait("Read", |event| match event {
+        Event::Read { .. } => Some(()),
+        Event::PieceLost { piece, .. } => {
+            lost.push(piece);
+            None
+        }
+        _ => None,
+    });
+    lost
+}
+
+/// Whichever hashes the torrent has: the piece is found while it is uploaded, and it alone.
+#[test]
+fn a_byte_that_rots_under_a_seeder_is_found_by_serving() {
+    for version in [Version::V1, Version::V2, Version::Hybrid] {
+        let (bench, sample, memory) = seeder(version);
+        memory.tamper(Slot::File(0), |bytes| bytes[BLOCK as usize * 3] ^= 1);
+        let lost: Vec<u32> = (0..1000).map(|_| serve(&bench, 1)).find(|lost| !lost.is_empty()).unwrap();
+        assert_eq!(lost, [1], "{version:?}");
+        bench.close();
+        assert_eq!(open(&bench, &sample, &memory), [0, 2, 3], "{version:?}: the next start knows");
+        sample.store_piece(&bench.disk, 1);
+        assert_eq!(bench.verified(1), [1]);
+        bench.close();
+        assert!(memory.bytes(Slot::File(0)).unwrap() == sample.data);
+    }
+}
+
+/// Of sixteen bytes served one is hashed, no more, and what is good stays.
+#[test]
+fn looking_costs_a_sixteenth_of_serving() {
+    let (bench, _, memory) = seeder(Version::Hybrid);
+    let before = memory.bytes_read();
+    let blocks = 32 * 20;
+    (0..blocks).for_each(|n| assert!(serve(&bench, n % 4).is_empty()));
+    bench.close();
+    let (served, read) = (u64::from(blocks) * BLOCK, memory.bytes_read() - before);
+    let looked = read - served;
+    assert!(looked > 0 && looked <= served / 16, "{looked} bytes hashed for {served} served");
+}
+
+/// A file that is gone is noticed by the first read of it.
+#[test]
+fn a_file_that_vanishes_is_noticed_at_once() {
+    let (bench, _, memory) = seeder(Version::V1);
+    memory.remove(Slot::File(0)).unwrap();
+    let mut lost = serve(&bench, 2);
+    if lost.is_empty() {
+        let of = |event| if let Event::PieceLost { piece, .. } = event { Some(piece) } else { None };
+        lost.push(bench.wait("PieceLost", of));
+    }
+    assert_eq!(lost, [2]);
+}
