@@ -41,6 +41,9 @@ fn look_up_from_all(world: &mut Ring, rng: &mut Rng) -> (usize, f64, f64) {
             assert_eq!(op.0, *node);
             answers += 1;
             let at = asking.binary_search(node).unwrap();
+            if peers.first() != Some(&root(world, keys[at])) {
+                println!("{node} {peers:?} {one:?} root {}", root(world, keys[at]));
+            }
             right += usize::from(peers.first() == Some(&root(world, keys[at])));
             cost = Cost { hops: cost.hops + one.hops, timeouts: cost.timeouts + one.timeouts };
         }
@@ -151,6 +154,53 @@ fn figure() {
             }
             let (right, hops, timeouts) = look_up_from_all(&mut world, &mut Rng::from_seed(seed));
             println!("{p} {right}/{} {hops} {timeouts} {:?}", world.nodes.len(), world.outside.offences);
+        }
+    }
+}
+
+#[test]
+fn figrec() {
+    for style in [Style::Iterative, Style::Recursive] {
+        for p in [0.0, 0.1, 0.2] {
+            let mut all = Vec::new();
+            for seed in 0..20 {
+                let far = Duration::from_secs(100_000);
+                let mut world = Ring::new(
+                    seed,
+                    160,
+                    Config {
+                        successors: 20,
+                        stabilize: far,
+                        fix_fingers: far,
+                        find_tries: 1,
+                        style,
+                        rpc_timeout: Duration::from_millis(200),
+                        ..Config::default()
+                    },
+                );
+                let base = seed as u32 * 10_000;
+                world.converged_from(base, 1000);
+                let mut rng = Rng::from_seed(seed);
+                for n in 0..1000 {
+                    if rng.unit() < p {
+                        world.kill(base + n);
+                    }
+                }
+                let n = world.nodes.len();
+                let (right, hops, timeouts) = look_up_from_all(&mut world, &mut Rng::from_seed(seed));
+                all.push((n - right, hops, timeouts));
+            }
+            let stat = |f: &dyn Fn(&(usize, f64, f64)) -> f64| {
+                let m = all.iter().map(f).sum::<f64>() / 20.0;
+                let v = all.iter().map(|x| (f(x) - m).powi(2)).sum::<f64>() / 19.0;
+                (m, v.sqrt())
+            };
+            println!(
+                "{style:?} {p} wrong {} hops {:.3?} timeouts {:.3?}",
+                all.iter().map(|x| x.0).sum::<usize>(),
+                stat(&|x| x.1),
+                stat(&|x| x.2)
+            );
         }
     }
 }

@@ -14,6 +14,8 @@ pub const MAX_CANDIDATES: usize = 64;
 pub const MAX_CARRIES: usize = 64;
 /// Next hops that are tried for one carried message.
 pub const MAX_TRIED: usize = 16;
+/// Peers that one find asks.
+pub const MAX_QUESTIONS: u16 = 256;
 /// No path is longer.
 pub const MAX_HOPS: u8 = 128;
 /// Largest payload of [`crate::Route::Send`], in bytes.

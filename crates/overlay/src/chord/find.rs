@@ -3,7 +3,7 @@
 use starling_sansio::Time;
 
 use super::Outside;
-use super::config::MAX_CANDIDATES;
+use super::config::{MAX_CANDIDATES, MAX_FINGERS, MAX_SUCCESSORS};
 use super::message::{Aim, Few};
 use crate::{Id, Offence, Op, Peer, RpcId};
 
@@ -23,7 +23,8 @@ pub enum Purpose {
 pub struct Find<P> {
     pub purpose: Purpose,
     pub key: Id,
-    /// Peers that answered late or never.
+    /// Peers that were asked, and those of them that did not answer.
+    pub questions: u16,
     pub timeouts: u32,
     /// Steps back from a supposed root.
     pub back: u8,
@@ -39,12 +40,22 @@ pub struct Find<P> {
 pub struct Asked<P> {
     pub rpc: RpcId,
     /// Nobody if the question is carried (recursive finds): the root will answer.
-    pub peer: Option<P>,
+    pub to: Option<To<P>>,
     pub deadline: Time,
     /// How often it may still be asked.
     pub left: u8,
+}
+
+/// Whom a find asks.
+#[derive(Clone, Copy, Debug)]
+pub struct To<P> {
+    pub peer: P,
+    /// Length of the path to it.
     pub hops: u8,
+    /// Whether it is supposed to be the root.
     pub last: bool,
+    /// If it was asked before: how many of the peers before the key it has named.
+    pub skip: Option<u8>,
 }
 
 /// A peer that may know more.
@@ -56,6 +67,8 @@ struct Candidate<P> {
     hops: u8,
     last: bool,
     tried: bool,
+    /// Peers before the key that it has named, if it may name more.
+    named: Option<u8>,
 }
 
 /// What a peer on a find's path answers.
@@ -71,7 +84,16 @@ pub enum Answer<P> {
 
 impl<P: Peer> Find<P> {
     pub fn new(purpose: Purpose, key: Id) -> Self {
-        Find { purpose, key, timeouts: 0, back: 0, asked: None, root: None, candidates: Vec::new() }
+        Find {
+            purpose,
+            key,
+            questions: 0,
+            timeouts: 0,
+            back: 0,
+            asked: None,
+            root: None,
+            candidates: Vec::new(),
+        }
     }
 
     /// What to tell the peers on the path.
@@ -90,7 +112,12 @@ impl<P: Peer> Find<P> {
 
     /// Who is asked.
     pub fn asked(&self) -> Option<P> {
-        self.asked.as_ref().and_then(|asked| asked.peer)
+        self.asked.and_then(|asked| asked.to).map(|to| to.peer)
+    }
+
+    /// Whether it waits for the answer to question `rpc`.
+    pub fn asks(&self, rpc: RpcId) -> bool {
+        self.asked.is_some_and(|asked| asked.rpc == rpc)
     }
 
     pub fn deadline(&self) -> Time {
@@ -105,11 +132,11 @@ impl<P: Peer> Find<P> {
         let id = host.id(peer);
         let distance = if last { id.minus(self.key) } else { self.key.minus(id) };
         if self.candidates.len() >= MAX_CANDIDATES {
-            let rank = |one: &Candidate<P>| (one.tried, !one.last, one.distance);
+            let rank = |one: &Candidate<P>| (one.tried && one.named.is_none(), !one.last, one.distance);
             let worst = (0..self.candidates.len()).max_by_key(|&at| rank(&self.candidates[at]));
             worst.map(|at| self.candidates.swap_remove(at));
         }
-        self.candidates.push(Candidate { peer, distance, hops, last, tried: false });
+        self.candidates.push(Candidate { peer, distance, hops, last, tried: false, named: None });
     }
 
     /// Whether `peer` was asked already.
@@ -117,13 +144,22 @@ impl<P: Peer> Find<P> {
         self.candidates.iter().any(|one| one.tried && one.peer == peer)
     }
 
-    /// Whom to ask next, how long the path to it is, and whether it is supposed to be
-    /// the root: the first supposed root, else the closest before the key.
-    pub fn next(&mut self) -> Option<(P, u8, bool)> {
-        let fresh = self.candidates.iter().filter(|one| !one.tried);
-        let best = *fresh.min_by_key(|one| (!one.last, one.distance))?;
+    /// Whom to ask next: the first supposed root, else the closest before the key. If
+    /// that one was asked already and all it named are silent, it is asked for more.
+    pub fn next(&mut self) -> Option<To<P>> {
+        let useful = self.candidates.iter().filter(|one| !one.tried || one.named.is_some());
+        let best = *useful.min_by_key(|one| (!one.last, one.distance))?;
         self.candidates.iter_mut().filter(|one| one.peer == best.peer).for_each(|one| one.tried = true);
-        Some((best.peer, best.hops, best.last))
+        Some(To { peer: best.peer, hops: best.hops, last: best.last, skip: best.named })
+    }
+
+    /// `peer` has named so many peers before the key, and may name more; or all.
+    pub fn has_named(&mut self, peer: P, count: Option<usize>) {
+        for one in self.candidates.iter_mut().filter(|one| one.peer == peer && !one.last) {
+            let sum = count.map(|count| count + usize::from(one.named.unwrap_or(0)));
+            let sensible = sum.filter(|&sum| sum <= MAX_SUCCESSORS + MAX_FINGERS);
+            one.named = sensible.map(|sum| sum as u8);
+        }
     }
 
     /// Forgets supposed roots: who named them was wrong.

@@ -7,8 +7,8 @@
 //! passed over for the next best that anyone on the path has named (Stoica et al.,
 //! section IV-E.3), fingers and successors alike.
 
-use super::config::{MAX_BACK, MAX_FINDS, MAX_HOPS, Style};
-use super::find::{Answer, Asked, Find, Purpose};
+use super::config::{MAX_BACK, MAX_FINDS, MAX_HOPS, MAX_QUESTIONS, Style};
+use super::find::{Answer, Asked, Find, Purpose, To};
 use super::message::{Aim, FEW, Message};
 use super::{Chord, Outside, fresh};
 use crate::{Cost, Id, Offence, Op, Peer, Routing, RpcId};
@@ -61,14 +61,16 @@ impl<P: Peer> Chord<P> {
     pub(super) fn on_ask<H: Outside<P>>(
         &mut self,
         from: P,
-        (rpc, key, aim, last, hops): (RpcId, Id, Aim, bool, u8),
+        (rpc, key, aim, last, skip): (RpcId, Id, Aim, bool, Option<u8>),
         host: &mut H,
     ) {
-        if hops > MAX_HOPS {
-            return host.refuse(Some(from), Offence::OutOfRange);
-        }
         let mine = host.id(self.me);
-        let hop = if last { Hop::Root } else { self.hop(key, aim == Aim::Join, host) };
+        let hop = match skip {
+            _ if last => Hop::Root,
+            Some(_) => Hop::Beyond,
+            None => self.hop(key, aim == Aim::Join, host),
+        };
+        let skip = usize::from(skip.unwrap_or(0));
         let answer = match hop {
             Hop::Root if aim != Aim::Join => {
                 let nearer = |one: &P| host.id(*one).minus(key) < mine.minus(key);
@@ -80,15 +82,15 @@ impl<P: Peer> Chord<P> {
             // A newcomer needs the node before its place, which is before us.
             Hop::Root if self.predecessor().is_some() => {
                 let before = self.predecessor().filter(|&one| one != from);
-                Message::Next {
-                    rpc,
-                    aim,
-                    peers: before.into_iter().chain(self.ahead(key, from, host)).collect(),
-                }
+                let peers = before.into_iter().chain(self.ahead(key, from, host));
+                Message::Next { rpc, aim, peers: peers.collect() }
             }
             Hop::Root => Message::Last { rpc, aim, peers: self.successors().iter().copied().collect() },
             Hop::Last(list) => Message::Last { rpc, aim, peers: list.iter().copied().collect() },
-            Hop::Beyond => Message::Next { rpc, aim, peers: self.ahead(key, from, host).collect() },
+            Hop::Beyond => {
+                let peers = self.ahead(key, from, host).skip(skip).collect();
+                Message::Next { rpc, aim, peers }
+            }
         };
         host.send(from, answer);
     }
@@ -115,16 +117,13 @@ impl<P: Peer> Chord<P> {
         match self.hop(key, false, host) {
             Hop::Root => return self.finish(find, self.own_replicas(), 0, host),
             Hop::Last(list) => list.iter().for_each(|&peer| find.add(peer, 1, true, host)),
-            Hop::Beyond => {
-                let known: Vec<P> = self.ahead(key, self.me, host).take(FIRST).collect();
-                known.into_iter().for_each(|peer| find.add(peer, 1, false, host));
-            }
+            Hop::Beyond => {}
         }
+        self.ahead(key, self.me, host).take(FIRST).for_each(|peer| find.add(peer, 1, false, host));
         match purpose {
             Purpose::User(..) if self.config.style == Style::Recursive => {
                 let left = self.config.find_tries.max(1);
-                let (rpc, deadline) = (fresh(host), self.now);
-                find.asked = Some(Asked { rpc, peer: None, deadline, left, hops: 0, last: false });
+                find.asked = Some(Asked { rpc: fresh(host), to: None, deadline: self.now, left });
                 self.send_find(find, host);
             }
             _ => self.go_on(find, host),
@@ -138,17 +137,17 @@ impl<P: Peer> Chord<P> {
         }
         let best = find.next();
         match (best, find.root.take()) {
-            (Some((peer, hops, true)), _) if peer == self.me => {
-                self.finish(find, self.own_replicas(), hops, host);
+            (Some(next), _) if next.last && next.peer == self.me => {
+                self.finish(find, self.own_replicas(), next.hops, host);
             }
-            (Some((peer, hops, last)), root) if last || root.is_none() => {
+            (Some(next), root) if next.last || root.is_none() => {
                 find.root = root;
-                if hops > MAX_HOPS {
+                find.questions += 1;
+                if next.hops > MAX_HOPS || find.questions > MAX_QUESTIONS {
                     return self.fail(find, host);
                 }
-                let (rpc, left) = (fresh(host), self.config.find_tries.max(1));
-                let asked = Asked { rpc, peer: Some(peer), deadline: self.now, left, hops, last };
-                find.asked = Some(asked);
+                let left = self.config.find_tries.max(1);
+                find.asked = Some(Asked { rpc: fresh(host), to: Some(next), deadline: self.now, left });
                 self.ask(&mut find, host);
                 self.busy().finds.push(find);
             }
@@ -162,12 +161,11 @@ impl<P: Peer> Chord<P> {
 
     fn ask<H: Outside<P>>(&self, find: &mut Find<P>, host: &mut H) {
         let (aim, op) = find.aim();
-        let Some(Asked { rpc, peer: Some(peer), hops, last, .. }) = find.asked else { return };
-        if let Some(asked) = &mut find.asked {
-            asked.left = asked.left.saturating_sub(1);
-            asked.deadline = self.now + self.config.rpc_timeout;
-        }
-        host.send(peer, Message::Ask { rpc, key: find.key, op, aim, last, hops });
+        let Some(asked) = &mut find.asked else { return };
+        asked.left = asked.left.saturating_sub(1);
+        asked.deadline = self.now + self.config.rpc_timeout;
+        let Some(To { peer, hops, last, skip }) = asked.to else { return };
+        host.send(peer, Message::Ask { rpc: asked.rpc, key: find.key, op, aim, last, skip, hops });
     }
 
     pub(super) fn on_answer<H: Outside<P>>(&mut self, from: P, rpc: RpcId, answer: Answer<P>, host: &mut H) {
@@ -175,7 +173,7 @@ impl<P: Peer> Chord<P> {
             return;
         }
         let me = self.me;
-        let asked = |find: &Find<P>| find.asked.is_some_and(|one| one.rpc == rpc && one.peer == Some(from));
+        let asked = |find: &Find<P>| find.asks(rpc) && find.asked() == Some(from);
         let finds = self.busy.iter_mut().flat_map(|busy| busy.finds.iter().enumerate());
         let Some((at, find)) = finds.into_iter().find(|(_, find)| asked(find)) else {
             return host.refuse(Some(from), Offence::UnknownReply);
@@ -184,9 +182,10 @@ impl<P: Peer> Chord<P> {
             return host.refuse(Some(from), offence);
         }
         let mut find = self.busy().finds.remove(at);
-        let hops = find.asked.take().map_or(0, |asked| asked.hops);
+        let hops = find.asked.take().and_then(|asked| asked.to).map_or(0, |to| to.hops);
         match answer {
             Answer::Next(peers) => {
+                find.has_named(from, (peers.iter().count() == FEW).then_some(FEW));
                 peers
                     .iter()
                     .filter(|&peer| peer != me)
@@ -195,6 +194,7 @@ impl<P: Peer> Chord<P> {
             }
             Answer::Last(peers) if find.purpose == Purpose::Join => self.found_place(from, peers, host),
             Answer::Last(peers) => {
+                find.has_named(from, Some(0));
                 peers.iter().for_each(|&peer| find.add(peer, hops + 1, true, host));
                 self.go_on(find, host);
             }
@@ -237,7 +237,7 @@ impl<P: Peer> Chord<P> {
         while let Some(mut find) = self.take_find(|find, now| find.deadline() <= now) {
             let Some(asked) = find.asked else { continue };
             if asked.left > 0 {
-                match asked.peer {
+                match asked.to {
                     Some(_) => {
                         self.ask(&mut find, host);
                         self.busy().finds.push(find);
@@ -270,8 +270,9 @@ impl<P: Peer> Chord<P> {
     /// Who was asked does not answer.
     fn pass_over<H: Outside<P>>(&mut self, mut find: Find<P>, host: &mut H) {
         find.timeouts += 1;
-        match find.asked.take().and_then(|asked| asked.peer) {
-            Some(peer) => {
+        match find.asked.take().and_then(|asked| asked.to) {
+            Some(To { peer, .. }) => {
+                find.has_named(peer, None);
                 self.suspect(peer);
                 self.go_on(find, host);
             }

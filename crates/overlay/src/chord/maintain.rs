@@ -151,9 +151,10 @@ impl<P: Peer> Chord<P> {
         if let Err(offence) = in_order(from, list, host) {
             return host.refuse(Some(from), offence);
         }
-        if self.successors().first() == Some(&from) && !list.is_empty() {
-            self.adopt(from, list, host);
-            self.copied = 0;
+        let others: Vec<P> = list.iter().copied().take_while(|&peer| peer != self.me).collect();
+        if let (true, Some((&head, rest))) = (self.successors().first() == Some(&from), others.split_first())
+        {
+            self.adopt(head, rest, host);
         }
         let before = predecessor.filter(|&one| one != self.me && self.predecessor() == Some(from));
         if let Some(question) = &mut self.question

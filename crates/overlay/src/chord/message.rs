@@ -15,8 +15,10 @@ wire_enum! {
     #[derive(Clone, PartialEq, Eq, Debug)]
     pub enum Message<P> {
         /// Who is closest before `key`, or its root? With `last`, the one asked is
-        /// supposed to be the root. `hops`: nodes on the path so far, this one included.
-        1 => Ask { rpc: RpcId, key: Id, op: u32, aim: Aim, last: bool, hops: u8 },
+        /// supposed to be the root. With `skip`, whom it named is silent: only who is
+        /// before the key, after the first so many. `hops`: nodes on the path so far,
+        /// this one included.
+        1 => Ask { rpc: RpcId, key: Id, op: u32, aim: Aim, last: bool, skip: Option<u8>, hops: u8 },
         /// These precede the key, closest first.
         2 => Next { rpc: RpcId, aim: Aim, peers: Few<P> },
         /// The key is between this node and its successors: the first of these is

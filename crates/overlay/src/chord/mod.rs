@@ -330,7 +330,8 @@ impl<P: Peer> Chord<P> {
             return host.refuse(Some(from), Offence::Misdirected);
         }
         match message {
-            Ask { rpc, key, aim, last, hops, .. } => self.on_ask(from, (rpc, key, aim, last, hops), host),
+            Ask { hops, .. } if hops > MAX_HOPS => host.refuse(Some(from), Offence::OutOfRange),
+            Ask { rpc, key, aim, last, skip, .. } => self.on_ask(from, (rpc, key, aim, last, skip), host),
             Next { rpc, peers, .. } => self.on_answer(from, rpc, find::Answer::Next(peers), host),
             Last { rpc, peers, .. } => self.on_answer(from, rpc, find::Answer::Last(peers.into_vec()), host),
             Root { rpc, before, replicas, .. } => {

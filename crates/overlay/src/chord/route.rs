@@ -125,8 +125,8 @@ impl<P: Peer> Chord<P> {
         peers: Vec<P>,
         host: &mut H,
     ) -> bool {
-        let asked = |find: &Find<P>| find.asked.is_some_and(|one| one.rpc == rpc && one.peer.is_none());
-        let Some(mut find) = self.take_find(|find, _| asked(find)) else { return false };
+        let carried = |find: &Find<P>| find.asks(rpc) && find.asked().is_none();
+        let Some(mut find) = self.take_find(|find, _| carried(find)) else { return false };
         find.timeouts += u32::from(timeouts);
         self.finish(find, peers, hops, host);
         true

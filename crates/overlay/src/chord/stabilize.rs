@@ -26,8 +26,9 @@ pub struct Question<P> {
 /// What a question is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// Zave's stabilizeFromSuccessor.
-    Successor,
+    /// Zave's stabilizeFromSuccessor; whether its list's version was named, so that
+    /// [`Message::Same`] is an answer.
+    Successor(bool),
     /// Zave's stabilizeFromPredecessor: the successor's predecessor stands nearer.
     Predecessor,
     /// Rectify: does the predecessor live?
@@ -75,15 +76,18 @@ impl<P: Peer> Chord<P> {
         let Some(question) = &mut self.question else { return };
         question.left = question.left.saturating_sub(1);
         question.deadline = self.now + self.config.rpc_timeout;
+        if let Step::Successor(named) = &mut question.step {
+            *named = self.copied != 0;
+        }
         let (rpc, peer, predecessors) = (question.rpc, question.peer, self.predecessors);
         let message = match question.step {
-            Step::Successor => Message::GetList { rpc, known: self.copied, predecessors },
+            Step::Successor(_) => Message::GetList { rpc, known: self.copied, predecessors },
             Step::Predecessor => Message::GetList { rpc, known: 0, predecessors },
             Step::Check => Message::Ping { rpc },
             Step::Table => Message::GetTable { rpc },
             Step::Finger(place) => {
                 let key = host.id(self.me).plus(Id::bit(u32::from(place)));
-                Message::Ask { rpc, key, op: 0, aim: Aim::Finger, last: true, hops: 1 }
+                Message::Ask { rpc, key, op: 0, aim: Aim::Finger, last: true, skip: None, hops: 1 }
             }
         };
         host.send(peer, message);
@@ -100,7 +104,7 @@ impl<P: Peer> Chord<P> {
         let (step, peer) = (question.step, question.peer);
         self.question = None;
         match step {
-            Step::Successor => {
+            Step::Successor(_) => {
                 self.bury(peer, host);
                 self.stabilize(host);
             }
@@ -127,7 +131,7 @@ impl<P: Peer> Chord<P> {
     fn stabilize<H: Outside<P>>(&mut self, host: &mut H) {
         self.walk = 0;
         if let Some(successor) = self.successor() {
-            self.pose(Step::Successor, successor, host);
+            self.pose(Step::Successor(false), successor, host);
         }
     }
 
@@ -162,7 +166,7 @@ impl<P: Peer> Chord<P> {
         predecessor: Option<P>,
         host: &mut H,
     ) {
-        if self.open(rpc, from, |step| step == Step::Successor).is_none() || self.copied == 0 {
+        if self.open(rpc, from, |step| step == Step::Successor(true)).is_none() {
             return host.refuse(Some(from), Offence::UnknownReply);
         }
         if predecessor == Some(from) {
@@ -181,7 +185,7 @@ impl<P: Peer> Chord<P> {
         list: &[P],
         host: &mut H,
     ) {
-        let asked = |step| matches!(step, Step::Successor | Step::Predecessor);
+        let asked = |step| matches!(step, Step::Successor(_) | Step::Predecessor);
         if self.open(rpc, from, asked).is_none() {
             return host.refuse(Some(from), Offence::UnknownReply);
         }

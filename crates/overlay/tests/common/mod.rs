@@ -89,9 +89,15 @@ impl<C: Core<u32>> World<C> {
 
     /// Nodes 0 to `count`, all members with perfect tables.
     pub fn converged(&mut self, count: u32) {
-        let mut members: Vec<(Id, u32)> = (0..count).map(|n| (self.outside.place(n), n)).collect();
+        self.converged_from(0, count);
+    }
+
+    /// The same, named from `first` on: other names, other places.
+    pub fn converged_from(&mut self, first: u32, count: u32) {
+        let nodes = first..first + count;
+        let mut members: Vec<(Id, u32)> = nodes.clone().map(|n| (self.outside.place(n), n)).collect();
         members.sort_unstable();
-        for node in 0..count {
+        for node in nodes {
             self.add(node);
             self.with(node, |core, now, outside| core.converge(now, &View::new(&members), outside));
         }
