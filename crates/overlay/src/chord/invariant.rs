@@ -168,14 +168,14 @@ impl Checker {
 
     /// Whether appendages end in the ring.
     fn all_lead_to_it(&mut self, members: &[Standing]) -> Result<(), Violation> {
-        for start in 0..members.len() {
+        for (start, member) in members.iter().enumerate() {
             let mut at = start;
             while self.seen[at] == NEW {
                 self.seen[at] = SEEN;
                 at = self.best[at];
             }
             if self.seen[at] != RING {
-                return Err(Violation::TwoRings(members[start].id));
+                return Err(Violation::TwoRings(member.id));
             }
             // What was just seen leads to the ring, like the ring itself.
             at = start;
@@ -225,12 +225,14 @@ fn best_successor(members: &[Standing], member: &Standing) -> Result<usize, Viol
 mod tests {
     use super::*;
 
-    /// Members of a ring of 16 places: where each stands and whom it lists.
-    fn ring(members: &[(u64, &[u64])]) -> Vec<Standing> {
+    /// Where a member of a ring of 16 places stands and whom it lists.
+    type Member<'a> = (u64, &'a [u64]);
+
+    fn ring(members: &[Member<'_>]) -> Vec<Standing> {
         let at = |number: u64| Id::small(number, 4);
         let count = members.len();
         let before = |n: usize| members[(n + count - 1) % count].0;
-        let standing = |(n, member): (usize, &(u64, &[u64]))| Standing {
+        let standing = |(n, member): (usize, &Member<'_>)| Standing {
             id: at(member.0),
             successors: member.1.iter().map(|&one| at(one)).collect(),
             predecessor: Some(at(before(n))),
@@ -238,27 +240,26 @@ mod tests {
         members.iter().enumerate().map(standing).collect()
     }
 
-    fn verdict(members: &[(u64, &[u64])]) -> Result<(), Violation> {
+    fn verdict(members: &[Member<'_>]) -> Result<(), Violation> {
         Checker::new(2).check(&ring(members))
     }
 
     #[test]
     fn a_ring_with_dead_entries_and_an_appendage_is_well() {
         let at = |number: u64| Id::small(number, 4);
-        let well: &[(u64, &[u64])] =
-            &[(1, &[5, 9]), (5, &[7, 9]), (9, &[12, 1]), (10, &[12, 1]), (12, &[1, 5])];
+        let well: &[Member<'_>] = &[(1, &[5, 9]), (5, &[7, 9]), (9, &[12, 1]), (10, &[12, 1]), (12, &[1, 5])];
         assert_eq!(verdict(well), Ok(()));
         assert_eq!(Checker::new(2).principals(&ring(well), &[]), [1, 5, 9, 12].map(at));
         assert_eq!(Checker::new(2).principals(&ring(well), &[vec![at(1), at(9)]]), [1, 9, 12].map(at));
         assert_eq!(Checker::new(2).ideal(&ring(well)), Err(Violation::NotIdeal(at(5))));
-        let ideal: &[(u64, &[u64])] = &[(1, &[5, 9]), (5, &[9, 12]), (9, &[12, 1]), (12, &[1, 5])];
+        let ideal: &[Member<'_>] = &[(1, &[5, 9]), (5, &[9, 12]), (9, &[12, 1]), (12, &[1, 5])];
         assert_eq!(Checker::new(2).ideal(&ring(ideal)), Ok(()));
     }
 
     #[test]
     fn every_way_to_be_broken_is_seen() {
         let at = |number: u64| Id::small(number, 4);
-        let cases: [(&[(u64, &[u64])], Violation); 6] = [
+        let cases: [(&[Member<'_>], Violation); 6] = [
             (&[(1, &[5, 9]), (5, &[9, 5]), (9, &[1, 5])], Violation::DisorderedList(at(5))),
             (&[(1, &[9, 5]), (5, &[9, 1]), (9, &[1, 5])], Violation::DisorderedList(at(1))),
             (&[(1, &[5, 9]), (5, &[6, 7]), (9, &[1, 5])], Violation::NoLiveSuccessor(at(5))),

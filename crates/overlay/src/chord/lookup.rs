@@ -64,7 +64,6 @@ impl<P: Peer> Chord<P> {
         (rpc, key, aim, last, skip): (RpcId, Id, Aim, bool, Option<u8>),
         host: &mut H,
     ) {
-        let mine = host.id(self.me);
         let hop = match skip {
             _ if last => Hop::Root,
             Some(_) => Hop::Beyond,
@@ -73,8 +72,7 @@ impl<P: Peer> Chord<P> {
         let skip = usize::from(skip.unwrap_or(0));
         let answer = match hop {
             Hop::Root if aim != Aim::Join => {
-                let nearer = |one: &P| host.id(*one).minus(key) < mine.minus(key);
-                let before = self.predecessor().filter(nearer).filter(|_| last);
+                let before = self.nearer(key, host).filter(|_| last);
                 let wanted = if aim == Aim::Finger { 0 } else { self.config.replicas.saturating_sub(1) };
                 let replicas = self.successors().iter().take(wanted).copied().collect();
                 Message::Root { rpc, aim, before, replicas }
@@ -100,6 +98,12 @@ impl<P: Peer> Chord<P> {
         let mine = host.id(self.me);
         let all = self.table.preceding(key.minus(mine), |peer| host.id(peer).minus(mine));
         all.filter(move |&peer| peer != asking)
+    }
+
+    /// The predecessor, if not this node but it is a root of `key`, or who precedes it.
+    pub(super) fn nearer<H: Outside<P>>(&self, key: Id, host: &H) -> Option<P> {
+        let distance = |peer: P| host.id(peer).minus(key);
+        self.predecessor().filter(|&before| distance(before) < distance(self.me))
     }
 
     /// Begins a find of a user.
@@ -138,7 +142,8 @@ impl<P: Peer> Chord<P> {
         let best = find.next();
         match (best, find.root.take()) {
             (Some(next), _) if next.last && next.peer == self.me => {
-                self.finish(find, self.own_replicas(), next.hops, host);
+                let (before, others) = (self.nearer(find.key, host), self.own_replicas().split_off(1));
+                self.on_root(self.me, before, others, find, next.hops, host);
             }
             (Some(next), root) if next.last || root.is_none() => {
                 find.root = root;

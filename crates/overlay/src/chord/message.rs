@@ -52,6 +52,8 @@ wire_enum! {
         15 => Ack { rpc: RpcId },
         /// To the asking node of a recursive find: the replica set, the sender first.
         16 => Found { rpc: RpcId, hops: u8, timeouts: u8, peers: List<P, MAX_SUCCESSORS> },
+        /// To who was the sender's predecessor: somebody stands between, stabilize.
+        17 => Superseded {},
     }
 }
 
@@ -177,7 +179,7 @@ where
             Same { predecessor, .. } => predecessor.iter_mut().for_each(visit),
             Table { fingers, .. } => fingers.iter_mut().for_each(visit),
             Carry { carried, .. } => visit(&mut carried.origin),
-            Ask { .. } | Ping { .. } | Pong { .. } | GetTable { .. } | Ack { .. } => {}
+            Ask { .. } | Ping { .. } | Pong { .. } | GetTable { .. } | Ack { .. } | Superseded {} => {}
         }
     }
 }

@@ -20,10 +20,12 @@
 //! | a node reads another's state in one step | a question and its answer; one maintenance question at a time |
 //! | failure detectors make no mistakes | `tries` questions without an answer; a mistake is undone by the next stabilization |
 //!
-//! Beside the papers: a successor list is only sent again if it changed; a
-//! finger is checked by asking it whether it still is one, and looked up only if not;
-//! nodes tell their successors up to four of their predecessors, so that a replica
-//! knows which keys it is a replica of (DHash does so too).
+//! Beside the papers: a successor list is only sent again if it changed; a finger is
+//! checked by asking it whether it still is one, and looked up only if not; a key that
+//! the successor list covers takes no further step to its predecessor; who has got a
+//! nearer predecessor tells the old one to stabilize now; and nodes tell their
+//! successors up to four of their predecessors, so that a replica knows which keys it
+//! is a replica of.
 //!
 //! Deliberately absent: proximity in the choice of fingers or servers, merging of two
 //! rings that each believe to be whole, and virtual nodes, which are nothing but
@@ -324,6 +326,7 @@ impl<P: Peer> Chord<P> {
                 | Ping { .. }
                 | GetTable { .. }
                 | Leave { .. }
+                | Superseded {}
                 | Carry { .. }
         );
         if question && !self.member {
@@ -344,6 +347,7 @@ impl<P: Peer> Chord<P> {
                 self.on_successors(from, rpc, version, predecessor, &list, host);
             }
             Notify { predecessors } => self.on_notify(from, predecessors, host),
+            Superseded {} => self.on_superseded(from, host),
             Ping { rpc } => host.send(from, Pong { rpc }),
             Pong { rpc } => self.on_pong(from, rpc, host),
             GetTable { rpc } => {

@@ -146,10 +146,8 @@ impl<P: Peer> Chord<P> {
     /// `last`, its sender took this node for the root.
     fn way<H: Outside<P>>(&self, key: Id, last: bool, tried: &[P], host: &H) -> Way<P> {
         let fresh = |peer: &P| !tried.contains(peer);
-        let mine = host.id(self.me);
         if last {
-            let nearer = |one: &P| host.id(*one).minus(key) < mine.minus(key);
-            let before = self.predecessor().filter(fresh).filter(nearer);
+            let before = self.nearer(key, host).filter(fresh);
             return before.map_or(Way::Here, |before| Way::To(before, true));
         }
         let roots = match self.hop(key, false, host) {

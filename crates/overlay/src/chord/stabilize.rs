@@ -272,12 +272,28 @@ impl<P: Peer> Chord<P> {
                     self.notified = Some(from);
                 }
             }
-            _ => self.set_predecessors(from, predecessors, host),
+            old => {
+                self.set_predecessors(from, predecessors, host);
+                if let Some(old) = old.filter(|&old| old != from) {
+                    host.send(old, Message::Superseded {});
+                }
+            }
         }
         // The ring this node began, or was left alone in, has its second member.
         if self.small && self.successors().is_empty() {
             self.set_successors(&[from], host);
             self.stabilize_at = self.now;
+        }
+    }
+
+    /// The successor has a new predecessor: it may be a better successor. Stabilizing at
+    /// any time is right; doing it now keeps a crowd of newcomers from waiting for each
+    /// other's intervals.
+    pub(super) fn on_superseded<H: Outside<P>>(&mut self, from: P, host: &mut H) {
+        if self.successor() == Some(from) {
+            self.stabilize_at = self.now;
+        } else {
+            host.refuse(Some(from), Offence::Misdirected);
         }
     }
 

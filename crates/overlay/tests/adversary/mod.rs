@@ -171,8 +171,7 @@ impl Adversary {
         for &place in &places {
             self.add(place);
             self.with(place, |core, now, outside| core.converge(now, &View::new(&members), outside));
-            let node = self.nodes.get_mut(&place).unwrap();
-            node.told = node.core.successors().to_vec();
+            self.nodes.entry(place).and_modify(|node| node.told = node.core.successors().to_vec());
         }
     }
 
@@ -281,7 +280,7 @@ impl Adversary {
         }
         node.now = node.now.max(due);
         self.steps += 1;
-        self.with(place, |core, now, outside| core.handle_timeout(now, outside));
+        self.with(place, Core::handle_timeout);
     }
 
     /// A node joins through any member. One that was here before waits until nobody

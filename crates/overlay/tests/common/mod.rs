@@ -135,7 +135,7 @@ impl<C: Core<u32>> World<C> {
                     self.awake.remove(&(node, time));
                     let due = self.nodes.get(&node).and_then(C::next_timeout);
                     if due.is_some_and(|due| due <= time) {
-                        self.with(node, Core::handle_timeout);
+                        self.with(node, C::handle_timeout);
                     }
                 }
                 None => {}
