@@ -1,1 +1,352 @@
-//! Kelips.
+//! Kelips: look-ups in one hop, paid for with memory and constant gossip.
+//!
+//! After Gupta, Birman, Linga, Demers and van Renesse, "Kelips: Building an Efficient
+//! and Stable P2P DHT through Increased Memory and Background Overhead" (IPTPS 2003).
+//! Section 2: about sqrt(N) *affinity groups*, to which consistent hashing maps nodes
+//! and keys; a node knows the members of its own group, a few *contacts* in every other
+//! group, and the *file tuples* of its group (which home node has which record), each
+//! with a heartbeat. Section 2.1: gossip, within the group and to contacts, of a fixed
+//! number of entries a round, targets weighted by distance, new entries preferred;
+//! entries whose heartbeats stay away time out. A joining node copies the view of its
+//! boot peer. Section 2.2: a look-up asks the nearest contact in the key's group; if
+//! that fails, other contacts, then the contacts of a group mate. The rooms:
+//!
+//! - `table`: members, contacts, heartbeats; `tuples`: the file tuples;
+//! - `maintain`: join, leave, time-outs; `gossip`: what is told each round;
+//! - `lookup`: questions with several tries; `publish`: a home node's own records;
+//! - `routing`: the common API's answers for a group as replica set.
+//!
+//! Where this differs from the paper. The home node is whoever publishes a record and
+//! keeps its content; the paper moves the file to a member of the key's group. An
+//! entry's heartbeat travels as an age ([`table`](self) says why), a tuple's as an age
+//! and a count. Search by words, which the paper lacks, keeps a tuple under the hash of
+//! each word; the holder filters by the other words, so a search needs one whole word
+//! (a prefix alone is refused). While a group is empty, the next one clockwise serves
+//! it, so that networks smaller than their number of groups work.
+//!
+//! Memory, counted as the paper does ([`Kelips::paper_bytes`]): 40 B a membership entry
+//! and 60 B a tuple, the sizes with which n/k + c(k - 1) entries and F/k tuples are its
+//! 1.93 MB at n = 10^5, k = 317, c = 2, F = 10^7. Our own bytes ([`Core::state_bytes`])
+//! with four-byte names: 5 an entry (5 KB), and about 150 and the name's length a tuple
+//! (5.4 MB), since a record here has a key of 20 B, a size and a name.
+//!
+//! Deliberately absent: signatures. Whoever gossips can name peers and tuples that do
+//! not exist, and keep them alive by repeating them; what he cannot do is grow a table
+//! past its bound, or answer for a node that was asked. Also absent: transfer of files,
+//! and more hits than one message holds.
+
+mod gossip;
+mod lookup;
+mod maintain;
+mod message;
+mod publish;
+mod routing;
+mod table;
+#[cfg(test)]
+mod tests;
+mod tuples;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_sansio::Time;
+
+pub use message::{
+    Announcement, Found, MAX_ENTRIES, MAX_HITS, MAX_PART, MAX_REFERRED, MAX_TUPLES, Message, Place, Seen,
+    Tuple, Why,
+};
+pub use publish::MAX_RECORDS;
+pub use table::{MAX_CONTACTS, MAX_GROUPS, MAX_MEMBERS, MAX_SUSPECTS, group_of};
+
+use crate::{Command, Core, Event, Host, Input, Offence, Overlay, Peer, Row, View};
+use gossip::News;
+use lookup::Busy;
+use maintain::Joining;
+use publish::Own;
+use table::Table;
+use tuples::Tuples;
+
+/// Bytes of a membership entry in the paper's accounting.
+pub const PAPER_ENTRY_BYTES: usize = 40;
+/// Bytes of a file tuple in the paper's accounting.
+pub const PAPER_TUPLE_BYTES: usize = 60;
+
+/// Parameters, the same for all nodes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// k, the number of affinity groups, at most [`MAX_GROUPS`].
+    pub groups: u32,
+    /// c, contacts in each foreign group, at most [`MAX_CONTACTS`].
+    pub contacts: u8,
+    /// Time between gossip rounds.
+    pub gossip_interval: Duration,
+    /// Group mates that hear from a node each round.
+    pub group_targets: u8,
+    /// Contacts that hear from a node each round.
+    pub contact_targets: u8,
+    /// Members in a gossip to a group mate.
+    pub members_per_gossip: u8,
+    /// Contacts in a gossip.
+    pub contacts_per_gossip: u8,
+    /// Tuples in a gossip to a group mate, at most [`MAX_TUPLES`].
+    pub tuples_per_gossip: u8,
+    /// Rounds in which a new entry or tuple goes before its turn.
+    pub news_rounds: u8,
+    /// Whether near targets and contacts are preferred (spatially weighted gossip).
+    pub spatial: bool,
+    /// Without a heartbeat for so long, a member is forgotten.
+    pub member_timeout: Duration,
+    /// Without a heartbeat for so long, a contact is forgotten.
+    pub contact_timeout: Duration,
+    /// Without a heartbeat for so long, a tuple is forgotten.
+    pub tuple_timeout: Duration,
+    /// How often a home node gives its records a heartbeat.
+    pub refresh_interval: Duration,
+    /// How long an answer is awaited.
+    pub rpc_timeout: Duration,
+    /// Questions that are asked before an operation fails.
+    pub tries: u8,
+    /// Most tuples that a node keeps.
+    pub max_tuples: usize,
+}
+
+impl Default for Config {
+    /// For about a thousand nodes.
+    fn default() -> Self {
+        Config::for_nodes(1000)
+    }
+}
+
+impl Config {
+    /// Parameters for about `nodes` nodes: sqrt(nodes) groups, and time-outs in
+    /// proportion to the rounds that a heartbeat takes through a group (section 2.1:
+    /// O(sqrt N log^2 N) at constant bandwidth).
+    pub fn for_nodes(nodes: u64) -> Config {
+        let groups = nodes.isqrt().clamp(1, u64::from(MAX_GROUPS));
+        let group_size = nodes.div_ceil(groups).max(1);
+        let interval = Duration::from_secs(4);
+        let (targets, members) = (2, 32);
+        let rounds_per_fold = group_size.div_ceil(targets * members);
+        let spread = rounds_per_fold * u64::from(group_size.ilog2() + 2);
+        let rounds = u32::try_from(15 + 2 * spread).unwrap_or(u32::MAX);
+        Config {
+            groups: groups as u32,
+            contacts: 2,
+            gossip_interval: interval,
+            group_targets: targets as u8,
+            contact_targets: 1,
+            members_per_gossip: members as u8,
+            contacts_per_gossip: 16,
+            tuples_per_gossip: 8,
+            news_rounds: 3,
+            spatial: true,
+            member_timeout: interval * rounds,
+            contact_timeout: interval * rounds * 4,
+            tuple_timeout: Duration::from_secs(45 * 60),
+            refresh_interval: Duration::from_secs(10 * 60),
+            rpc_timeout: Duration::from_millis(1500),
+            tries: 8,
+            max_tuples: 1 << 18,
+        }
+    }
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Kelips<P> {
+    me: P,
+    config: Arc<Config>,
+    now: Time,
+    table: Table<P>,
+    tuples: Tuples<P>,
+    news: News<P>,
+    own: Vec<Own>,
+    busy: Option<Box<Busy<P>>>,
+    joining: Option<Box<Joining<P>>>,
+    member: bool,
+    /// Whether the group's tuples have been copied, so that a tuple that is not here
+    /// does not exist.
+    complete: bool,
+    gossip_at: Time,
+    sweep_at: Time,
+    refresh_at: Time,
+    wake_at: Time,
+}
+
+impl<P: Peer> Core<P> for Kelips<P> {
+    type Message = Message<P>;
+    type Command = Command<P>;
+    type Event = Event<P>;
+    type Config = Config;
+
+    fn new(me: P, config: &Arc<Config>) -> Self {
+        Kelips {
+            me,
+            config: Arc::clone(config),
+            now: Time::ZERO,
+            table: Table::new(me, config),
+            tuples: Tuples::default(),
+            news: News::default(),
+            own: Vec::new(),
+            busy: None,
+            joining: None,
+            member: false,
+            complete: false,
+            gossip_at: Time::NEVER,
+            sweep_at: Time::NEVER,
+            refresh_at: Time::NEVER,
+            wake_at: Time::NEVER,
+        }
+    }
+
+    fn handle(
+        &mut self,
+        now: Time,
+        input: Input<P, Message<P>, Command<P>>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        if !self.advance(now, host) {
+            return;
+        }
+        match input {
+            Input::Message { from, .. } if from == self.me => host.refuse(Some(from), Offence::NamesItself),
+            Input::Message { from, message } => self.message(from, message, host),
+            Input::Command(command) => self.command(command, host),
+            Input::Unreachable(peer) => {
+                self.forget(peer, host);
+                self.abandon(peer, host);
+            }
+        }
+        self.set_alarm();
+    }
+
+    fn handle_timeout(&mut self, now: Time, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if !self.advance(now, host) {
+            return;
+        }
+        self.expire(host);
+        if self.member && now >= self.gossip_at {
+            self.gossip_round(host);
+        }
+        if self.member && now >= self.sweep_at {
+            self.sweep(host);
+        }
+        if now >= self.refresh_at {
+            self.refresh(host);
+        }
+        self.set_alarm();
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        (self.wake_at != Time::NEVER).then_some(self.wake_at)
+    }
+
+    fn converge(&mut self, now: Time, view: &View<'_, P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.now = now;
+        self.converge_tables(view, host);
+        self.enter(host);
+        self.complete = true;
+        self.set_alarm();
+    }
+
+    fn is_member(&self) -> bool {
+        self.member
+    }
+
+    fn known(&self) -> Vec<P> {
+        let contacts = (0..self.table.groups()).flat_map(|group| self.table.contacts(group));
+        let mut known: Vec<P> = self.table.members().iter().copied().chain(contacts).collect();
+        known.sort_unstable();
+        known.dedup();
+        known
+    }
+
+    fn rows(&self, _host: &impl Host<P, Message<P>, Event<P>>) -> Vec<Row<P>> {
+        let own =
+            Row { label: format!("group {} (own)", self.table.group), peers: self.table.members().into() };
+        let foreign = (0..self.table.groups()).map(|group| Row {
+            label: format!("group {group}"),
+            peers: self.table.contacts(group).collect(),
+        });
+        [own].into_iter().chain(foreign).filter(|row| !row.peers.is_empty()).collect()
+    }
+
+    fn state_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.table.heap_bytes()
+            + self.tuples.heap_bytes()
+            + self.news.heap_bytes()
+            + self.own.iter().map(Own::heap_bytes).sum::<usize>()
+            + self.own.capacity() * size_of::<Own>()
+            + self.busy.as_ref().map_or(0, |busy| busy.heap_bytes())
+            + self.joining.as_ref().map_or(0, |_| size_of::<Joining<P>>())
+    }
+}
+
+impl<P: Peer> Overlay<P> for Kelips<P> {
+    const NAME: &'static str = "kelips";
+}
+
+impl<P: Peer> Kelips<P> {
+    /// What the paper's accounting says that this node's state takes, in bytes.
+    pub fn paper_bytes(&self) -> usize {
+        let contacts: usize = (0..self.table.groups()).map(|group| self.table.contacts(group).count()).sum();
+        (self.table.members().len() + contacts) * PAPER_ENTRY_BYTES + self.tuples.len() * PAPER_TUPLE_BYTES
+    }
+
+    /// File tuples that this node keeps for its group.
+    pub fn tuples(&self) -> usize {
+        self.tuples.len()
+    }
+
+    /// Takes the time; false if it went back.
+    fn advance(&mut self, now: Time, host: &mut impl Host<P, Message<P>, Event<P>>) -> bool {
+        if now < self.now {
+            host.refuse(None, Offence::TimeWentBack);
+            return false;
+        }
+        self.table.wake(self.now, now);
+        self.now = now;
+        true
+    }
+
+    fn message(&mut self, from: P, message: Message<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if message.answers().is_some() {
+            return self.answer(from, message, host);
+        }
+        if !self.member {
+            // Those who do not know yet that this node left, or has not joined.
+            return;
+        }
+        if !matches!(message, Message::Leave {}) {
+            self.hear(Seen { peer: from, age: 0 }, true, host);
+        }
+        match message {
+            Message::Gossip { entries, tuples, pull } => {
+                self.gossip(from, &entries, tuples.into_vec(), pull, host);
+            }
+            Message::CopyView { rpc, part } => self.copy_view(from, rpc, part, host),
+            Message::CopyTuples { rpc, after } => self.copy_tuples(from, rpc, after, host),
+            Message::Leave {} => self.forget(from, host),
+            Message::Announce { rpc, what } => self.announced(from, rpc, *what, host),
+            question => self.question(from, question, host),
+        }
+    }
+
+    fn command(&mut self, command: Command<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        match command {
+            Command::Join(boot) => self.join(boot, host),
+            Command::Leave => self.leave(host),
+            Command::Publish(record) => self.publish(record, host),
+            Command::Withdraw(key) => self.withdraw(key, host),
+            Command::LookUp(op, key) => self.look_up(op, key, host),
+            Command::Search(op, query) => self.search(op, query, host),
+            Command::Find(op, key) => self.find(op, key, host),
+        }
+    }
+
+    fn set_alarm(&mut self) {
+        let asked = self.busy.as_ref().and_then(|busy| busy.next_deadline()).unwrap_or(Time::NEVER);
+        self.wake_at = asked.min(self.gossip_at).min(self.sweep_at).min(self.refresh_at);
+    }
+}

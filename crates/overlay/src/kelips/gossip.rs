@@ -1,0 +1,250 @@
+//! Gossip: a bounded part of what a node knows, each round, to a few others
+//! (section 2.1).
+//!
+//! The paper leaves open how targets are weighted and what is preferred. Here one group
+//! mate of each round is taken by chance alone, so that gossip reaches every corner;
+//! the others are the nearest of a few. New entries go first, in several rounds; of the
+//! rest the younger of two by chance. Gossip to a contact is answered in kind, since
+//! nobody else may know that the two groups have met.
+
+use crate::wire::List;
+use crate::{Event, Host, Id, Offence, Peer};
+
+use super::Kelips;
+use super::maintain::YOUTH;
+use super::message::{MAX_ENTRIES, MAX_TUPLES, Message, Seen, Tuple};
+use super::routing::arc_of;
+use super::table::Change;
+use super::tuples::Taken;
+
+/// Entries that wait to be sent as new; what finds no place is sent by chance.
+const MAX_NEWS: usize = 64;
+/// Of so many peers, taken by chance, the nearest gets a gossip.
+const SAMPLE: usize = 4;
+/// Members of the own group in a gossip to another group, which keeps few of them.
+const MEMBERS_ABROAD: usize = 4;
+
+/// Peers that were heard of lately, and how often each is still to be sent as new.
+#[derive(Clone, Debug)]
+pub(super) struct News<P>(Vec<(P, u8)>);
+
+impl<P> Default for News<P> {
+    fn default() -> Self {
+        News(Vec::new())
+    }
+}
+
+impl<P: Peer> News<P> {
+    fn add(&mut self, peer: P, rounds: u8) {
+        if rounds > 0 && self.0.len() < MAX_NEWS && !self.0.iter().any(|news| news.0 == peer) {
+            self.0.push((peer, rounds));
+        }
+    }
+
+    fn end_round(&mut self, sent: usize) {
+        let sent = sent.min(self.0.len());
+        self.0[..sent].iter_mut().for_each(|news| news.1 -= 1);
+        self.0.rotate_left(sent);
+        self.0.retain(|news| news.1 > 0);
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(P, u8)>()
+    }
+}
+
+impl<P: Peer> Kelips<P> {
+    /// Tells a few mates and contacts a part of what this node knows.
+    pub(super) fn gossip_round(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.gossip_at = self.now + self.config.gossip_interval;
+        let most_tuples = usize::from(self.config.tuples_per_gossip).min(MAX_TUPLES);
+        let young = self.joining.as_ref().is_some_and(|j| self.now < j.since + YOUTH);
+        let mates: Vec<P> =
+            (0..self.config.group_targets).filter_map(|n| self.target(n == 0, host)).collect();
+        for &mate in &mates {
+            let tuples = List::new(self.tuples.gossip(self.now, most_tuples));
+            let entries = self.entries(self.table.group, host);
+            host.send(mate, Message::Gossip { entries, tuples, pull: young });
+        }
+        // A node without mates has contacts only to make itself known.
+        let abroad =
+            usize::from(self.config.contact_targets) + usize::from(self.config.group_targets) - mates.len();
+        for _ in 0..abroad {
+            let Some((contact, group)) = self.target_abroad(host) else { break };
+            let entries = self.entries(group, host);
+            let tuples = List::new(self.strays(group, most_tuples, host));
+            host.send(contact, Message::Gossip { entries, tuples, pull: true });
+        }
+        self.news.end_round(self.news_ration());
+        self.tuples.end_round(if mates.is_empty() { 0 } else { most_tuples });
+    }
+
+    fn news_ration(&self) -> usize {
+        usize::from(self.config.members_per_gossip) / 2
+    }
+
+    /// A group mate: by chance alone, or the nearest of a few.
+    fn target(&self, by_chance: bool, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<P> {
+        let mates = self.table.members();
+        let sample = if by_chance || !self.config.spatial { 1 } else { SAMPLE };
+        let drawn = (0..sample).filter_map(|_| mates.get(host.rng().index(mates.len())).copied());
+        let drawn: Vec<P> = drawn.collect();
+        drawn.into_iter().min_by_key(|&peer| (host.distance(peer), peer))
+    }
+
+    /// A contact in a group by chance, and that group.
+    fn target_abroad(&self, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<(P, u32)> {
+        let slots = self.table.slots();
+        let first = host.rng().index(slots);
+        let slot = (0..slots)
+            .map(|n| (first + n) % slots)
+            .find(|&at| self.table.slot_entry(self.now, at).is_some())?;
+        Some((self.table.slot_entry(self.now, slot)?.peer, (slot / self.table.per_group()) as u32))
+    }
+
+    /// What to tell somebody in `group`: new entries, in a foreign group its members
+    /// that this node knows, then members and contacts by chance.
+    fn entries(
+        &self,
+        group: u32,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) -> List<Seen<P>, MAX_ENTRIES> {
+        let abroad = group != self.table.group;
+        let members = usize::from(self.config.members_per_gossip);
+        let members = if abroad { members.min(MEMBERS_ABROAD) } else { members };
+        let most = (members + usize::from(self.config.contacts_per_gossip)).min(MAX_ENTRIES);
+        let mut entries: Vec<Seen<P>> = Vec::with_capacity(most + 2);
+        let news = self.news.0.iter().take(self.news_ration().min(most / 2));
+        entries.extend(
+            news.filter_map(|&(peer, _)| {
+                self.table.entry(self.now, peer, self.table.group_of(host.id(peer)))
+            }),
+        );
+        if abroad {
+            let theirs =
+                self.table.contacts(group).filter_map(|peer| self.table.entry(self.now, peer, group));
+            entries.extend(theirs);
+        }
+        for _ in 0..members.min(self.table.members().len()) {
+            entries.extend(self.young_member(host));
+        }
+        while entries.len() < most {
+            let Some(entry) = self.random_contact(host) else { break };
+            entries.push(entry);
+        }
+        List::new(entries)
+    }
+
+    /// The younger of two members by chance: young entries are worth more to others.
+    fn young_member(&self, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<Seen<P>> {
+        let count = self.table.members().len();
+        let drawn = [host.rng().index(count), host.rng().index(count)];
+        drawn.into_iter().filter_map(|at| self.table.member_entry(self.now, at)).min_by_key(|entry| entry.age)
+    }
+
+    /// The first contact at or after a slot by chance.
+    fn random_contact(&self, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<Seen<P>> {
+        let slots = self.table.slots();
+        let first = host.rng().index(slots);
+        (0..slots.min(16)).find_map(|n| self.table.slot_entry(self.now, (first + n) % slots))
+    }
+
+    /// Tuples kept here that belong to `group`: this one served it while it was empty.
+    fn strays(
+        &self,
+        group: u32,
+        most: usize,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) -> Vec<Tuple<P>> {
+        let groups = self.table.groups();
+        let back = (0..groups).map(|steps| (group + groups - steps) % groups);
+        let served = back.take_while(|&one| self.table.home(one) == group);
+        let mut strays = Vec::new();
+        for arc in served {
+            let (first, last) = arc_of(arc, groups);
+            let from = first + host.rng().below(last - first);
+            strays.extend(self.tuples.within(self.now, from, last, most - strays.len()));
+            strays.extend(self.tuples.within(self.now, first, from, most - strays.len()));
+            if self.tuples.len() == 0 || strays.len() == most {
+                break;
+            }
+        }
+        strays
+    }
+
+    pub(super) fn gossip(
+        &mut self,
+        from: P,
+        entries: &[Seen<P>],
+        tuples: Vec<Tuple<P>>,
+        pull: bool,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        self.hear_all(from, entries, host);
+        for tuple in tuples {
+            self.hear_tuple(tuple, host);
+        }
+        if pull {
+            let entries = self.entries(self.table.group_of(host.id(from)), host);
+            host.send(from, Message::Gossip { entries, tuples: List::default(), pull: false });
+        }
+    }
+
+    pub(super) fn hear_all(
+        &mut self,
+        from: P,
+        entries: &[Seen<P>],
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        for &entry in entries {
+            if entry.peer == from {
+                host.refuse(Some(from), Offence::NamesItself);
+            } else {
+                self.hear(entry, false, host);
+            }
+        }
+    }
+
+    /// News of a peer.
+    pub(super) fn hear(
+        &mut self,
+        news: Seen<P>,
+        direct: bool,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let group = self.table.group_of(host.id(news.peer));
+        match self.table.hear(self.now, news, direct, group, |peer| host.distance(peer)) {
+            Change::None => {}
+            Change::Full => host.refuse(Some(news.peer), Offence::Full),
+            Change::Contact => self.news.add(news.peer, self.config.news_rounds),
+            Change::Member => {
+                self.news.add(news.peer, self.config.news_rounds);
+                host.emit(Event::Update { peer: news.peer, joined: true });
+            }
+        }
+    }
+
+    pub(super) fn hear_tuple(&mut self, tuple: Tuple<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let stale = tuple.home == self.me && tuple.live && !self.has(tuple.record.key);
+        // Honest mates may differ on which empty group this one stands in for.
+        if !stale && self.table.home(self.table.group_of(Id::from_high(tuple.under))) == self.table.group {
+            let home = tuple.home;
+            if self.take_tuple(tuple, host) == Taken::Full {
+                host.refuse(Some(home), Offence::Full);
+            }
+        }
+    }
+
+    pub(super) fn take_tuple(
+        &mut self,
+        tuple: Tuple<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) -> Taken {
+        let config = &self.config;
+        let home = host.id(tuple.home);
+        self.tuples.take(self.now, tuple, home, config.tuple_timeout, config.max_tuples, config.news_rounds)
+    }
+}

@@ -1,0 +1,466 @@
+//! Questions, each with several tries (section 2.2).
+//!
+//! Whom to ask, in this order: the nearest contact in the key's group, the other
+//! contacts (in the own group: mates), whoever was referred to, group mates, who refer
+//! to their contacts, and at last those who did not answer once more, since a datagram
+//! may have been lost. One hop is the common case, two the exception.
+
+use crate::wire::List;
+use crate::{Cost, Event, Hit, Host, Id, Offence, Op, Outcome, Peer, Query, RpcId, Rpcs};
+
+use super::maintain::Copying;
+use super::message::{Found, MAX_HITS, MAX_REFERRED, Message};
+use super::{Kelips, Time};
+
+/// Most operations of the user and announcements under way at once.
+pub const MAX_QUESTS: usize = 64;
+/// Most open questions: one an operation, one copy.
+const MAX_RPCS: usize = MAX_QUESTS + 2;
+/// Members of a group who must say that there is nothing, so that there is nothing.
+const NEGATIVES: u8 = 2;
+/// Peers outside a key's group that are asked for contacts before silent peers are
+/// asked again.
+const DETOURS: u8 = 2;
+/// Of so many group mates, taken by chance, the nearest is asked.
+const SAMPLE: usize = 4;
+
+/// What is sought.
+#[derive(Clone, Debug)]
+pub(super) enum Sought {
+    /// Who has that key's record.
+    Key(Op, Id),
+    /// Records that match, by the query's word of that number.
+    Words(Op, Query, u8),
+    /// Members of that key's group.
+    Group(Op, Id),
+    /// A holder for an own record's tuple: the record's key, and which of its tuples.
+    Holder(Id, u8),
+}
+
+impl Sought {
+    pub(super) fn op(&self) -> Option<Op> {
+        match self {
+            Sought::Key(op, _) | Sought::Words(op, ..) | Sought::Group(op, _) => Some(*op),
+            Sought::Holder(..) => None,
+        }
+    }
+}
+
+/// An operation under way.
+#[derive(Clone, Debug)]
+struct Quest<P> {
+    number: u32,
+    sought: Sought,
+    under: u64,
+    /// Who was asked.
+    tried: Vec<P>,
+    /// Who of them did not answer, and may be asked once more.
+    silent: Vec<P>,
+    referred: Vec<P>,
+    asked: u8,
+    detours: u8,
+    negatives: u8,
+    timeouts: u32,
+    hops: u32,
+}
+
+impl<P> Quest<P> {
+    fn new(number: u32, sought: Sought, under: u64) -> Self {
+        let (tried, silent, referred) = (Vec::new(), Vec::new(), Vec::new());
+        let (asked, detours, negatives, timeouts, hops) = (0, 0, 0, 0, 0);
+        Quest { number, sought, under, tried, silent, referred, asked, detours, negatives, timeouts, hops }
+    }
+}
+
+/// What a question is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    /// The quest of that number; the path is so long.
+    Quest { number: u32, hops: u32 },
+    /// A copy of the view or the tuples.
+    Copy(Copying),
+}
+
+/// What exists only while something is under way.
+#[derive(Debug)]
+pub(super) struct Busy<P> {
+    pub(super) rpcs: Rpcs<P, Asked, MAX_RPCS>,
+    quests: Vec<Quest<P>>,
+    next: u32,
+}
+
+impl<P> Default for Busy<P> {
+    fn default() -> Self {
+        Busy { rpcs: Rpcs::default(), quests: Vec::new(), next: 0 }
+    }
+}
+
+impl<P: Peer> Busy<P> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.rpcs.next_deadline()
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let lists = self
+            .quests
+            .iter()
+            .map(|quest| quest.tried.capacity() + quest.silent.capacity() + quest.referred.capacity());
+        size_of::<Self>()
+            + self.rpcs.heap_bytes()
+            + self.quests.capacity() * size_of::<Quest<P>>()
+            + lists.sum::<usize>() * size_of::<P>()
+    }
+
+    /// Announcements under way.
+    pub(super) fn announcements(&self) -> usize {
+        self.quests.iter().filter(|quest| quest.sought.op().is_none()).count()
+    }
+}
+
+impl<P: Peer> Kelips<P> {
+    pub(super) fn look_up(&mut self, op: Op, key: Id, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.start(Sought::Key(op, key), key.high(), host);
+    }
+
+    pub(super) fn search(&mut self, op: Op, query: Query, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        // The longest word is likely the rarest; a prefix has no hash.
+        let words = query.words();
+        let whole = (0u8..).zip(&words).filter(|(_, word)| !word.ends_with('*'));
+        let Some((number, word)) = whole.max_by_key(|(number, word)| (word.len(), u8::MAX - number)) else {
+            let (outcome, cost) = (Outcome::Refused, Cost::default());
+            return host.emit(Event::Done { op, outcome, cost });
+        };
+        let under = Id::hash(word.as_bytes()).high();
+        self.start(Sought::Words(op, query, number), under, host);
+    }
+
+    pub(super) fn find(&mut self, op: Op, key: Id, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.start(Sought::Group(op, key), key.high(), host);
+    }
+
+    /// Begins an operation; false if there are too many.
+    pub(super) fn start(
+        &mut self,
+        sought: Sought,
+        under: u64,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) -> bool {
+        let full = self.busy.as_ref().is_some_and(|busy| busy.quests.len() >= MAX_QUESTS);
+        let outcome = if full { Outcome::Refused } else { Outcome::Failed };
+        if full || !self.member {
+            if let Some(op) = sought.op() {
+                host.emit(Event::Done { op, outcome, cost: Cost::default() });
+            }
+            return false;
+        }
+        let busy = self.busy.get_or_insert_default();
+        let number = busy.next;
+        busy.next = busy.next.wrapping_add(1);
+        let mut quest = Quest::new(number, sought, under);
+        if !self.answer_here(&mut quest, host) {
+            busy_of(&mut self.busy).quests.push(quest);
+            self.step(number, host);
+        }
+        self.calm();
+        true
+    }
+
+    /// Whether this node itself is a holder and knows the answer.
+    fn answer_here(&mut self, quest: &mut Quest<P>, host: &mut impl Host<P, Message<P>, Event<P>>) -> bool {
+        if !self.serves(quest.under) {
+            return false;
+        }
+        match &quest.sought {
+            Sought::Group(_, key) => {
+                let peers = self.replica_set(*key, MAX_REFERRED, host);
+                self.found_group(quest, peers, host);
+                true
+            }
+            Sought::Holder(key, number) => {
+                let (key, number) = (*key, *number);
+                self.keep_own(key, number, host);
+                true
+            }
+            Sought::Key(..) | Sought::Words(..) => {
+                let hits = self.hits(quest.under, &quest.sought);
+                if !hits.is_empty() {
+                    self.found(quest, hits, host);
+                    return true;
+                }
+                quest.negatives = u8::from(self.complete);
+                false
+            }
+        }
+    }
+
+    fn hits(&self, under: u64, sought: &Sought) -> Vec<Hit<P>> {
+        match sought {
+            Sought::Key(_, key) => self.tuples.find(under, MAX_HITS, |record| record.key == *key),
+            Sought::Words(_, query, _) => {
+                let most = usize::from(query.wanted).min(MAX_HITS);
+                self.tuples.find(under, most, |record| query.matches(record))
+            }
+            Sought::Group(..) | Sought::Holder(..) => Vec::new(),
+        }
+    }
+
+    /// Asks the next peer, or ends the quest.
+    fn step(&mut self, number: u32, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Some(at) = self.quest(number) else { return };
+        let busy = busy_of(&mut self.busy);
+        let mut quest = busy.quests.swap_remove(at);
+        let next = if quest.negatives < NEGATIVES && quest.asked < self.config.tries.max(1) {
+            self.next_peer(&mut quest, host)
+        } else {
+            None
+        };
+        let message = next.and_then(|next| Some((next, self.question_of(&quest.sought, quest.under)?)));
+        let Some(((peer, hops), question)) = message else { return self.fail(&quest, host) };
+        let deadline = self.now + self.config.rpc_timeout;
+        let asked = Asked::Quest { number, hops };
+        let Some(rpc) = busy_of(&mut self.busy).rpcs.open(peer, deadline, asked, host.rng()) else {
+            return self.fail(&quest, host);
+        };
+        quest.asked += 1;
+        quest.tried.push(peer);
+        quest.referred.retain(|&other| other != peer);
+        host.send(peer, with_number(question, rpc));
+        busy_of(&mut self.busy).quests.push(quest);
+    }
+
+    /// Whom to ask, and how long the path is then.
+    fn next_peer(
+        &self,
+        quest: &mut Quest<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) -> Option<(P, u32)> {
+        let home = self.table.home(self.table.group_of(Id::from_high(quest.under)));
+        let fresh = |peer: &P| !quest.tried.contains(peer);
+        let contact = if home == self.table.group {
+            self.mate(fresh, host)
+        } else {
+            let cost = |&peer: &P| (self.table.is_suspect(peer), host.distance(peer), peer);
+            self.table.contacts(home).filter(fresh).min_by_key(cost)
+        };
+        if let Some(peer) = contact {
+            return Some((peer, 1));
+        }
+        if let Some(&peer) = quest.referred.first() {
+            return Some((peer, 2));
+        }
+        if quest.detours < DETOURS {
+            let anybody =
+                || (0..self.table.groups()).find_map(|group| self.table.contacts(group).find(fresh));
+            if let Some(peer) = self.mate(fresh, host).or_else(anybody) {
+                quest.detours += 1;
+                return Some((peer, 1));
+            }
+        }
+        quest.silent.pop().map(|peer| (peer, 1))
+    }
+
+    /// The nearest of a few group mates.
+    fn mate(&self, fresh: impl Fn(&P) -> bool, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<P> {
+        let mates = self.table.members();
+        let drawn: Vec<usize> = (0..SAMPLE).map(|_| host.rng().index(mates.len())).collect();
+        let drawn = drawn.into_iter().filter_map(|at| mates.get(at).copied()).filter(&fresh);
+        let nearest = drawn.min_by_key(|&peer| (self.table.is_suspect(peer), host.distance(peer), peer));
+        nearest.or_else(|| mates.iter().copied().find(fresh))
+    }
+
+    /// The message that asks; its number is still missing.
+    fn question_of(&self, sought: &Sought, under: u64) -> Option<Message<P>> {
+        let rpc = RpcId(0);
+        Some(match sought {
+            Sought::Key(_, key) => Message::LookUp { rpc, key: *key },
+            Sought::Words(_, query, word) => Message::Search { rpc, word: *word, query: query.clone() },
+            Sought::Group(_, key) => Message::Find { rpc, key: *key },
+            Sought::Holder(key, _) => {
+                Message::Announce { rpc, what: Box::new(self.announcement(*key, under)?) }
+            }
+        })
+    }
+
+    /// Answers a question of another node.
+    pub(super) fn question(
+        &mut self,
+        from: P,
+        question: Message<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let (why, op) = (question.why(), Op(0));
+        let (rpc, under, sought) = match question {
+            Message::LookUp { rpc, key } => (rpc, key.high(), Sought::Key(op, key)),
+            Message::Find { rpc, key } => (rpc, key.high(), Sought::Group(op, key)),
+            Message::Search { rpc, word, query } => {
+                let words = query.words();
+                let Some(text) = words.get(usize::from(word)).filter(|text| !text.ends_with('*')) else {
+                    return host.refuse(Some(from), Offence::OutOfRange);
+                };
+                (rpc, Id::hash(text.as_bytes()).high(), Sought::Words(op, query, word))
+            }
+            _ => return host.refuse(Some(from), Offence::Misdirected),
+        };
+        if !self.serves(under) {
+            let peers = self.referral(from, under);
+            return host.send(from, Message::Refer { rpc, why, peers });
+        }
+        if let Sought::Group(_, key) = sought {
+            let peers = List::new(self.replica_set(key, MAX_REFERRED, host));
+            return host.send(from, Message::Group { rpc, peers });
+        }
+        let hits = self.hits(under, &sought).into_iter().map(Found).collect();
+        host.send(from, Message::Answer { rpc, why, hits, complete: self.complete });
+    }
+
+    /// Contacts in the group that serves `under`.
+    pub(super) fn referral(&self, asker: P, under: u64) -> List<P, MAX_REFERRED> {
+        let home = self.table.home(self.table.group_of(Id::from_high(under)));
+        self.table.contacts(home).filter(|&peer| peer != asker).collect()
+    }
+
+    /// Takes an answer to a quest's question.
+    pub(super) fn quest_answer(
+        &mut self,
+        from: P,
+        message: Message<P>,
+        (number, hops): (u32, u32),
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let Some(at) = self.quest(number) else { return };
+        let quest = &mut busy_of(&mut self.busy).quests[at];
+        quest.hops = hops;
+        match message {
+            Message::Accepted { beat, .. } if quest.sought.op().is_none() => {
+                let quest = busy_of(&mut self.busy).quests.swap_remove(at);
+                if let Sought::Holder(key, tuple) = quest.sought {
+                    self.accepted(from, key, tuple, beat, host);
+                }
+            }
+            Message::Answer { hits, complete, .. } => {
+                let sent = hits.len();
+                let hits: Vec<Hit<P>> = hits.into_vec().into_iter().map(|found| found.0).collect();
+                let hits = fitting(hits, &quest.sought);
+                if hits.len() < sent {
+                    host.refuse(Some(from), Offence::OutOfRange);
+                }
+                if hits.is_empty() {
+                    quest.negatives += u8::from(complete && sent == 0);
+                    return self.step(number, host);
+                }
+                let quest = busy_of(&mut self.busy).quests.swap_remove(at);
+                self.found(&quest, hits, host);
+            }
+            Message::Group { peers, .. }
+                if matches!(quest.sought, Sought::Group(..)) && !peers.is_empty() =>
+            {
+                let quest = busy_of(&mut self.busy).quests.swap_remove(at);
+                self.found_group(&quest, peers.into_vec(), host);
+            }
+            Message::Refer { peers, .. } => {
+                if peers.contains(&from) {
+                    host.refuse(Some(from), Offence::NamesItself);
+                }
+                let me = self.me;
+                let new = |peer: &P| *peer != me && *peer != from && !quest.tried.contains(peer);
+                let new: Vec<P> = peers.iter().copied().filter(new).collect();
+                quest.referred.extend(new);
+                quest.referred.truncate(MAX_REFERRED);
+                self.step(number, host);
+            }
+            _ => {
+                host.refuse(Some(from), Offence::Misdirected);
+                self.step(number, host);
+            }
+        }
+    }
+
+    /// The peer that a quest asked does not answer.
+    pub(super) fn quest_unanswered(
+        &mut self,
+        peer: P,
+        number: u32,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        if let Some(at) = self.quest(number) {
+            let quest = &mut busy_of(&mut self.busy).quests[at];
+            quest.timeouts += 1;
+            // Asked a second time, it stands in `tried` twice.
+            if quest.tried.iter().filter(|&&tried| tried == peer).count() == 1 {
+                quest.silent.insert(0, peer);
+            }
+            self.step(number, host);
+        }
+    }
+
+    /// Ends every operation: this node leaves.
+    pub(super) fn end_all(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Some(busy) = self.busy.take() else { return };
+        for op in busy.quests.iter().filter_map(|quest| quest.sought.op()) {
+            host.emit(Event::Done { op, outcome: Outcome::Failed, cost: Cost::default() });
+        }
+    }
+
+    /// Frees what exists only while something is under way.
+    pub(super) fn calm(&mut self) {
+        self.busy.take_if(|busy| busy.quests.is_empty() && busy.rpcs.is_empty());
+    }
+
+    fn quest(&self, number: u32) -> Option<usize> {
+        self.busy.as_ref()?.quests.iter().position(|quest| quest.number == number)
+    }
+
+    fn found(&self, quest: &Quest<P>, hits: Vec<Hit<P>>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Some(op) = quest.sought.op() else { return };
+        host.emit(Event::Hits { op, hits });
+        done(quest, Outcome::Found, host);
+    }
+
+    fn found_group(&self, quest: &Quest<P>, peers: Vec<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Some(op) = quest.sought.op() else { return };
+        host.emit(Event::Closest { op, peers });
+        done(quest, Outcome::Found, host);
+    }
+
+    fn fail(&mut self, quest: &Quest<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if let Sought::Holder(key, tuple) = quest.sought {
+            return self.not_accepted(key, tuple);
+        }
+        done(quest, if quest.negatives > 0 { Outcome::NotFound } else { Outcome::Failed }, host);
+    }
+}
+
+fn done<P: Peer>(quest: &Quest<P>, outcome: Outcome, host: &mut impl Host<P, Message<P>, Event<P>>) {
+    if let Some(op) = quest.sought.op() {
+        let cost = Cost { hops: quest.hops, timeouts: quest.timeouts };
+        host.emit(Event::Done { op, outcome, cost });
+    }
+}
+
+/// Those of `hits` that were sought, as many as were wanted.
+fn fitting<P>(mut hits: Vec<Hit<P>>, sought: &Sought) -> Vec<Hit<P>> {
+    match sought {
+        Sought::Key(_, key) => hits.retain(|hit| hit.record.key == *key),
+        Sought::Words(_, query, _) => {
+            hits.retain(|hit| query.matches(&hit.record));
+            hits.truncate(usize::from(query.wanted));
+        }
+        Sought::Group(..) | Sought::Holder(..) => hits.clear(),
+    }
+    hits
+}
+
+fn busy_of<P>(busy: &mut Option<Box<Busy<P>>>) -> &mut Busy<P> {
+    busy.get_or_insert_default()
+}
+
+/// The question with its number.
+fn with_number<P>(question: Message<P>, number: RpcId) -> Message<P> {
+    match question {
+        Message::LookUp { key, .. } => Message::LookUp { rpc: number, key },
+        Message::Search { word, query, .. } => Message::Search { rpc: number, word, query },
+        Message::Find { key, .. } => Message::Find { rpc: number, key },
+        Message::Announce { what, .. } => Message::Announce { rpc: number, what },
+        other => other,
+    }
+}

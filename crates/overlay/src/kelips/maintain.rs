@@ -1,0 +1,394 @@
+//! Join, leave and time-outs (section 2.1).
+
+use std::time::Duration;
+
+use crate::wire::List;
+use crate::{Event, Host, Id, Offence, Peer, RpcId, View};
+
+use super::lookup::Asked;
+use super::message::{MAX_PART, MAX_TUPLES, Message, Place, Seen};
+use super::routing::arc_start;
+use super::{Kelips, Time};
+
+/// Most messages that a leaving node sends to say so.
+const MAX_FAREWELLS: usize = 256;
+/// After joining, a node asks group mates for gossip in return for so long.
+pub(super) const YOUTH: Duration = Duration::from_secs(60);
+/// Unanswered questions before a joining node asks somebody else.
+const COPY_TRIES: u8 = 3;
+/// Group mates whose tuples a new node tries to copy.
+const STORE_SOURCES: u8 = 4;
+/// Parts of a view that is copied; more would be a lie.
+const MAX_PARTS: u16 = 1024;
+/// A sweep for time-outs every so many ticks of members' heartbeats.
+const SWEEP_TICKS: u32 = 2;
+
+/// A node that joins, or has joined and still copies its group's tuples.
+#[derive(Clone, Debug)]
+pub(super) struct Joining<P> {
+    boot: P,
+    /// Questions of the copy that were not answered, one after another.
+    tries: u8,
+    /// When it began.
+    pub(super) since: Time,
+}
+
+/// What is being copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Copying {
+    /// A part of the view.
+    View(u16),
+    /// The tuples after a place.
+    Tuples(Place),
+}
+
+impl<P: Peer> Kelips<P> {
+    pub(super) fn join(&mut self, boot: Option<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if self.member || self.joining.is_some() {
+            return;
+        }
+        self.table.begin(host.id(self.me));
+        match boot.filter(|&boot| boot != self.me) {
+            Some(boot) => {
+                self.joining = Some(Box::new(Joining { boot, tries: 0, since: self.now }));
+                self.copy(boot, Copying::View(0), host);
+            }
+            None => {
+                self.complete = true;
+                self.joined(host);
+            }
+        }
+    }
+
+    pub(super) fn leave(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if self.member {
+            self.say_farewell(host);
+            host.emit(Event::Left);
+        }
+        self.end_all(host);
+        let fresh = <Self as crate::Core<P>>::new(self.me, &self.config);
+        let own = std::mem::take(&mut self.own);
+        *self = Kelips { own, now: self.now, ..fresh };
+    }
+
+    /// Withdraws the own records, and tells mates and contacts.
+    fn say_farewell(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let keys: Vec<Id> = self.own.iter().map(super::Own::key).collect();
+        for key in keys {
+            for what in self.farewells(key) {
+                if let Some(&holder) = self
+                    .local_lookup(Id::from_high(what.under), 2, false, host)
+                    .iter()
+                    .find(|&&p| p != self.me)
+                {
+                    host.send(holder, Message::Announce { rpc: RpcId(0), what: Box::new(what) });
+                }
+            }
+        }
+        let known = crate::Core::known(self);
+        let first = host.rng().index(known.len());
+        let (late, early) = known.split_at(first);
+        let mates = self.table.members().iter();
+        let told: Vec<P> = mates.chain(early).chain(late).copied().take(MAX_FAREWELLS).collect();
+        told.into_iter().for_each(|peer| host.send(peer, Message::Leave {}));
+    }
+
+    /// From now on this node takes part.
+    pub(super) fn enter(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.member = true;
+        let interval = self.config.gossip_interval;
+        self.gossip_at = self.now + Duration::from_micros(host.rng().below(interval.as_micros() as u64));
+        self.sweep_at = self.gossip_at + self.sweep_interval();
+    }
+
+    fn joined(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.enter(host);
+        host.emit(Event::Joined);
+        self.own.iter_mut().for_each(super::Own::announce_all);
+        self.announce(host);
+        self.gossip_round(host);
+    }
+
+    fn sweep_interval(&self) -> Duration {
+        (self.table.members_tick() * SWEEP_TICKS).max(self.config.gossip_interval)
+    }
+
+    fn copy(&mut self, from: P, what: Copying, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let deadline = self.now + self.config.rpc_timeout;
+        let busy = self.busy.get_or_insert_default();
+        if let Some(rpc) = busy.rpcs.open(from, deadline, Asked::Copy(what), host.rng()) {
+            host.send(
+                from,
+                match what {
+                    Copying::View(part) => Message::CopyView { rpc, part },
+                    Copying::Tuples(after) => Message::CopyTuples { rpc, after },
+                },
+            );
+        }
+    }
+
+    pub(super) fn copy_view(
+        &mut self,
+        from: P,
+        rpc: RpcId,
+        part: u16,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let (members, slots) = (self.table.members().len(), self.table.slots());
+        let parts = (members + slots).div_ceil(MAX_PART) as u16;
+        if part > parts {
+            return host.refuse(Some(from), Offence::OutOfRange);
+        }
+        let group = self.table.group_of(host.id(from));
+        let entries: List<Seen<P>, MAX_PART> = if part == 0 {
+            let mates: Vec<P> = if group == self.table.group {
+                let from = host.rng().index(members);
+                (0..members.min(MAX_PART))
+                    .filter_map(|n| self.table.members().get((from + n) % members).copied())
+                    .collect()
+            } else {
+                self.table.contacts(group).collect()
+            };
+            mates
+                .into_iter()
+                .filter(|&p| p != from)
+                .filter_map(|p| self.table.entry(self.now, p, group))
+                .collect()
+        } else {
+            let first = usize::from(part - 1) * MAX_PART;
+            let all = (first..first + MAX_PART).filter_map(|at| match at.checked_sub(members) {
+                None => self.table.member_entry(self.now, at),
+                Some(slot) => self.table.slot_entry(self.now, slot),
+            });
+            all.filter(|entry| entry.peer != from).collect()
+        };
+        host.send(from, Message::View { rpc, parts, entries });
+    }
+
+    pub(super) fn copy_tuples(
+        &mut self,
+        from: P,
+        rpc: RpcId,
+        after: Place,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let tuples = self.tuples.copy(self.now, after, MAX_TUPLES);
+        let more = tuples.len() == MAX_TUPLES;
+        host.send(from, Message::Tuples { rpc, tuples: List::new(tuples), more });
+    }
+
+    /// A part of a copy came.
+    fn copied(
+        &mut self,
+        from: P,
+        what: Copying,
+        message: Message<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        match (message, what) {
+            (Message::View { parts, entries, .. }, Copying::View(part)) => {
+                if parts > MAX_PARTS {
+                    host.refuse(Some(from), Offence::OutOfRange);
+                    return self.not_copied(from, what, host);
+                }
+                self.hear(Seen { peer: from, age: 0 }, true, host);
+                self.hear_all(from, &entries, host);
+                self.next_part(from, part, parts, host);
+            }
+            (Message::Tuples { tuples, more, .. }, Copying::Tuples(after)) => {
+                let last = tuples.last().map(|t| super::tuples::place(t.under, &t.record, host.id(t.home)));
+                let forward = last.filter(|&last| last > after);
+                for tuple in tuples.into_vec() {
+                    self.hear_tuple(tuple, host);
+                }
+                if let Some(joining) = &mut self.joining {
+                    joining.tries = 0;
+                }
+                match forward.filter(|_| more) {
+                    Some(last) => self.copy(from, Copying::Tuples(last), host),
+                    None => self.all_copied(host),
+                }
+            }
+            _ => {
+                host.refuse(Some(from), Offence::Misdirected);
+                self.not_copied(from, what, host);
+            }
+        }
+    }
+
+    /// Goes on with the next part, or with a group mate of whom the first part told.
+    fn next_part(&mut self, from: P, part: u16, parts: u16, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Some(joining) = &mut self.joining else { return };
+        joining.tries = 0;
+        let mates = self.table.members();
+        let at_home = mates.binary_search(&from).is_ok();
+        if part == 0 && !at_home && !mates.is_empty() {
+            let mate = mates[host.rng().index(mates.len())];
+            self.copy(mate, Copying::View(0), host);
+        } else if part < parts {
+            self.copy(from, Copying::View(part + 1), host);
+        } else {
+            self.joined(host);
+            self.copy_store(host);
+        }
+    }
+
+    /// Copies the tuples of a group mate. The first of a group asks the group that
+    /// served it so far.
+    fn copy_store(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let mates = self.table.members();
+        let next = self.table.next_home(self.table.group);
+        let sources: Vec<P> =
+            if mates.is_empty() { self.table.contacts(next).collect() } else { mates.to_vec() };
+        match sources.get(host.rng().index(sources.len())) {
+            Some(&source) => self.copy(source, Copying::Tuples(Place::default()), host),
+            None => self.all_copied(host),
+        }
+    }
+
+    fn all_copied(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.complete = true;
+        self.joining = None;
+        self.announce(host);
+    }
+
+    /// A question of the copy was not answered: again, or from somebody else.
+    fn not_copied(&mut self, from: P, what: Copying, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Some(joining) = &mut self.joining else { return };
+        joining.tries = joining.tries.saturating_add(1);
+        let (tries, boot) = (joining.tries, joining.boot);
+        match what {
+            _ if tries % COPY_TRIES != 0 => self.copy(from, what, host),
+            Copying::View(_) => {
+                if from != boot {
+                    self.suspect(from, host);
+                }
+                self.copy(boot, Copying::View(0), host);
+            }
+            // Its mates' gossip brings the rest.
+            Copying::Tuples(_) if tries >= COPY_TRIES * STORE_SOURCES => self.all_copied(host),
+            Copying::Tuples(_) => {
+                self.suspect(from, host);
+                self.copy_store(host);
+            }
+        }
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        from: P,
+        message: Message<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let rpc = message.answers();
+        let asked = self.busy.as_mut().zip(rpc).and_then(|(busy, rpc)| busy.rpcs.close(rpc, from));
+        if asked.is_some() && self.member {
+            self.hear(Seen { peer: from, age: 0 }, true, host);
+        }
+        match asked {
+            None => host.refuse(Some(from), Offence::UnknownReply),
+            Some(Asked::Copy(what)) => self.copied(from, what, message, host),
+            Some(Asked::Quest { number, hops }) => self.quest_answer(from, message, (number, hops), host),
+        }
+        self.after_answers(host);
+    }
+
+    /// Gives up questions whose time is over.
+    pub(super) fn expire(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        while let Some((peer, asked)) = self.busy.as_mut().and_then(|busy| busy.rpcs.expire(self.now)) {
+            self.unanswered(peer, asked, host);
+        }
+        self.after_answers(host);
+    }
+
+    /// Gives up the questions to a peer that cannot be reached.
+    pub(super) fn abandon(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        // A quest never asks the same peer twice, but a copy does: only what is open now.
+        let open = self.busy.as_ref().map_or(0, |busy| busy.rpcs.len());
+        for _ in 0..open {
+            let Some(asked) = self.busy.as_mut().and_then(|busy| busy.rpcs.abandon(peer)) else { break };
+            self.unanswered(peer, asked, host);
+        }
+        self.after_answers(host);
+    }
+
+    fn unanswered(&mut self, peer: P, asked: Asked, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        match asked {
+            Asked::Copy(what) => self.not_copied(peer, what, host),
+            Asked::Quest { number, .. } => {
+                self.suspect(peer, host);
+                self.quest_unanswered(peer, number, host);
+            }
+        }
+    }
+
+    fn after_answers(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if self.own.iter().any(super::Own::waits) {
+            self.announce(host);
+        }
+        self.calm();
+    }
+
+    /// A peer did not answer.
+    fn suspect(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if self.table.suspect(self.now, peer) {
+            host.emit(Event::Update { peer, joined: false });
+        }
+    }
+
+    /// A peer left, or cannot be reached.
+    pub(super) fn forget(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if self.table.forget(self.now, peer) {
+            host.emit(Event::Update { peer, joined: false });
+        }
+    }
+
+    /// Forgets what is past its time-out.
+    pub(super) fn sweep(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.sweep_at = self.now + self.sweep_interval();
+        self.tuples.sweep(self.now, self.config.tuple_timeout);
+        for peer in self.table.sweep(self.now) {
+            host.emit(Event::Update { peer, joined: false });
+        }
+    }
+
+    /// Tables as after infinite time without change: all mates, and in each group the
+    /// nearest contacts of a few.
+    pub(super) fn converge_tables(
+        &mut self,
+        view: &View<'_, P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        self.table.begin(host.id(self.me));
+        let (groups, group, me) = (self.table.groups(), self.table.group, self.me);
+        let start = |group: u32| -> usize {
+            let id = arc_start(group, groups);
+            if group == groups { view.len() } else { view.members().partition_point(|member| member.0 < id) }
+        };
+        let mates = view.members().get(start(group)..start(group + 1)).unwrap_or_default();
+        let mates = mates.iter().map(|member| member.1).filter(|&peer| peer != me).collect();
+        let mut from = start(0);
+        let spatial = self.config.spatial;
+        let mut arcs = Vec::with_capacity(groups as usize);
+        for group in 0..groups {
+            let to = start(group + 1);
+            arcs.push(from..to);
+            from = to;
+        }
+        self.table.set(self.now, mates, |group, row| {
+            let arc = &arcs[group as usize];
+            let members = view.members().get(arc.clone()).unwrap_or_default();
+            let sample = if spatial { 2 * row.len() } else { row.len() };
+            let step = (members.len() / sample.max(1)).max(1);
+            let first = host.rng().index(members.len());
+            let drawn = (0..sample.min(members.len())).map(|n| members[(first + n * step) % members.len()].1);
+            let mut drawn: Vec<P> = drawn.collect();
+            drawn.sort_unstable();
+            drawn.dedup();
+            drawn.sort_by_key(|&peer| (spatial.then(|| host.distance(peer)), peer));
+            for (slot, peer) in row.iter_mut().zip(drawn) {
+                *slot = peer;
+            }
+        });
+    }
+}

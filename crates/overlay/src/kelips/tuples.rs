@@ -1,0 +1,183 @@
+//! The file tuples that the whole group keeps (section 2).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::time::Duration;
+
+use starling_sansio::Time;
+
+use super::message::{Place, Tuple};
+use crate::{Hit, Id, Peer, Record};
+
+/// Tuples that wait to be sent as new; what finds no place is sent in its turn.
+const MAX_NEWS: usize = 256;
+/// Bytes that B-tree nodes take for each byte of entries: they are three quarters full.
+const TREE_OVERHEAD: (usize, usize) = (4, 3);
+
+/// What is kept of a tuple.
+#[derive(Clone, Debug)]
+struct Kept<P> {
+    record: Record,
+    home: P,
+    beat: u32,
+    /// When the heartbeat was, in seconds of this node's time.
+    heard: i32,
+    live: bool,
+}
+
+/// What a tuple did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    /// It is kept, or an equal or younger one is: the largest heartbeat count.
+    Beat(u32),
+    /// It is past its time-out.
+    Old,
+    /// There is no room.
+    Full,
+}
+
+/// The store.
+#[derive(Clone, Debug)]
+pub(super) struct Tuples<P> {
+    kept: BTreeMap<Place, Kept<P>>,
+    /// New ones and how often each is still to be sent before its turn.
+    news: VecDeque<(Place, u8)>,
+    /// The last one that was sent in its turn.
+    cursor: Place,
+}
+
+impl<P> Default for Tuples<P> {
+    fn default() -> Self {
+        Tuples { kept: BTreeMap::new(), news: VecDeque::new(), cursor: Place::default() }
+    }
+}
+
+/// Where the tuple of that record of that home node stands.
+pub(super) fn place(under: u64, record: &Record, home: Id) -> Place {
+    let tag = record.key.high().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ home.high();
+    Place { under, tag: tag.wrapping_mul(0xbf58_476d_1ce4_e5b9) }
+}
+
+fn seconds(now: Time) -> i32 {
+    i32::try_from(now.as_micros() / 1_000_000).unwrap_or(i32::MAX)
+}
+
+impl<P: Peer> Tuples<P> {
+    /// Takes a tuple; a larger heartbeat count wins. `rounds`: how often a new one, or
+    /// a new heartbeat, is sent before its turn.
+    pub(super) fn take(
+        &mut self,
+        now: Time,
+        tuple: Tuple<P>,
+        home: Id,
+        timeout: Duration,
+        most: usize,
+        rounds: u8,
+    ) -> Taken {
+        if Duration::from_secs(u64::from(tuple.age)) > timeout {
+            return Taken::Old;
+        }
+        let at = place(tuple.under, &tuple.record, home);
+        let heard = seconds(now).saturating_sub(i32::from(tuple.age));
+        let Tuple { record, home, beat, live, .. } = tuple;
+        if let Some(kept) = self.kept.get_mut(&at) {
+            if kept.beat >= beat {
+                let same = kept.beat == beat;
+                kept.heard = if same { kept.heard.max(heard) } else { kept.heard };
+                return Taken::Beat(kept.beat);
+            }
+        } else if self.kept.len() >= most {
+            return Taken::Full;
+        }
+        self.kept.insert(at, Kept { record, home, beat, heard, live });
+        if self.news.len() < MAX_NEWS && rounds > 0 && !self.news.iter().any(|news| news.0 == at) {
+            self.news.push_back((at, rounds));
+        }
+        Taken::Beat(beat)
+    }
+
+    /// Up to `most` live tuples under that id whose records are wanted.
+    pub(super) fn find(&self, under: u64, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Hit<P>> {
+        let first = Place { under, tag: 0 };
+        let last = Place { under, tag: u64::MAX };
+        let here = self.kept.range(first..=last).map(|(_, kept)| kept);
+        let wanted = here.filter(|kept| kept.live && wanted(&kept.record));
+        wanted.take(most).map(|kept| Hit { record: kept.record.clone(), provider: kept.home }).collect()
+    }
+
+    /// Up to `most` tuples to send: new ones first, then the next in turn.
+    pub(super) fn gossip(&mut self, now: Time, most: usize) -> Vec<Tuple<P>> {
+        let most = most.min(self.kept.len());
+        let mut places: Vec<Place> = self.news.iter().take(most).map(|news| news.0).collect();
+        while places.len() < most {
+            let Some(next) = self.after(self.cursor) else { break };
+            self.cursor = next;
+            if places.contains(&next) {
+                break;
+            }
+            places.push(next);
+        }
+        places.into_iter().filter_map(|at| self.tuple(now, at)).collect()
+    }
+
+    /// The round is over: what it sent as new is a little less so.
+    pub(super) fn end_round(&mut self, sent: usize) {
+        for _ in 0..sent.min(self.news.len()) {
+            if let Some((at, rounds)) = self.news.pop_front().filter(|news| news.1 > 1) {
+                self.news.push_back((at, rounds - 1));
+            }
+        }
+        if self.news.is_empty() && self.news.capacity() > 0 {
+            self.news = VecDeque::new();
+        }
+    }
+
+    /// Up to `most` tuples after a place, in order.
+    pub(super) fn copy(&self, now: Time, after: Place, most: usize) -> Vec<Tuple<P>> {
+        let from = if after == Place::default() { Bound::Included(after) } else { Bound::Excluded(after) };
+        let places = self.kept.range((from, Bound::Unbounded)).map(|(&at, _)| at);
+        places.take(most).filter_map(|at| self.tuple(now, at)).collect()
+    }
+
+    /// Up to `most` tuples under places from `first` to `last`, both included.
+    pub(super) fn within(&self, now: Time, first: u64, last: u64, most: usize) -> Vec<Tuple<P>> {
+        let (first, last) = (Place { under: first, tag: 0 }, Place { under: last, tag: u64::MAX });
+        let places = self.kept.range(first..=last).map(|(&at, _)| at);
+        places.take(most).filter_map(|at| self.tuple(now, at)).collect()
+    }
+
+    /// Drops what is past its time-out.
+    pub(super) fn sweep(&mut self, now: Time, timeout: Duration) {
+        let timeout = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+        let now = i64::from(seconds(now));
+        self.kept.retain(|_, kept| now - i64::from(kept.heard) <= timeout);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let names: usize = self.kept.values().map(|kept| kept.record.name.len() + 16).sum();
+        let entries = self.kept.len() * (size_of::<Place>() + size_of::<Kept<P>>());
+        names + entries * TREE_OVERHEAD.0 / TREE_OVERHEAD.1 + self.news.capacity() * size_of::<(Place, u8)>()
+    }
+
+    fn after(&self, place: Place) -> Option<Place> {
+        let later = self.kept.range((Bound::Excluded(place), Bound::Unbounded)).next();
+        later.or_else(|| self.kept.first_key_value()).map(|(&at, _)| at)
+    }
+
+    fn tuple(&self, now: Time, at: Place) -> Option<Tuple<P>> {
+        let kept = self.kept.get(&at)?;
+        let age = seconds(now).saturating_sub(kept.heard).saturating_add(1);
+        Some(Tuple {
+            under: at.under,
+            record: kept.record.clone(),
+            home: kept.home,
+            beat: kept.beat,
+            age: u16::try_from(age).unwrap_or(u16::MAX),
+            live: kept.live,
+        })
+    }
+}

@@ -1,0 +1,470 @@
+//! Kelips in the small world: joins, look-ups, churn, loss, liars, published figures.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::World;
+use starling_overlay::kelips::{Config, Kelips, Message, Seen, group_of};
+use starling_overlay::wire::List;
+use starling_overlay::{
+    Command, Core, Cost, Event, Hit, Host, Id, Input, Offence, Op, Outcome, Purpose, Query, Record, RpcId,
+    View,
+};
+use starling_sansio::{Rng, Time};
+
+type Net = World<Kelips<u32>>;
+
+fn record(number: u32) -> Record {
+    let name = format!("starling flock{number} song").into();
+    Record { key: Id::hash(&number.to_le_bytes()), name, size: u64::from(number) }
+}
+
+fn small() -> Config {
+    Config::for_nodes(100)
+}
+
+/// What became of the operations, in order of their numbers.
+fn ended(net: &Net) -> Vec<(Op, Outcome, Cost)> {
+    let mut ended: Vec<_> = net
+        .outside
+        .events
+        .iter()
+        .filter_map(|(_, _, event)| match event {
+            Event::Done { op, outcome, cost } => Some((*op, *outcome, *cost)),
+            _ => None,
+        })
+        .collect();
+    ended.sort_by_key(|done| done.0);
+    ended
+}
+
+fn hits(net: &Net, wanted: Op) -> Vec<Hit<u32>> {
+    let of = |event: &Event<u32>| match event {
+        Event::Hits { op, hits } if *op == wanted => hits.clone(),
+        _ => Vec::new(),
+    };
+    net.outside.events.iter().flat_map(|(_, _, event)| of(event)).collect()
+}
+
+/// Every live node looks for each of `numbers`; returns how each ended.
+fn look_for_all(net: &mut Net, numbers: &[u32]) -> Vec<(Op, Outcome, Cost)> {
+    net.outside.events.clear();
+    let nodes: Vec<u32> = net.nodes.keys().copied().collect();
+    let mut op = 0;
+    for &node in &nodes {
+        for &number in numbers {
+            net.command(node, Command::LookUp(Op(op), record(number).key));
+            op += 1;
+        }
+        net.run_for(Duration::from_millis(20));
+    }
+    net.run_for(Duration::from_secs(15));
+    let ended = ended(net);
+    assert_eq!(ended.len(), op as usize, "each operation ends once");
+    ended
+}
+
+fn found(ended: &[(Op, Outcome, Cost)]) -> usize {
+    ended.iter().filter(|done| done.1 == Outcome::Found).count()
+}
+
+fn mean_hops(ended: &[(Op, Outcome, Cost)]) -> f64 {
+    ended.iter().map(|done| f64::from(done.2.hops)).sum::<f64>() / ended.len() as f64
+}
+
+/// 100 nodes with perfect tables, ten of which publish a record.
+fn a_hundred(seed: u64) -> Net {
+    let mut net = Net::new(seed, 160, small());
+    net.converged(100);
+    for node in 0..10 {
+        net.command(node * 10, Command::Publish(record(node)));
+    }
+    net.run_for(Duration::from_secs(60));
+    net
+}
+
+#[test]
+fn a_lone_node_finds_its_own() {
+    let mut net = Net::new(1, 160, small());
+    net.add(0);
+    net.command(0, Command::Publish(record(1)));
+    net.command(0, Command::Join(None));
+    net.command(0, Command::LookUp(Op(1), record(1).key));
+    net.command(0, Command::LookUp(Op(2), record(2).key));
+    net.command(0, Command::Search(Op(3), Query { text: "flock1 star*".into(), wanted: 5 }));
+    net.command(0, Command::Search(Op(4), Query { text: "star*".into(), wanted: 5 }));
+    net.command(0, Command::Find(Op(5), record(2).key));
+    net.run_for(Duration::from_secs(5));
+    let outcomes: Vec<Outcome> = ended(&net).iter().map(|done| done.1).collect();
+    use Outcome::{Found, NotFound, Refused};
+    assert_eq!(outcomes, [Found, NotFound, Found, Refused, Found]);
+    assert_eq!(hits(&net, Op(3)), [Hit { record: record(1), provider: 0 }]);
+}
+
+#[test]
+fn nodes_join_one_after_another_and_every_key_is_found_from_everywhere() {
+    let mut net = Net::new(2, 160, small());
+    net.add(0);
+    net.command(0, Command::Join(None));
+    for node in 1..60 {
+        net.add(node);
+        net.command(node, Command::Join(Some(node / 2)));
+        net.command(node, Command::Publish(record(node)));
+        net.run_for(Duration::from_secs(1));
+    }
+    net.run_for(Duration::from_secs(180));
+    assert!(net.nodes.values().all(Core::is_member));
+    let numbers: Vec<u32> = (1..60).collect();
+    let ended = look_for_all(&mut net, &numbers);
+    assert_eq!(found(&ended), ended.len());
+    assert!(ended.iter().all(|done| done.2.hops <= 2), "one hop, seldom two");
+    assert!(mean_hops(&ended) < 1.05, "{}", mean_hops(&ended));
+}
+
+#[test]
+fn many_join_at_once_through_one_peer() {
+    let mut net = Net::new(3, 160, small());
+    net.add(0);
+    net.command(0, Command::Join(None));
+    for node in 1..100 {
+        net.add(node);
+        net.command(node, Command::Publish(record(node)));
+        net.command(node, Command::Join(Some(0)));
+    }
+    net.run_for(Duration::from_secs(300));
+    for (&node, core) in &net.nodes {
+        let mates = (0..100)
+            .filter(|&other| other != node && core.group_of(net.outside.place(other)) == core.group());
+        let missing = mates.filter(|mate| !core.known().contains(mate)).count();
+        assert_eq!(missing, 0, "node {node} of group {}", core.group());
+    }
+    let ended = look_for_all(&mut net, &[1, 20, 50, 99]);
+    assert_eq!(found(&ended), ended.len());
+}
+
+#[test]
+fn words_are_found_and_withdrawn_ones_are_not() {
+    for seed in 0..10 {
+        let mut net = a_hundred(seed);
+        let search = |net: &mut Net, op, text: &str| {
+            net.command(7, Command::Search(Op(op), Query { text: text.into(), wanted: 50 }));
+            net.run_for(Duration::from_secs(10));
+            let mut providers: Vec<u32> = hits(net, Op(op)).iter().map(|hit| hit.provider).collect();
+            providers.sort_unstable();
+            providers
+        };
+        assert_eq!(search(&mut net, 1, "starling flock3"), [30], "seed {seed}");
+        assert_eq!(search(&mut net, 2, "song star*").len(), 10, "seed {seed}");
+        net.command(30, Command::Withdraw(record(3).key));
+        net.run_for(Duration::from_secs(60));
+        assert_eq!(search(&mut net, 3, "starling flock3"), [0; 0], "seed {seed}");
+        assert_eq!(search(&mut net, 4, "song star*").len(), 9, "seed {seed}");
+        net.command(30, Command::Publish(record(3)));
+        net.run_for(Duration::from_secs(60));
+        assert_eq!(search(&mut net, 5, "starling flock3"), [30], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_third_dies_at_once() {
+    for seed in 0..10 {
+        let mut net = a_hundred(seed);
+        (0..100).filter(|node| node % 3 == 1).for_each(|node| net.kill(node));
+        let alive: Vec<u32> = (0..10).filter(|n| n * 10 % 3 != 1).collect();
+        // At once: other contacts and group mates make up for the dead ones.
+        let ended = look_for_all(&mut net, &alive);
+        assert!(found(&ended) * 1000 >= ended.len() * 995, "{} of {}", found(&ended), ended.len());
+        net.run_for(small().contact_timeout * 2);
+        for (&node, core) in &net.nodes {
+            let dead: Vec<u32> = core.known().into_iter().filter(|peer| peer % 3 == 1).collect();
+            assert!(dead.is_empty(), "seed {seed}: node {node} still knows {dead:?}");
+        }
+        let ended = look_for_all(&mut net, &alive);
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+        assert!(ended.iter().all(|done| done.2.timeouts == 0));
+    }
+}
+
+#[test]
+fn a_graceful_leave_costs_others_little() {
+    let mut net = a_hundred(11);
+    for node in [10, 11, 12, 13, 14, 15] {
+        net.command(node, Command::Leave);
+    }
+    net.run_for(Duration::from_secs(30));
+    assert!(!net.nodes[&11].is_member() && net.nodes[&11].known().is_empty());
+    for node in 10..16 {
+        net.kill(node);
+    }
+    let ended = look_for_all(&mut net, &[0, 2, 3, 4]);
+    assert_eq!(found(&ended), ended.len());
+    let timeouts: u32 = ended.iter().map(|done| done.2.timeouts).sum();
+    assert!(timeouts <= 20, "{timeouts} timeouts");
+    let gone = look_for_all(&mut net, &[1]);
+    assert_eq!(found(&gone), 0, "what a node had goes with it");
+}
+
+#[test]
+fn five_percent_of_messages_are_lost() {
+    for seed in 20..30 {
+        let mut net = Net::new(seed, 160, small());
+        net.outside.loss_permille = 50;
+        net.add(0);
+        net.command(0, Command::Join(None));
+        for node in 1..50 {
+            net.add(node);
+            net.command(node, Command::Join(Some(0)));
+            net.command(node, Command::Publish(record(node)));
+        }
+        net.run_for(Duration::from_secs(300));
+        assert!(net.nodes.values().all(Core::is_member));
+        let ended = look_for_all(&mut net, &[1, 7, 30]);
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+    }
+}
+
+#[test]
+fn nobody_alive_is_forgotten() {
+    // Groups of 100: heartbeats need several rounds to reach everybody.
+    let config = Config { groups: 4, ..Config::for_nodes(10_000) };
+    let mut net = Net::new(5, 160, config.clone());
+    net.converged(400);
+    net.run_for(config.member_timeout * 4);
+    let left = |event: &Event<u32>| matches!(event, Event::Update { joined: false, .. });
+    assert_eq!(net.outside.events.iter().filter(|(_, _, event)| left(event)).count(), 0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events() {
+    let run = |seed| {
+        let mut net = a_hundred(seed);
+        net.kill(3);
+        look_for_all(&mut net, &[1, 2, 3]);
+        (net.outside.events, net.outside.sent)
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1).1, run(2).1);
+}
+
+#[test]
+fn what_no_honest_peer_sends_changes_nothing() {
+    let mut net = a_hundred(1);
+    let known = net.nodes[&0].known();
+    let none = |rpc| Message::Accepted { rpc, beat: 0 };
+    let check = |net: &mut Net, offence: Offence| {
+        assert_eq!(net.outside.offences.pop(), Some((0, offence)));
+        assert_eq!(net.nodes[&0].known(), known);
+    };
+    net.inject(5, 0, none(RpcId(77)));
+    check(&mut net, Offence::UnknownReply);
+    net.inject(0, 0, Message::Leave {});
+    check(&mut net, Offence::NamesItself);
+    let from = known[0];
+    let entries = List::new(vec![Seen { peer: from, age: 0 }]);
+    net.inject(from, 0, Message::Gossip { entries, tuples: List::default(), pull: false });
+    check(&mut net, Offence::NamesItself);
+    net.inject(from, 0, Message::CopyView { rpc: RpcId(1), part: 9999 });
+    check(&mut net, Offence::OutOfRange);
+    let query = Query { text: "one two".into(), wanted: 1 };
+    net.inject(from, 0, Message::Search { rpc: RpcId(1), word: 9, query });
+    check(&mut net, Offence::OutOfRange);
+    let what = starling_overlay::kelips::Announcement { under: 5, record: record(1), beat: 1, live: true };
+    net.inject(from, 0, Message::Announce { rpc: RpcId(1), what: Box::new(what) });
+    check(&mut net, Offence::OutOfRange);
+    let now = net.outside.now;
+    net.outside.now = Time::from_secs(1);
+    net.inject(from, 0, Message::Leave {});
+    check(&mut net, Offence::TimeWentBack);
+    net.outside.now = now;
+}
+
+/// What a driver hands a single node; nothing comes back.
+struct Void {
+    rng: Rng,
+    sent: Vec<(u32, Message<u32>)>,
+    events: Vec<Event<u32>>,
+    refused: Vec<Offence>,
+}
+
+impl Void {
+    fn new() -> Void {
+        Void { rng: Rng::from_seed(1), sent: vec![], events: vec![], refused: vec![] }
+    }
+}
+
+impl Host<u32, Message<u32>, Event<u32>> for Void {
+    fn id(&self, peer: u32) -> Id {
+        let mixed = (u64::from(peer) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Id::from_high((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9))
+    }
+    fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+    fn distance(&self, peer: u32) -> Option<Duration> {
+        Some(Duration::from_millis(u64::from(peer % 97)))
+    }
+    fn send(&mut self, to: u32, message: Message<u32>) {
+        self.sent.push((to, message));
+    }
+    fn emit(&mut self, event: Event<u32>) {
+        self.events.push(event);
+    }
+    fn refuse(&mut self, _: Option<u32>, offence: Offence) {
+        self.refused.push(offence);
+    }
+}
+
+/// Members 0 to `count`, in the order of their ids.
+fn everybody(count: u32) -> Vec<(Id, u32)> {
+    let host = Void::new();
+    let mut members: Vec<(Id, u32)> = (0..count).map(|peer| (host.id(peer), peer)).collect();
+    members.sort_unstable();
+    members
+}
+
+fn converged(node: u32, config: &Arc<Config>, members: &[(Id, u32)], host: &mut Void) -> Kelips<u32> {
+    let mut core = Kelips::new(node, config);
+    core.converge(Time::from_secs(1), &View::new(members), host);
+    core
+}
+
+#[test]
+fn a_flood_of_peers_and_tuples_stays_in_bounds() {
+    let config = Arc::new(Config { max_tuples: 1000, ..small() });
+    let mut host = Void::new();
+    let mut core = Kelips::new(0, &config);
+    core.handle(Time::ZERO, Input::Command(Command::Join(None)), &mut host);
+    let group = core.group();
+    for peer in 1..200_000 {
+        let entries = (0..50).map(|n| Seen { peer: peer * 50 + n, age: 0 }).collect();
+        let gossip = Message::Gossip { entries, tuples: List::default(), pull: peer % 2 == 0 };
+        core.handle(Time::from_secs(2), Input::Message { from: peer, message: gossip }, &mut host);
+        let record = record(peer);
+        let what =
+            starling_overlay::kelips::Announcement { under: record.key.high(), record, beat: 1, live: true };
+        if group_of(what.record.key, config.groups) == group {
+            let message = Message::Announce { rpc: RpcId(peer), what: Box::new(what) };
+            core.handle(Time::from_secs(2), Input::Message { from: peer, message }, &mut host);
+        }
+        core.handle(
+            Time::from_secs(2),
+            Input::Command(Command::LookUp(Op(peer), Id::from_high(u64::from(peer)))),
+            &mut host,
+        );
+        host.sent.clear();
+        host.events.clear();
+    }
+    assert!(host.refused.contains(&Offence::Full));
+    assert_eq!(core.tuples(), 1000);
+    assert!(core.state_bytes() < 500_000, "{}", core.state_bytes());
+}
+
+#[test]
+fn look_ups_take_one_hop_at_ten_thousand_and_a_hundred_thousand_nodes() {
+    for count in [10_000u32, 100_000] {
+        let config = Arc::new(Config::for_nodes(u64::from(count)));
+        let members = everybody(count);
+        let mut host = Void::new();
+        let mut asker = converged(0, &config, &members, &mut host);
+        let mut answered = 0;
+        for number in 0..200 {
+            let record = record(number);
+            asker.handle(
+                Time::from_secs(2),
+                Input::Command(Command::LookUp(Op(number), record.key)),
+                &mut host,
+            );
+            let Some((holder, question)) = host.sent.pop() else { continue };
+            let mut there = Void::new();
+            let mut holder_core = converged(holder, &config, &members, &mut there);
+            let what = starling_overlay::kelips::Announcement {
+                under: record.key.high(),
+                record,
+                beat: 1,
+                live: true,
+            };
+            let announce = Message::Announce { rpc: RpcId(1), what: Box::new(what) };
+            holder_core.handle(Time::from_secs(2), Input::Message { from: 9, message: announce }, &mut there);
+            assert!(matches!(there.sent.pop(), Some((9, Message::Accepted { beat: 1, .. }))));
+            holder_core.handle(Time::from_secs(2), Input::Message { from: 0, message: question }, &mut there);
+            let (_, answer) = there.sent.pop().unwrap();
+            asker.handle(Time::from_secs(2), Input::Message { from: holder, message: answer }, &mut host);
+            let done = host.events.pop().unwrap();
+            let cost = Cost { hops: 1, timeouts: 0 };
+            assert_eq!(done, Event::Done { op: Op(number), outcome: Outcome::Found, cost });
+            answered += 1;
+        }
+        assert!(answered >= 190, "{answered} of 200 were not of the asker's own group");
+    }
+}
+
+#[test]
+fn state_grows_with_the_square_root() {
+    let bytes = |count: u32| {
+        let config = Arc::new(Config::for_nodes(u64::from(count)));
+        let (members, mut host) = (everybody(count), Void::new());
+        let total: usize =
+            (0..20).map(|n| converged(n * 7, &config, &members, &mut host).state_bytes()).sum();
+        total / 20
+    };
+    let (small, large) = (bytes(10_000), bytes(1_000_000));
+    println!("{small} B at 10^4 nodes, {large} B at 10^6");
+    assert!((8..=11).contains(&(large / small)) || large / small == 7, "{small} B, {large} B");
+    assert!(large < 16_500, "{large} B a node at a million");
+}
+
+#[test]
+fn ten_million_files_take_what_the_paper_says() {
+    // 10^5 nodes, k = 317, c = 2, 10^7 files: 1.93 MB a node in the paper's accounting.
+    let count = 100_000;
+    let config = Arc::new(Config::for_nodes(u64::from(count)));
+    assert_eq!((config.groups, config.contacts), (316, 2));
+    let config = Arc::new(Config { groups: 317, ..(*config).clone() });
+    let members = everybody(count);
+    let (mut paper, mut ours) = (0, 0);
+    for node in 0..10 {
+        let mut host = Void::new();
+        let mut core = converged(node * 999, &config, &members, &mut host);
+        for file in 0..10_000_000 / 317u32 {
+            // A key of this node's group, as hashing would have sorted it here.
+            let share = u128::from(u64::MAX / 317);
+            let high = u128::from(core.group()) * share + (1 + u128::from(file)) * (share / 40_000) + 400;
+            let record = Record {
+                key: Id::from_high(high as u64),
+                name: "a name of thirty-two characters.".into(),
+                size: 1,
+            };
+            let what = starling_overlay::kelips::Announcement {
+                under: record.key.high(),
+                record,
+                beat: 1,
+                live: true,
+            };
+            let message = Message::Announce { rpc: RpcId(1), what: Box::new(what) };
+            core.handle(Time::from_secs(2), Input::Message { from: 9, message }, &mut host);
+            host.sent.clear();
+        }
+        assert_eq!(core.tuples(), 10_000_000 / 317);
+        paper += core.paper_bytes() / 10;
+        ours += core.state_bytes() / 10;
+    }
+    println!("paper's accounting {paper} B, ours {ours} B");
+    assert!((1_920_000..1_940_000).contains(&paper), "{paper}");
+    assert!(ours < 6_000_000, "{ours}");
+}
+
+#[test]
+fn background_traffic_does_not_grow_with_the_network() {
+    // Section 2.1: the overhead is constant; only how fast news spreads depends on N.
+    let bytes = |count: u32| {
+        let mut net = Net::new(1, 160, Config::for_nodes(10_000));
+        net.converged(count);
+        net.run_for(Duration::from_secs(60));
+        net.outside.sent[&Purpose::Maintenance].1 as f64 / f64::from(count) / 60.0
+    };
+    let (some, many) = (bytes(2_000), bytes(4_000));
+    println!("{some:.0} and {many:.0} B/s a node");
+    assert!(many < some * 1.3 && many < 500.0, "{some} {many}");
+}
