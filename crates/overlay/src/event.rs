@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::wire::{Malformed, Reader, Wire, Writer};
 use crate::{Id, Query, Record};
 
 /// An operation, as the driver numbers them; a number is free again after its
@@ -80,6 +81,17 @@ pub struct Hit<P> {
     pub record: Record,
     /// Who has it.
     pub provider: P,
+}
+
+impl<P: Wire> Wire for Hit<P> {
+    fn encode(&self, out: &mut impl Writer) {
+        self.record.encode(out);
+        self.provider.encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Hit<P>, Malformed> {
+        Ok(Hit { record: Record::decode(input)?, provider: P::decode(input)? })
+    }
 }
 
 /// How an operation ended.
