@@ -1,10 +1,17 @@
 //! Published figures of Gnutella's searches.
 //!
-//! Conditions: a random graph of 10^4 nodes with degree 32 (Lv, Cao, Cohen, Li and
-//! Shenker, "Search and Replication in Unstructured Peer-to-Peer Networks", ICS 2002,
-//! use such a graph), 5 % or .5 % of them with the record, all links equally fast.
+//! Conditions: a random graph of 10^4 nodes with degree 32, 5 % or .5 % of them with the
+//! record, all links equally fast. The counts follow from the graph: 32 + 32 · 31
+//! queries at TTL 2, and 31 more for each node that the second hop reached first; ten
+//! hits of 500 (50) replicas take 200 (1,960) nodes on average, visited by walkers that
+//! sometimes come again. Where links differ in speed a query may come by a longer path
+//! first and its TTL ends sooner: with delays of 10 to 50 ms TTL 3 takes 22,600 messages
+//! and finds 91 %.
+//!
 //! Counted is every query, or step of a walker, sent over a link, duplicates included;
 //! hits, and walkers' questions to the origin, are not.
+
+#![allow(clippy::print_stdout)] // figures are to be read
 
 mod common;
 
@@ -55,7 +62,7 @@ fn searches(seed: u64, strategy: Strategy, providers: u16, count: usize) -> [Vec
 
 fn search(net: &mut Net, node: u32, key: Id) -> Search {
     let counted = |net: &Net| {
-        let all = net.nodes.values().map(|core| core.counters());
+        let all = net.nodes.values().map(Gnutella::counters);
         all.fold((0, 0), |sum, one| (sum.0 + one.queries, sum.1 + one.duplicates))
     };
     let before = counted(net);

@@ -15,7 +15,7 @@ pub enum Strategy {
         ttl: u8,
     },
     /// Lv et al., "Search and Replication in Unstructured Peer-to-Peer Networks" (ICS
-    /// 2002), section 4.1: floods, each further than the one before and with an id of
+    /// 2002): floods, each further than the one before and with an id of
     /// its own, until enough is found.
     ExpandingRing {
         /// TTL of the first flood.
@@ -25,7 +25,7 @@ pub enum Strategy {
         /// TTL of the last one.
         last: u8,
     },
-    /// The same, section 4.2: `count` queries that each go to one neighbour at a time,
+    /// The same paper's random walks: `count` queries that each go to one neighbour at a time,
     /// and ask the origin every `check_every` steps whether enough is found. Walkers
     /// that get lost are replaced.
     Walkers {
@@ -127,4 +127,9 @@ pub struct Counters {
     pub pushes: u32,
     /// Givs that came.
     pub givs: u32,
+}
+
+/// One more; a counter that strangers can drive goes round.
+pub(crate) fn count(counter: &mut u32) {
+    *counter = counter.wrapping_add(1);
 }

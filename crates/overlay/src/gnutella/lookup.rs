@@ -2,6 +2,7 @@
 
 use starling_sansio::Time;
 
+use super::config::count;
 use super::message::{MAX_RECORDS_A_HIT, Message, QueryId, What};
 use super::{Gnutella, MAX_TTL, MAX_WALK, World};
 use crate::wire::List;
@@ -51,7 +52,7 @@ impl<P: Peer> Gnutella<P> {
     /// Whether a query has not been here before. If so, the way back is kept.
     pub(super) fn first_time(&mut self, now: Time, id: QueryId, from: P) -> bool {
         let new = self.seen.insert(now, self.config.route_lifetime, id.0, from);
-        self.counters.queries = self.counters.queries.wrapping_add(1);
+        count(&mut self.counters.queries);
         self.counters.duplicates = self.counters.duplicates.wrapping_add(u32::from(!new));
         new
     }
@@ -72,7 +73,7 @@ impl<P: Peer> Gnutella<P> {
             return host.refuse(Some(from), Offence::OutOfRange);
         }
         let Some(back) = self.seen.get(hit.id.0) else {
-            self.counters.lost += 1;
+            count(&mut self.counters.lost);
             return host.refuse(Some(from), Offence::UnknownReply);
         };
         if back == self.me {
@@ -82,14 +83,14 @@ impl<P: Peer> Gnutella<P> {
             return host.refuse(Some(from), Offence::UnknownReply);
         }
         if hit.ttl == 1 || !self.neighbours.contains(back) {
-            self.counters.lost += 1;
+            count(&mut self.counters.lost);
             return;
         }
         if hit.push {
             let servent = host.id(hit.provider).high();
             self.pushes.insert(now, self.config.route_lifetime, servent, from);
         }
-        self.counters.hits = self.counters.hits.wrapping_add(1);
+        count(&mut self.counters.hits);
         let Found { id, ttl, hops, push, provider, records } = hit;
         host.send(back, Message::QueryHit { id, ttl: ttl - 1, hops: hops + 1, push, provider, records });
     }
@@ -97,7 +98,7 @@ impl<P: Peer> Gnutella<P> {
     /// A hit of a search that began here, perhaps over by now.
     fn on_own_hit(&mut self, from: P, neighbour: bool, hit: Found<P>, host: &mut impl World<P>) {
         let Some(at) = self.searches.iter().position(|search| search.id == hit.id) else {
-            self.counters.late += 1;
+            count(&mut self.counters.late);
             return;
         };
         // Nobody but a neighbour has a path back to here; walkers' hits need none, but
@@ -135,10 +136,10 @@ impl<P: Peer> Gnutella<P> {
         }
         match self.pushes.get(host.id(servent).high()) {
             Some(next) if ttl > 1 && next != from && self.neighbours.contains(next) => {
-                self.counters.pushes = self.counters.pushes.wrapping_add(1);
+                count(&mut self.counters.pushes);
                 host.send(next, Message::Push { id, ttl: ttl - 1, servent, to });
             }
-            _ => self.counters.lost += 1,
+            _ => count(&mut self.counters.lost),
         }
     }
 }

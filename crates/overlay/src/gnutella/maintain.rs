@@ -296,7 +296,7 @@ impl<P: Peer> Gnutella<P> {
     }
 
     fn has_room(&self) -> bool {
-        self.neighbours.len() < usize::from((self.target + self.config.spare).min(MAX_DEGREE))
+        self.neighbours.len() < usize::from(self.target.saturating_add(self.config.spare).min(MAX_DEGREE))
     }
 
     /// Enough to find all neighbours anew where half of the hosts are gone.

@@ -22,13 +22,13 @@
 //! and any check of what a hit claims of its provider. A neighbour can drop, invent and
 //! misroute what passes through it; only the content's hash tells.
 
-mod config;
+pub(crate) mod config;
 mod lookup;
 mod maintain;
 mod message;
 mod origin;
-mod routes;
-mod shelf;
+pub(crate) mod routes;
+pub(crate) mod shelf;
 mod table;
 mod walk;
 
@@ -36,6 +36,7 @@ use std::sync::Arc;
 
 use starling_sansio::Time;
 
+use self::config::count;
 pub use self::config::{Config, Counters, Strategy};
 pub use self::message::{Heard, MAX_HOSTS, MAX_RECORDS_A_HIT, Message, QueryId, What};
 pub use self::origin::{MAX_HITS, MAX_SEARCHES};
@@ -51,7 +52,7 @@ use self::shelf::Shelf;
 use self::table::{Hosts, Neighbours};
 use self::walk::Held;
 use crate::graph::{Graph, mix};
-use crate::{Command, Core, Event, Host, Id, Input, Offence, Overlay, Peer, Row, Rpcs, View};
+use crate::{Command, Core, Event, Host, Input, Offence, Overlay, Peer, Row, Rpcs, View};
 
 /// TTL and hops of a descriptor together at most. The specification's default is 7.
 pub const MAX_TTL: u8 = 10;
@@ -149,7 +150,7 @@ impl<P: Peer> Gnutella<P> {
                 self.on_hit(now, from, hit, host);
             }
             Message::Push { id, ttl, servent, to } => self.on_push(from, (id, ttl), servent, to, host),
-            Message::Giv { .. } => self.counters.givs = self.counters.givs.wrapping_add(1),
+            Message::Giv { .. } => count(&mut self.counters.givs),
             Message::Connect { rpc, degree } => self.on_connect(now, from, rpc, degree, host),
             Message::Accept { rpc, hosts } => self.on_accept(now, from, rpc, &hosts, host),
             Message::Refuse { rpc, hosts } => self.on_refuse(now, from, rpc, &hosts, host),
