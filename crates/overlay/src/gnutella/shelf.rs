@@ -35,6 +35,11 @@ impl Shelf {
         self.records.retain(|entry| entry.0.key != key);
     }
 
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = Id> {
+        self.records.iter().map(|entry| entry.0.key)
+    }
+
     /// The first few records that match.
     ///
     /// A search looks at a record's words only if its signature has all the bits of the
