@@ -80,11 +80,8 @@ impl<P: Peer> Chord<P> {
             // A newcomer needs the node before its place, which is before us.
             Hop::Root if self.predecessor().is_some() => {
                 let before = self.predecessor().filter(|&one| one != from);
-                Message::Next {
-                    rpc,
-                    aim,
-                    peers: before.into_iter().chain(self.ahead(key, from, host)).collect(),
-                }
+                let peers = before.into_iter().chain(self.ahead(key, from, host));
+                Message::Next { rpc, aim, peers: peers.collect() }
             }
             Hop::Root => Message::Last { rpc, aim, peers: self.successors().iter().copied().collect() },
             Hop::Last(list) => Message::Last { rpc, aim, peers: list.iter().copied().collect() },
@@ -193,6 +190,7 @@ impl<P: Peer> Chord<P> {
         let hops = find.asked.take().and_then(|asked| asked.to).map_or(0, |to| to.hops);
         match answer {
             Answer::Next(peers) => {
+                find.has_named(from, (peers.iter().count() == FEW).then_some(FEW));
                 peers
                     .iter()
                     .filter(|&peer| peer != me)
