@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_sansio::{Rng, Time};
 
-use crate::wire::Wire;
+use crate::wire::{Malformed, Reader, Wire, Writer};
 use crate::{Command, Event, Id, Op, Peer, Route, Routing, View};
 
 /// What a core asks of its driver while it handles an input.
@@ -87,6 +87,17 @@ pub enum Purpose {
 impl Purpose {
     /// All of them, in order.
     pub const ALL: [Purpose; 4] = [Purpose::Maintenance, Purpose::LookUp, Purpose::Search, Purpose::Publish];
+}
+
+impl Wire for Purpose {
+    fn encode(&self, out: &mut impl Writer) {
+        (*self as u8).encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Purpose, Malformed> {
+        let tag = u8::decode(input)?;
+        Purpose::ALL.get(usize::from(tag)).copied().ok_or(Malformed::Unknown(tag.into()))
+    }
 }
 
 /// A message of an overlay.

@@ -26,7 +26,7 @@ pub struct PostingLimits {
 
 impl Default for PostingLimits {
     fn default() -> Self {
-        PostingLimits { keys: 16_384, per_key: 256, per_provider: 32, bytes: 8 << 20 }
+        PostingLimits { keys: 16_384, per_key: 1_024, per_provider: 32, bytes: 8 << 20 }
     }
 }
 

@@ -318,7 +318,7 @@ fn a_lie_on_the_way_is_not_believed() {
     world.outside.log = Some(Vec::new());
     world.command(origin, Command::LookUp(Op(1), key));
     let op = world.outside.log.iter().flatten().find_map(|(.., message)| match message {
-        DhtMessage::Routing { message: Say::Ask { op, .. } } => Some(*op),
+        DhtMessage::Routing { message: Say::Ask { op, .. }, .. } => Some(*op),
         _ => None,
     });
     let other = Shown { record: record(1, "one"), provider: 9 };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::keep::{belongs, fitting};
 use super::{Ctx, DhtMessage, HAND_WINDOW, Handed, Letter, MAX_HANDS, Sent, Shown};
 use crate::postings::Posting;
-use crate::{Event, Host, Id, Input, KeyBased, Offence, Peer, Route, RpcId};
+use crate::{Event, Host, Id, Input, KeyBased, Offence, Peer, Purpose, Route, RpcId};
 
 /// Neighbours whose word on postings counts.
 const NEIGHBOURS: usize = 32;
@@ -106,7 +106,7 @@ where
 
     pub fn on_hand(&mut self, from: P, rpc: RpcId, items: Vec<Handed<P>>) {
         let neighbours = {
-            let host = super::Under { host: &mut *self.host, events: Vec::new() };
+            let host = super::Under::new(&mut *self.host, Purpose::Publish);
             self.routing.neighbor_set(NEIGHBOURS, &host)
         };
         let mut all = from != self.me;
@@ -173,7 +173,7 @@ where
                 self.post(to, Sent { letter: Letter::Hand(items), job: None, again: false });
             }
         }
-        self.drive(Input::Command(Route::Leave));
+        self.drive(Purpose::Maintenance, Input::Command(Route::Leave));
     }
 
     /// This node has left: it keeps nothing but what it has itself, and what it handed

@@ -6,12 +6,21 @@ use bytes::Bytes;
 use starling_sansio::Rng;
 
 use super::DhtMessage;
-use crate::{Event, Host, Id, Offence, Peer, Routing};
+use crate::{Event, Host, Id, Offence, Peer, Purpose, Routing};
 
 /// Wraps what the routing core sends, and keeps what it tells.
 pub struct Under<'a, H, P> {
     pub host: &'a mut H,
     pub events: Vec<Routing<P>>,
+    /// What the finds are for of which the core sends messages now.
+    pub cause: Purpose,
+}
+
+impl<'a, H, P> Under<'a, H, P> {
+    /// The world in which what is sent belongs to a find that is for `cause`.
+    pub fn new(host: &'a mut H, cause: Purpose) -> Self {
+        Under { host, events: Vec::new(), cause }
+    }
 }
 
 impl<P: Peer, M, H: Host<P, DhtMessage<P, M>, Event<P>>> Host<P, M, Routing<P>> for Under<'_, H, P> {
@@ -28,7 +37,7 @@ impl<P: Peer, M, H: Host<P, DhtMessage<P, M>, Event<P>>> Host<P, M, Routing<P>> 
     }
 
     fn send(&mut self, to: P, message: M) {
-        self.host.send(to, DhtMessage::Routing { message });
+        self.host.send(to, DhtMessage::Routing { cause: self.cause, message });
     }
 
     fn emit(&mut self, event: Routing<P>) {

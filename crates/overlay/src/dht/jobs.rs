@@ -4,7 +4,7 @@ use starling_sansio::Time;
 
 use super::message::Ask;
 use super::{Ctx, DhtMessage, MAX_CHORES, MAX_HOPS, MAX_PAGES, MAX_WAITING, Put, Shown};
-use crate::{Cost, Event, Hit, Host, Id, Input, KeyBased, Offence, Op, Outcome, Peer, Query, Route};
+use crate::{Cost, Event, Hit, Host, Id, Input, KeyBased, Offence, Op, Outcome, Peer, Purpose, Query, Route};
 
 /// What a find is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +23,15 @@ impl Task {
             Task::Find { key, .. } | Task::LookUp { key, .. } => *key,
             Task::Search { under, .. } | Task::Withdraw { under, .. } => *under,
             Task::Publish(put) => put.under,
+        }
+    }
+
+    /// What its find is for.
+    pub fn cause(&self) -> Purpose {
+        match self {
+            Task::Find { .. } | Task::LookUp { .. } => Purpose::LookUp,
+            Task::Search { .. } => Purpose::Search,
+            Task::Publish(_) | Task::Withdraw { .. } => Purpose::Publish,
         }
     }
 
@@ -61,7 +70,7 @@ pub enum Phase<P> {
     /// The replica set is asked, one after another.
     Asking(Asking<P>),
     /// The replica set is told, all at once; see [`super::Sent`].
-    Storing { kept: u32 },
+    Storing { answered: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -133,9 +142,9 @@ where
             let Some(task) = self.app.waiting.pop_front().or_else(|| chore(self)) else { return };
             let values = matches!(task, Task::LookUp { .. });
             let op = self.fresh_op();
-            let (key, cost) = (task.key(), Cost::default());
+            let (key, cause, cost) = (task.key(), task.cause(), Cost::default());
             self.app.jobs.insert(op, Job { task, phase: Phase::Finding, cost, again: false });
-            self.drive(Input::Command(Route::Find { op: Op(op), key, values }));
+            self.drive(cause, Input::Command(Route::Find { op: Op(op), key, values }));
         }
     }
 
@@ -179,8 +188,8 @@ where
             return self.finish(op, Outcome::Failed);
         }
         job.again = true;
-        let key = job.task.key();
-        self.drive(Input::Command(Route::Find { op: Op(op), key, values: false }));
+        let (key, cause) = (job.task.key(), job.task.cause());
+        self.drive(cause, Input::Command(Route::Find { op: Op(op), key, values: false }));
     }
 
     /// Asks the replica whose turn it is, and those after it as long as this node is
@@ -245,7 +254,7 @@ where
             Phase::Finding if values.is_empty() => self.host.refuse(Some(from), Offence::OutOfRange),
             Phase::Finding => {
                 cost.hops = hops;
-                self.drive(Input::Command(Route::Cancel(Op(op))));
+                self.drive(Purpose::Maintenance, Input::Command(Route::Cancel(Op(op))));
                 self.take(op, values);
                 self.finish(op, Outcome::Found);
             }
@@ -339,7 +348,7 @@ where
             let found_before = matches!(&job.phase, Phase::Asking(asking) if !asking.seen.is_empty());
             self.done(user, if found_before { Outcome::Found } else { outcome }, job.cost);
         } else if let (Task::Publish(put), true) =
-            (&job.task, !matches!(job.phase, Phase::Storing { kept: 1.. }))
+            (&job.task, !matches!(job.phase, Phase::Storing { answered: true }))
         {
             self.publish_later(put.record.key);
         }

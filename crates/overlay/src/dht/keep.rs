@@ -181,7 +181,7 @@ where
     /// Tells the replica set of a publication or withdrawal.
     pub fn tell_all(&mut self, op: u32, peers: Vec<P>) {
         let Some(job) = self.app.jobs.get_mut(&op) else { return };
-        job.phase = Phase::Storing { kept: 0 };
+        job.phase = Phase::Storing { answered: false };
         let letter = match &job.task {
             Task::Publish(put) => Letter::Put(put.clone()),
             Task::Withdraw { under, what } => Letter::Drop { key: *under, what: *what },
@@ -192,14 +192,18 @@ where
                 self.post(peer, Sent { letter: letter.clone(), job: Some(op), again: false });
                 continue;
             }
-            let kept = match &letter {
+            match &letter {
                 Letter::Put(put) => {
-                    self.keep(put.under, put.record.clone(), self.me, self.config.expire).is_ok()
+                    if self.keep(put.under, put.record.clone(), self.me, self.config.expire).is_err() {
+                        self.host.refuse(None, Offence::Full);
+                    }
                 }
-                Letter::Drop { key, what } => self.app.kept.withdraw(*key, self.me, *what),
-                Letter::Hand(_) => false,
-            };
-            self.stored(op, kept);
+                Letter::Drop { key, what } => {
+                    self.app.kept.withdraw(*key, self.me, *what);
+                }
+                Letter::Hand(_) => {}
+            }
+            self.stored(op);
         }
         self.settle(op);
     }
@@ -223,7 +227,7 @@ where
         };
         match (sent.job, sent.letter) {
             (Some(op), _) => {
-                self.stored(op, kept);
+                self.stored(op);
                 self.settle(op);
             }
             (None, Letter::Hand(items)) if kept => self.handed(&items),
@@ -252,9 +256,11 @@ where
         }
     }
 
-    fn stored(&mut self, op: u32, now_kept: bool) {
-        if let Some(Job { phase: Phase::Storing { kept }, .. }) = self.app.jobs.get_mut(&op) {
-            *kept += u32::from(now_kept);
+    /// A replica has answered. One that is full says no; to ask it again before the
+    /// next renewal would only load it more.
+    fn stored(&mut self, op: u32) {
+        if let Some(Job { phase: Phase::Storing { answered }, .. }) = self.app.jobs.get_mut(&op) {
+            *answered = true;
         }
     }
 

@@ -13,8 +13,8 @@ wire_enum! {
     /// A message of the routing below, or of the postings above it.
     #[derive(Clone, PartialEq, Eq, Debug)]
     pub enum DhtMessage<P, M> {
-        /// For the routing core.
-        1 => Routing { message: M },
+        /// For the routing core. `cause`: what a find that it belongs to is for.
+        1 => Routing { cause: Purpose, message: M },
         /// The sender has a record: keep that under a key.
         2 => Put { rpc: RpcId, put: Box<Put> },
         /// The sender no longer has the record `what`.
@@ -95,7 +95,10 @@ wire_struct!(Handed<P> { under, left_s, shown });
 impl<P: Peer, M: Message<P>> Message<P> for DhtMessage<P, M> {
     fn purpose(&self) -> Purpose {
         match self {
-            DhtMessage::Routing { message } => message.purpose(),
+            DhtMessage::Routing { cause, message } => match message.purpose() {
+                Purpose::LookUp => *cause,
+                other => other,
+            },
             DhtMessage::Get { .. } | DhtMessage::Values { .. } => Purpose::LookUp,
             DhtMessage::Search { .. } | DhtMessage::Matches { .. } => Purpose::Search,
             _ => Purpose::Publish,
@@ -104,7 +107,7 @@ impl<P: Peer, M: Message<P>> Message<P> for DhtMessage<P, M> {
 
     fn visit_peers(&mut self, visit: &mut dyn FnMut(&mut P)) {
         match self {
-            DhtMessage::Routing { message } => message.visit_peers(visit),
+            DhtMessage::Routing { message, .. } => message.visit_peers(visit),
             DhtMessage::Hand { items, .. } => items.iter_mut().for_each(|one| visit(&mut one.shown.provider)),
             DhtMessage::Values { values, .. } | DhtMessage::Matches { values, .. } => {
                 values.iter_mut().for_each(|one| visit(&mut one.provider));

@@ -37,8 +37,8 @@ pub use message::{Ask, DhtMessage, Handed, MAX_POSTINGS, POSTINGS_BYTES, Put, Sh
 pub use crate::postings::PostingLimits;
 use crate::postings::Postings;
 use crate::{
-    Command, Core, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Route, Routing, Row, Rpcs,
-    View,
+    Command, Core, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose, Route, Routing,
+    Row, Rpcs, View,
 };
 use host::{Seen, Under};
 use jobs::{Job, Task};
@@ -178,19 +178,19 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
             return;
         }
         match input {
-            Input::Message { from, message: DhtMessage::Routing { message } } => {
+            Input::Message { from, message: DhtMessage::Routing { cause, message } } => {
                 if !self.answers_on_the_way(from, &message, host) {
-                    self.route(Input::Message { from, message }, host);
+                    self.route(cause, Input::Message { from, message }, host);
                 }
             }
             Input::Message { from, message } => self.with(host, |ctx| ctx.message(from, message)),
             Input::Command(Command::Join(through)) => {
                 self.app.iter_mut().for_each(|app| app.leaving = None);
-                self.route(Input::Command(Route::Join(through)), host);
+                self.route(Purpose::Maintenance, Input::Command(Route::Join(through)), host);
             }
             Input::Command(command) => self.with(host, |ctx| ctx.command(command)),
             Input::Unreachable(peer) => {
-                self.route(Input::Unreachable(peer), host);
+                self.route(Purpose::LookUp, Input::Unreachable(peer), host);
                 if self.app.is_some() {
                     self.with(host, |ctx| ctx.unreachable(peer));
                 }
@@ -203,7 +203,7 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
             return;
         }
         if self.routing.next_timeout().is_some_and(|due| due <= now) {
-            let mut under = Under { host, events: Vec::new() };
+            let mut under = Under::new(host, Purpose::LookUp); // whose deadline it is, only the core knows
             self.routing.handle_timeout(now, &mut under);
             let events = under.events;
             self.routed(events, host);
@@ -227,7 +227,7 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
         host: &mut impl Host<P, Self::Message, Self::Event>,
     ) {
         self.now = self.now.max(now);
-        self.routing.converge(now, view, &mut Under { host, events: Vec::new() });
+        self.routing.converge(now, view, &mut Under::new(host, Purpose::Maintenance));
     }
 
     fn is_member(&self) -> bool {
@@ -292,7 +292,7 @@ impl<P: Peer, K: KeyBased<P>> Dht<P, K> {
             return false;
         }
         host.send(wanted.origin, DhtMessage::Values { op: wanted.op.0, hops: wanted.hops, values });
-        let mut under = Under { host, events: Vec::new() };
+        let mut under = Under::new(host, Purpose::LookUp);
         self.routing.answered(self.now, from, message, &mut under);
         let events = under.events;
         self.routed(events, host);
@@ -300,11 +300,11 @@ impl<P: Peer, K: KeyBased<P>> Dht<P, K> {
     }
 
     /// Passes an input to the routing core.
-    fn route<H>(&mut self, input: Input<P, K::Message, Route<P>>, host: &mut H)
+    fn route<H>(&mut self, cause: Purpose, input: Input<P, K::Message, Route<P>>, host: &mut H)
     where
         H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
     {
-        let mut under = Under { host, events: Vec::new() };
+        let mut under = Under::new(host, cause);
         self.routing.handle(self.now, input, &mut under);
         let events = under.events;
         self.routed(events, host);
@@ -342,7 +342,7 @@ where
 {
     fn command(&mut self, command: Command<P>) {
         match command {
-            Command::Join(through) => self.drive(Input::Command(Route::Join(through))),
+            Command::Join(through) => self.drive(Purpose::Maintenance, Input::Command(Route::Join(through))),
             Command::Leave => self.leave(),
             Command::Publish(record) => self.publish(record),
             Command::Withdraw(key) => self.withdraw(key),
@@ -354,7 +354,7 @@ where
 
     fn message(&mut self, from: P, message: DhtMessage<P, K::Message>) {
         match message {
-            DhtMessage::Routing { message } => self.drive(Input::Message { from, message }),
+            DhtMessage::Routing { cause, message } => self.drive(cause, Input::Message { from, message }),
             DhtMessage::Put { rpc, put } => self.on_put(from, rpc, *put),
             DhtMessage::Drop { rpc, key, what } => self.on_drop(from, rpc, key, what),
             DhtMessage::Hand { rpc, items } => self.on_hand(from, rpc, items.into_vec()),
@@ -367,8 +367,8 @@ where
     }
 
     /// Passes an input to the routing core, and takes what it tells.
-    fn drive(&mut self, input: Input<P, K::Message, Route<P>>) {
-        let mut under = Under { host: self.host, events: Vec::new() };
+    fn drive(&mut self, cause: Purpose, input: Input<P, K::Message, Route<P>>) {
+        let mut under = Under::new(self.host, cause);
         self.routing.handle(self.now, input, &mut under);
         let events = under.events;
         events.into_iter().for_each(|event| self.routed(event));
@@ -420,7 +420,7 @@ where
 
     /// At most `count` nodes where `key`'s postings belong.
     fn replica_set(&mut self, key: Id, count: usize) -> Vec<P> {
-        self.routing.replica_set(key, count, &Under { host: &mut *self.host, events: Vec::new() })
+        self.routing.replica_set(key, count, &Under::new(&mut *self.host, Purpose::LookUp))
     }
 
     /// A number for a question that is not in use.

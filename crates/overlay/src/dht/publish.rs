@@ -4,7 +4,7 @@ use starling_sansio::Time;
 
 use super::jobs::Task;
 use super::{Ctx, DhtMessage, MAX_PUBLISHED, Put};
-use crate::{Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Record, Route};
+use crate::{Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Purpose, Record, Route};
 
 /// A record of this node.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ where
         for op in jobs.collect::<Vec<u32>>() {
             self.app.jobs.remove(&op);
             self.app.open.retain(|sent| sent.job != Some(op));
-            self.drive(Input::Command(Route::Cancel(Op(op))));
+            self.drive(Purpose::Maintenance, Input::Command(Route::Cancel(Op(op))));
         }
         for &under in gone {
             if !self.chore(Task::Withdraw { under, what }) {

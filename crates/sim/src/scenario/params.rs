@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use starling_overlay::dht::{Dht, DhtConfig};
-use starling_overlay::{KeyBased, Overlay, chord, gnutella, kademlia, pastry};
+use starling_overlay::{KeyBased, Overlay, chord, fasttrack, gnutella, kademlia, kelips, pastry};
 
 use starling_overlay::chord::Chord;
 use starling_overlay::kademlia::Kademlia;
@@ -247,6 +247,58 @@ impl SearchTable {
     }
 }
 
+table! {
+    /// `[overlay.fasttrack]`.
+    FastTrackTable for fasttrack::Config {
+        leaves: u16 => |c, v| c.leaves = v;
+        links: u16 => |c, v| c.links = v;
+        ttl: u8 => |c, v| c.ttl = v;
+        providers: u16 => |c, v| c.providers = v;
+        interval_s: f64 => |c, v| c.interval = secs(v);
+        timeout_s: f64 => |c, v| c.timeout = secs(v);
+        hop_time_s: f64 => |c, v| c.hop_time = secs(v);
+        probation_s: f64 => |c, v| c.probation = secs(v);
+        vouchers: u8 => |c, v| c.vouchers = v;
+    }
+}
+
+table! {
+    /// `[overlay.kelips]`.
+    KelipsTable for kelips::Config {
+        groups: u32 => |c, v| c.groups = v;
+        contacts: u8 => |c, v| c.contacts = v;
+        gossip_interval_s: f64 => |c, v| c.gossip_interval = secs(v);
+        group_targets: u8 => |c, v| c.group_targets = v;
+        contact_targets: u8 => |c, v| c.contact_targets = v;
+        members_per_gossip: u8 => |c, v| c.members_per_gossip = v;
+        contacts_per_gossip: u8 => |c, v| c.contacts_per_gossip = v;
+        tuples_per_gossip: u8 => |c, v| c.tuples_per_gossip = v;
+        spatial: bool => |c, v| c.spatial = v;
+        member_timeout_s: f64 => |c, v| c.member_timeout = secs(v);
+        contact_timeout_s: f64 => |c, v| c.contact_timeout = secs(v);
+        tuple_timeout_s: f64 => |c, v| c.tuple_timeout = secs(v);
+        refresh_s: f64 => |c, v| c.refresh_interval = secs(v);
+        timeout_s: f64 => |c, v| c.rpc_timeout = secs(v);
+        tries: u8 => |c, v| c.tries = v;
+    }
+}
+
+impl FastTrackTable {
+    fn config(&self, _: &Surroundings) -> fasttrack::Config {
+        let mut config = fasttrack::Config::default();
+        self.apply(&mut config);
+        config
+    }
+}
+
+impl KelipsTable {
+    fn config(&self, around: &Surroundings) -> kelips::Config {
+        let mut config = kelips::Config::for_nodes(around.nodes.into());
+        self.apply(&mut config);
+        config
+    }
+}
+
 /// Someone who wants to do something with an overlay, whichever it is.
 pub trait Visit {
     /// What comes of it.
@@ -326,10 +378,12 @@ macro_rules! overlays {
 }
 
 overlays! {
+    "gnutella": gnutella, Gnutella(GnutellaTable), None, gnutella::Gnutella<Node>, GnutellaTable::config;
+    "fasttrack": fasttrack, FastTrack(FastTrackTable), None, fasttrack::FastTrack<Node>, FastTrackTable::config;
     "chord": chord, Chord(ChordTable), Some(Root::Successor), Dht<Node, Chord<Node>>, ChordTable::config;
     "pastry": pastry, Pastry(PastryTable), Some(Root::Nearest), Dht<Node, Pastry<Node>>, PastryTable::config;
     "kademlia": kademlia, Kademlia(KademliaTable), Some(Root::Xor), Dht<Node, Kademlia<Node>>, KademliaTable::config;
-    "gnutella": gnutella, Gnutella(GnutellaTable), None, gnutella::Gnutella<Node>, GnutellaTable::config;
+    "kelips": kelips, Kelips(KelipsTable), None, kelips::Kelips<Node>, KelipsTable::config;
 }
 
 impl GnutellaTable {
