@@ -24,6 +24,7 @@ impl<'a, H, P> Under<'a, H, P> {
 }
 
 impl<P: Peer, M, H: Host<P, DhtMessage<P, M>, Event<P>>> Host<P, M, Routing<P>> for Under<'_, H, P> {
+    #[inline(always)]
     fn id(&self, peer: P) -> Id {
         self.host.id(peer)
     }
