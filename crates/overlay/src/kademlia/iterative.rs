@@ -13,9 +13,8 @@
 //!
 //! Each node is asked once, with one fixed time to answer; so the open questions are a
 //! queue, and the first one's deadline is the look-up's. Distances are compared by
-//! their top 64 bits, ids are looked at only on a tie.
+//! their top 64 bits, and nodes for which these are equal are taken for one.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use starling_sansio::Time;
@@ -23,13 +22,13 @@ use starling_sansio::Time;
 use crate::Id;
 
 /// Seen nodes that a path remembers, in multiples of k.
-pub const SHORTLIST: usize = 3;
+pub const SHORTLIST: usize = 2;
 /// Questions of one path of a look-up at most: liars could lead it on for ever.
 pub const MAX_QUESTIONS: usize = 256;
 /// Disjoint paths at most.
 pub const MAX_PATHS: usize = 8;
 /// Names in one answer that are looked at.
-pub const MAX_NAMES: usize = 64;
+pub const MAX_NAMES: usize = 32;
 
 /// How to look up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +80,7 @@ struct Path<P> {
     in_vain: usize,
     open: usize,
     room: usize,
+    known: Known,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,11 +122,18 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             ..plan
         };
         let room = k * SHORTLIST;
-        let path = || Path { seen: Vec::with_capacity(room), closest: u64::MAX, in_vain: 0, open: 0, room };
+        let path = || Path {
+            seen: Vec::with_capacity(room),
+            closest: u64::MAX,
+            in_vain: 0,
+            open: 0,
+            room,
+            known: Known::default(),
+        };
         let mut paths: Vec<Path<P>> = (0..plan.paths).map(|_| path()).collect();
         for (at, &peer) in known.iter().enumerate() {
             let distance = id(peer).high() ^ target.high();
-            paths[at % plan.paths].offer(distance, peer, 1, target, &id);
+            paths[at % plan.paths].offer(distance, peer, 1);
         }
         for path in &mut paths {
             path.closest = path.seen.first().map_or(u64::MAX, |first| first.distance);
@@ -135,7 +142,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             target,
             plan,
             paths,
-            open: Vec::new(),
+            open: Vec::with_capacity(plan.enough.max(plan.alpha)),
             asked: Vec::new(),
             questions: 0,
             timeouts: 0,
@@ -170,16 +177,10 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         let Some(at) = self.open.iter().position(|open| open.token == token && open.peer == from) else {
             return false;
         };
-        let Some(path) = self.settle(at, State::Answered) else { return true };
-        let target = self.target;
+        let Some((path, hops)) = self.settle(at, State::Answered) else { return true };
         let path = &mut self.paths[path];
-        let hops = path.hops(from).unwrap_or(0).saturating_add(1);
-        let mut distances = [0; MAX_NAMES];
-        for (distance, &peer) in distances.iter_mut().zip(peers) {
-            *distance = id(peer).high() ^ target.high();
-        }
-        for (&distance, &peer) in distances.iter().zip(peers) {
-            path.offer(distance, peer, hops, target, &id);
+        for &peer in peers.iter().take(MAX_NAMES) {
+            path.offer(id(peer).high() ^ self.target.high(), peer, hops.saturating_add(1));
         }
         path.progress();
         true
@@ -256,6 +257,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     pub fn heap_bytes(&self) -> usize {
         let seen: usize = self.paths.iter().map(|path| path.seen.capacity()).sum();
         seen * size_of::<Candidate<P>>()
+            + self.paths.len() * size_of::<[u64; KNOWN]>()
             + self.paths.capacity() * size_of::<Path<P>>()
             + self.open.capacity() * size_of::<Open<P>>()
             + self.asked.capacity() * size_of::<P>()
@@ -286,46 +288,49 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     }
 
     fn fail(&mut self, at: usize) {
-        if let Some(path) = self.settle(at, State::Failed) {
+        if let Some((path, _)) = self.settle(at, State::Failed) {
             self.timeouts += 1;
             self.paths[path].in_vain += 1;
         }
     }
 
-    /// Ends open question `at`; the path that it belonged to, unless all is closed.
-    fn settle(&mut self, at: usize, state: State) -> Option<usize> {
+    /// Ends open question `at`: the path that it belonged to and how far on it the peer
+    /// is, unless all is closed.
+    fn settle(&mut self, at: usize, state: State) -> Option<(usize, u8)> {
         let Open { peer, path, .. } = self.open.remove(at);
         let path = usize::from(path);
         let of = self.paths.get_mut(path)?;
         of.open -= 1;
-        if let Some(one) = of.seen.iter_mut().find(|one| one.peer == peer) {
+        let one = of.seen.iter_mut().find(|one| one.peer == peer);
+        let hops = one.map_or(0, |one| {
             one.state = state;
-        }
-        Some(path)
+            one.hops
+        });
+        Some((path, hops))
     }
 }
 
 impl<P: Copy + PartialEq> Path<P> {
     /// Remembers a node that was named, if it is new and near enough.
-    fn offer(&mut self, distance: u64, peer: P, hops: u8, target: Id, id: &impl Fn(P) -> Id) {
+    fn offer(&mut self, distance: u64, peer: P, hops: u8) {
         let full = self.seen.len() >= self.room;
         if full && self.seen.last().is_some_and(|last| last.distance <= distance) {
             return;
         }
-        let mut at = self.seen.partition_point(|one| one.distance < distance);
-        while let Some(other) = self.seen.get(at).filter(|one| one.distance == distance) {
-            if other.peer == peer {
-                return;
-            }
-            match id(other.peer).xor(target).cmp(&id(peer).xor(target)) {
-                Ordering::Greater => break,
-                Ordering::Less | Ordering::Equal => at += 1,
-            }
+        if !self.known.insert(distance) {
+            return;
         }
         if full {
             self.seen.pop();
         }
+        let at = self.seen.partition_point(|one| one.distance < distance);
         self.seen.insert(at, Candidate { distance, peer, hops, state: State::Unasked });
+        if self.known.is_crowded() {
+            self.known = Known::default();
+            for one in &self.seen {
+                self.known.insert(one.distance);
+            }
+        }
     }
 
     /// Whether the latest answer brought something closer.
@@ -352,5 +357,45 @@ impl<P: Copy + PartialEq> Path<P> {
 
     fn hops(&self, peer: P) -> Option<u8> {
         self.seen.iter().find(|one| one.peer == peer).map(|one| one.hops)
+    }
+}
+
+/// Distances of nodes that were seen, in a table with open addressing: most names in
+/// most answers were named before, and that must cost little to tell.
+#[derive(Clone, Debug)]
+struct Known {
+    slots: Box<[u64; KNOWN]>,
+    count: usize,
+}
+
+/// Slots of [`Known`]; 0 is a free one.
+const KNOWN: usize = 128;
+
+impl Default for Known {
+    fn default() -> Self {
+        Known { slots: Box::new([0; KNOWN]), count: 0 }
+    }
+}
+
+impl Known {
+    /// Whether that is a new one.
+    fn insert(&mut self, distance: u64) -> bool {
+        let distance = distance.max(1);
+        // Near the target the top bits are all zero, in small spaces the lowest ones.
+        let mut slot = (distance.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57) as usize % KNOWN;
+        while self.slots[slot] != 0 {
+            if self.slots[slot] == distance {
+                return false;
+            }
+            slot = (slot + 1) % KNOWN;
+        }
+        self.slots[slot] = distance;
+        self.count += 1;
+        true
+    }
+
+    /// Whether it should be made anew, for want of free slots.
+    fn is_crowded(&self) -> bool {
+        self.count > KNOWN * 3 / 4
     }
 }

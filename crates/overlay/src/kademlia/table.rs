@@ -101,6 +101,8 @@ pub enum Trust {
 #[derive(Clone, Debug)]
 pub struct KTable<P> {
     own: u64,
+    /// Bit i: whether anybody stands in bucket i.
+    used: u32,
     buckets: [Places; BUCKETS],
     peers: Vec<P>,
     k: u8,
@@ -114,6 +116,7 @@ impl<P: Copy + PartialEq> KTable<P> {
         let byte = |count: usize| count.min(MAX_K) as u8;
         KTable {
             own: own.high(),
+            used: 0,
             buckets: [Places::default(); BUCKETS],
             peers: Vec::new(),
             k: byte(k),
@@ -204,6 +207,9 @@ impl<P: Copy + PartialEq> KTable<P> {
         let Some(at) = region.iter().position(|&other| other == peer) else { return Failed::Unknown };
         let start = self.start(bucket);
         self.peers.remove(start + at);
+        if places.all() == 1 {
+            self.used &= !(1 << bucket);
+        }
         match self.take_from_zone(bucket, at) {
             Zone::Spare => return Failed::Unknown,
             Zone::Stale if places.spare == 0 => return Failed::Unknown,
@@ -218,13 +224,18 @@ impl<P: Copy + PartialEq> KTable<P> {
         Failed::Replaced(spare)
     }
 
-    /// Puts contacts into `bucket` that are known to be there, as many as fit.
+    /// Puts contacts into `bucket` that are known to be there and are not in it yet, as
+    /// many as fit.
     pub fn fill(&mut self, bucket: usize, peers: impl IntoIterator<Item = P>) {
-        for peer in peers {
-            if self.buckets[bucket].contacts() < usize::from(self.k) {
-                self.admit(bucket, peer);
-            }
-        }
+        let contacts = self.buckets[bucket].contacts();
+        let room = usize::from(self.k).saturating_sub(contacts);
+        let after = self.peers.split_off(self.start(bucket) + contacts);
+        let before = self.peers.len();
+        self.peers.extend(peers.into_iter().take(room));
+        let more = self.peers.len() - before;
+        self.peers.extend(after);
+        self.buckets[bucket].good += more as u8;
+        self.used |= u32::from(more > 0) << bucket;
     }
 
     /// Appends to `out` at most `want` contacts, the closest to `target`, those of
@@ -317,16 +328,13 @@ impl<P: Copy + PartialEq> KTable<P> {
     ) {
         let end = out.len() + want;
         for bucket in self.towards(target) {
-            let places = self.buckets[bucket];
-            if places.contacts() > 0 {
-                let start = self.start(bucket);
-                let here = &self.peers[start + skip(places)..start + places.contacts()];
-                let first = out.len();
+            let (start, places) = (self.start(bucket), self.buckets[bucket]);
+            let here = &self.peers[start + skip(places)..start + places.contacts()];
+            let room = end - out.len();
+            if here.len() <= room {
                 out.extend(here.iter().copied().filter(|&peer| Some(peer) != except));
-                if out.len() > end {
-                    out[first..].sort_unstable_by_key(|&peer| id(peer).xor(target));
-                    out.truncate(end);
-                }
+            } else {
+                take_closest(target, room, here, except, id, out);
             }
             if out.len() >= end {
                 return;
@@ -334,14 +342,15 @@ impl<P: Copy + PartialEq> KTable<P> {
         }
     }
 
-    /// The buckets in the order of their distance to `target`. With d = own ^ target,
-    /// the contacts of bucket i lie at a distance that is d with bit i flipped, and
-    /// unlike d only below it: nearer than we are where d has a one, the top one most
-    /// of all; farther where it has a zero, the lowest one least.
+    /// The buckets that hold anybody in the order of their distance to `target`. With
+    /// d = own ^ target, the contacts of bucket i lie at a distance that is d with bit i
+    /// flipped, and unlike d only below it: nearer than we are where d has a one, the
+    /// top one most of all; farther where it has a zero, the lowest one least.
     fn towards(&self, target: Id) -> impl Iterator<Item = usize> {
         const LAST: u32 = BUCKETS as u32 - 1;
         let distance = ((self.own ^ target.high()) >> (64 - BUCKETS)) as u32;
-        let (mut nearer, mut farther) = (distance & !1, !distance & !1);
+        let used = self.used.reverse_bits(); // bit 31 for bucket 0, as in the distance
+        let (mut nearer, mut farther) = (distance & used & !1, !distance & used & !1);
         let nearer = std::iter::from_fn(move || {
             let bucket = LAST.checked_sub(nearer.checked_ilog2()?)?;
             nearer &= !(1 << (LAST - bucket));
@@ -352,7 +361,7 @@ impl<P: Copy + PartialEq> KTable<P> {
             farther &= farther - 1;
             Some(bucket as usize)
         });
-        nearer.chain(std::iter::once(LAST as usize)).chain(farther)
+        nearer.chain((used & 1 == 1).then_some(LAST as usize)).chain(farther)
     }
 
     /// A proven newcomer that is nowhere in its bucket.
@@ -389,6 +398,7 @@ impl<P: Copy + PartialEq> KTable<P> {
         }
         let start = self.start(bucket);
         self.peers.insert(start + at, peer);
+        self.used |= 1 << bucket;
     }
 
     fn start(&self, bucket: usize) -> usize {
@@ -429,6 +439,31 @@ enum Zone {
     Doubted,
     Good,
     Spare,
+}
+
+/// Appends to `out` the `want` of `here` that are closest to `target`, in no order.
+fn take_closest<P: Copy + PartialEq>(
+    target: Id,
+    want: usize,
+    here: &[P],
+    except: Option<P>,
+    id: &impl Fn(P) -> Id,
+    out: &mut Vec<P>,
+) {
+    // The top bits of the distance and the place, in one number that is quick to compare:
+    // among honest nodes, none are as close to each other as what that leaves out.
+    const PLACE: u64 = MAX_K as u64 - 1;
+    let mut order = [u64::MAX; MAX_K];
+    let mut count = 0;
+    for (place, &peer) in here.iter().enumerate().take(MAX_K) {
+        order[count] = (id(peer).high() ^ target.high()) & !PLACE | place as u64;
+        count += usize::from(Some(peer) != except);
+    }
+    let order = &mut order[..count];
+    if want > 0 && want < count {
+        order.select_nth_unstable(want - 1);
+    }
+    out.extend(order.iter().take(want).map(|&key| here[(key & PLACE) as usize]));
 }
 
 /// Moves the first one to the end.
