@@ -95,7 +95,7 @@ fn wrong_leaf_sets(world: &Small) -> usize {
     let right = |node: &u32| {
         let mut ring: Vec<u32> = closest(world, Id::ZERO, usize::MAX);
         ring.sort_by_key(|&one| world.outside.place(one));
-        let at = ring.iter().position(|one| one == node).unwrap();
+        let at = ring.iter().position(|one| one == node).expect("a member");
         let count = ring.len();
         let mut leaf: Vec<u32> = (1..=8.min(count - 1))
             .flat_map(|step| [ring[(at + step) % count], ring[(at + count - step) % count]])
@@ -138,8 +138,9 @@ fn a_converged_network_finds_the_replica_set_of_every_key() {
         let mut world = converged(1, 200, config.clone());
         everything_is_found(&mut world, 20);
         let count = config.leaf / 2 + 1;
+        let sets: Vec<Vec<u32>> = (0..20).map(|number| closest(&world, key(number), count)).collect();
         for (op, answer) in answers(&world) {
-            assert_eq!(answer.peers, closest(&world, key(op / 100_000), count));
+            assert_eq!(answer.peers, sets[(op / 100_000) as usize]);
         }
         assert_eq!(world.outside.offences, []);
     }
@@ -229,14 +230,10 @@ fn with_five_percent_loss_nodes_join_and_find() {
 fn the_leaf_set_alone_is_enough() {
     let mut world = converged(9, 300, config());
     world.nodes.values_mut().for_each(Pastry::forget_tables);
-    world.outside.loss_permille = 0;
-    let ask = |world: &mut Small| {
-        for node in 0..300 {
-            world.command(node, Route::Find { op: Op(node), key: key(node), values: false });
-        }
-        world.run_for(secs(6));
-    };
-    ask(&mut world);
+    for node in 0..300 {
+        world.command(node, Route::Find { op: Op(node), key: key(node), values: false });
+    }
+    world.run_for(secs(6));
     let answers = answers(&world);
     for (op, answer) in &answers {
         assert_eq!(answer.peers.first(), closest(&world, key(*op), 1).first());
@@ -287,6 +284,20 @@ fn a_hundred_nodes_over_ten_seeds() {
         assert_eq!(wrong_leaf_sets(&world), 0, "seed {seed}");
         everything_is_found(&mut world, 5);
     }
+}
+
+/// Two nodes that wrongly take each other for dead do not make the others ask for ever.
+#[test]
+fn a_disagreement_is_no_storm() {
+    let mut world = converged(20, 20, config());
+    world.unreachable(0, 5);
+    world.unreachable(5, 0);
+    world.outside.log = Some(Vec::new());
+    world.run_for(secs(300));
+    let log = world.outside.log.take().unwrap();
+    let asked = log.iter().filter(|one| matches!(one.2, PastryMessage::LeafAsk { .. })).count();
+    assert!(asked < 2 * 20 * 3 * 10, "{asked}"); // heartbeats are 20 * 3 each half minute
+    assert_eq!(wrong_leaf_sets(&world), 0);
 }
 
 #[test]
@@ -418,56 +429,4 @@ fn ranges_are_those_of_the_roots() {
             }
         }
     }
-}
-
-/// Section 5.1: the mean is near log16 N.
-#[test]
-fn mean_hops_are_near_log_16_of_the_size() {
-    for (count, low, high) in [(1000, 2.2, 2.6), (10_000, 3.0, 3.4)] {
-        let mut world = converged(16, count, PastryConfig { sample: 1, ..config() });
-        for number in 0..4000 {
-            let node = number * 7919 % count;
-            world.command(node, Route::Find { op: Op(number), key: key(number), values: false });
-        }
-        world.run_for(secs(5));
-        let answers = answers(&world);
-        let mean = answers.values().map(|one| f64::from(one.hops)).sum::<f64>() / answers.len() as f64;
-        println!("{count} nodes: {mean:.3} hops, log16 N = {:.3}", f64::from(count).ln() / 16f64.ln());
-        assert_eq!(answers.len(), 4000);
-        assert!((low..high).contains(&mean), "{mean}");
-    }
-}
-
-/// Section 5.3: with complete tables, routes are 1.3 to 1.4 times as long as the way
-/// from source to destination, on a plane.
-#[test]
-fn routes_are_a_third_longer_than_the_direct_way() {
-    let mut world = Small::new(17, 160, PastryConfig { sample: usize::MAX, ..config() });
-    world.outside.plane = true;
-    world.converged(2000);
-    world.outside.log = Some(Vec::new());
-    let (mut routes, mut direct) = (Duration::ZERO, Duration::ZERO);
-    for number in 0..2000 {
-        let node = number * 7919 % 2000;
-        world.command(node, Route::Send { key: key(number), payload: Bytes::new(), hint: None });
-        let root = closest(&world, key(number), 1)[0];
-        direct += world.outside.delay(node, root);
-    }
-    world.run_for(secs(5));
-    for (from, to, message) in world.outside.log.take().unwrap() {
-        if let PastryMessage::Carry { .. } = message {
-            routes += world.outside.delay(from, to);
-        }
-    }
-    let ratio = routes.as_secs_f64() / direct.as_secs_f64();
-    println!("routes are {ratio:.3} times as long as the direct way");
-    assert!((1.25..1.45).contains(&ratio), "{ratio}");
-}
-
-#[test]
-fn state_is_small() {
-    let world = converged(18, 10_000, config());
-    let bytes: usize = world.nodes.values().map(Pastry::state_bytes).sum();
-    println!("{} bytes a node", bytes / 10_000);
-    assert!(bytes < 10_000 * 500);
 }

@@ -129,8 +129,9 @@ impl<P: Peer> Pastry<P> {
 
     /// Once every leaf has answered or will not, this node is a member.
     pub(super) fn settle<H: World<P>>(&mut self, host: &mut H) {
-        let waits =
-            |busy: &super::Busy<P>| busy.open.iter().any(|(_, asked)| matches!(asked.what, What::Leaf));
+        let waits = |busy: &super::Busy<P>| {
+            busy.open.iter().any(|(_, asked)| matches!(asked.what, What::Leaf { .. }))
+        };
         if self.stage != Stage::Settling || self.busy.as_ref().is_some_and(|busy| waits(busy)) {
             return;
         }

@@ -3,12 +3,12 @@
 use starling_sansio::Time;
 
 use super::message::MAX_ROWS;
-use super::{Asked, MAX_SUSPECTS, NEIGHBORHOOD, Pastry, PastryMessage, Place, Stage, What, World};
+use super::{Asked, MAX_SUSPECTS, NEIGHBORHOOD, Pastry, PastryMessage, Place, Stage, TRIES, What, World};
 use crate::wire::List;
 use crate::{Id, Offence, Peer, Routing, RpcId};
 
-/// Pings to nodes that one answer named, at most.
-const MAX_PROBES: usize = 32;
+/// Races that one answer begins, at most.
+const MAX_RACES: usize = 4;
 
 impl<P: Peer> Pastry<P> {
     /// Whether the node takes part, though perhaps not yet in its own opinion.
@@ -48,16 +48,32 @@ impl<P: Peer> Pastry<P> {
         if there == peer {
             return;
         }
-        match (host.distance(peer), host.distance(there)) {
-            (Some(new), Some(old)) if new < old => {
-                self.table.set(place, peer, width);
-            }
-            (Some(_), Some(_)) => {}
-            _ if self.config.race && !self.pinging(peer) && !self.pinging(there) => {
+        if let (Some(new), Some(old)) = (host.distance(peer), host.distance(there))
+            && new < old
+        {
+            self.table.set(place, peer, width);
+        }
+    }
+
+    /// Another node's row names `peer`: if it may improve the table, it is pinged. If
+    /// the driver cannot tell, it races against who stands in its place.
+    fn consider_entry<H: World<P>>(&mut self, peer: P, races: &mut usize, host: &mut H) {
+        let width = self.config.width();
+        let Some(place) = Place::of(host.id(self.me), host.id(peer), width) else { return };
+        let there = self.table.get(place, width);
+        if there == Some(peer) || self.suspected(peer) || self.pinging(peer) {
+            return;
+        }
+        match there.map(|there| (there, host.distance(peer), host.distance(there))) {
+            None => self.ask(peer, What::Ping { rival: None }, host),
+            Some((_, Some(new), Some(old))) if new < old => self.ask(peer, What::Ping { rival: None }, host),
+            Some((_, Some(_), Some(_))) => {}
+            Some((there, ..)) if *races > 0 && self.config.race && !self.pinging(there) => {
+                *races -= 1;
                 self.ask(there, What::Ping { rival: Some(peer) }, host);
                 self.ask(peer, What::Ping { rival: Some(there) }, host);
             }
-            _ => {}
+            Some(_) => {}
         }
     }
 
@@ -82,8 +98,8 @@ impl<P: Peer> Pastry<P> {
     }
 
     pub(super) fn probe_leaf<H: World<P>>(&mut self, peer: P, host: &mut H) {
-        if !self.asking(peer, |what| matches!(what, What::Leaf)) {
-            self.ask(peer, What::Leaf, host);
+        if !self.asking(peer, |what| matches!(what, What::Leaf { .. })) {
+            self.ask(peer, What::Leaf { told: false }, host);
         }
     }
 
@@ -113,6 +129,36 @@ impl<P: Peer> Pastry<P> {
         }
     }
 
+    /// `from` shows its leaf set: of this node's leaves those that should be in it and
+    /// are not may be dead.
+    fn compare_leaves<H: World<P>>(&mut self, from: P, peers: &[P], host: &mut H) {
+        let place = host.id(from);
+        let ways = |peer: P| (host.id(peer).minus(place), place.minus(host.id(peer)));
+        let mut reach = (Id::ZERO, Id::ZERO);
+        for (clockwise, counterclockwise) in peers.iter().map(|&peer| ways(peer)) {
+            if clockwise < counterclockwise {
+                reach.0 = reach.0.max(clockwise);
+            } else {
+                reach.1 = reach.1.max(counterclockwise);
+            }
+        }
+        let expected = |peer: P| {
+            let (clockwise, counterclockwise) = ways(peer);
+            if clockwise < counterclockwise { clockwise < reach.0 } else { counterclockwise < reach.1 }
+        };
+        let missing = |&&peer: &&P| peer != from && !peers.contains(&peer) && expected(peer);
+        for peer in self.leaf.all().iter().filter(missing).copied().collect::<Vec<P>>() {
+            self.doubt(peer, host);
+        }
+    }
+
+    /// Probes a leaf of which another thinks that it is dead.
+    fn doubt<H: World<P>>(&mut self, peer: P, host: &mut H) {
+        if !self.asking(peer, |what| matches!(what, What::Leaf { .. })) {
+            self.ask(peer, What::Leaf { told: true }, host);
+        }
+    }
+
     pub(super) fn on_leaf_ask<H: World<P>>(&mut self, from: P, rpc: RpcId, leaf: &[P], host: &mut H) {
         if !self.sane(from, leaf, host) {
             return;
@@ -124,12 +170,15 @@ impl<P: Peer> Pastry<P> {
 
     pub(super) fn on_leaf_answer<H: World<P>>(&mut self, from: P, rpc: RpcId, leaf: &[P], host: &mut H) {
         let Some(what) = self.answered_by(from, rpc, host) else { return };
-        if !matches!(what, What::Leaf) {
+        let What::Leaf { told } = what else {
             return host.refuse(Some(from), Offence::OutOfRange);
-        }
+        };
         if self.sane(from, leaf, host) {
             self.heard(from, host);
             self.consider_leaves(leaf, host);
+            if !told {
+                self.compare_leaves(from, leaf, host); // else two who disagree would never rest
+            }
         }
         self.settle(host);
     }
@@ -158,7 +207,7 @@ impl<P: Peer> Pastry<P> {
         self.heard(from, host);
     }
 
-    /// Pings those of the row that would improve the table.
+    /// Pings those of the row that would improve the tables.
     pub(super) fn on_row_answer<H: World<P>>(&mut self, from: P, rpc: RpcId, peers: &[P], host: &mut H) {
         let Some(what) = self.answered_by(from, rpc, host) else { return };
         let What::Row { row } = what else {
@@ -172,18 +221,12 @@ impl<P: Peer> Pastry<P> {
         if row != NEIGHBORHOOD && peers.len() >= 1 << width {
             return host.refuse(Some(from), Offence::TooMany);
         }
-        let better = |node: &Self, peer: P, host: &H| {
-            let place = Place::of(host.id(node.me), host.id(peer), width)?;
-            let there = node.table.get(place, width);
-            let near = host.distance(peer);
-            let nearer = there.is_none_or(|there| {
-                there != peer && near.is_none_or(|near| host.distance(there).is_none_or(|old| near < old))
-            });
-            (nearer || row == NEIGHBORHOOD).then_some(peer)
-        };
-        let fresh = peers.iter().filter_map(|&peer| better(self, peer, host)).take(MAX_PROBES);
-        for peer in fresh.collect::<Vec<P>>() {
-            if !self.suspected(peer) && !self.pinging(peer) {
+        let mut races = MAX_RACES;
+        for &peer in peers {
+            self.consider_entry(peer, &mut races, host);
+            let near = row == NEIGHBORHOOD && !self.neighborhood.contains(&peer);
+            if near && races > 0 && !self.suspected(peer) && !self.pinging(peer) {
+                races -= 1;
                 self.ask(peer, What::Ping { rival: None }, host);
             }
         }
@@ -218,7 +261,7 @@ impl<P: Peer> Pastry<P> {
             return host.refuse(Some(from), Offence::NamesItself);
         }
         if self.leaf.contains(peer) && self.leaf.contains(from) {
-            self.probe_leaf(peer, host);
+            self.doubt(peer, host);
         }
     }
 
@@ -235,27 +278,37 @@ impl<P: Peer> Pastry<P> {
         }
     }
 
-    /// Asks again, once, what was not answered in time; then gives its peer up.
+    /// Deals with questions that were not answered in time.
     pub(super) fn silent<H: World<P>>(&mut self, host: &mut H) {
         let now = self.now;
         while let Some((peer, asked)) = self.busy.as_mut().and_then(|busy| busy.open.expire(now)) {
-            if asked.again {
-                self.lost(peer, host);
+            let tries = match asked.what {
+                What::Step { .. } => 2,
+                What::Find(_) | What::Carry(_) | What::Join(_) if !self.leaf.contains(peer) => 1,
+                _ => TRIES,
+            };
+            if asked.before + 1 < tries {
+                self.ask_once(peer, Asked { before: asked.before + 1, ..asked }, host);
+            } else if tries < TRIES {
+                if !self.pinging(peer) {
+                    self.ask(peer, What::Ping { rival: None }, host);
+                }
                 self.another_way(peer, asked.what, host);
             } else {
-                self.ask_once(peer, Asked { again: true, ..asked }, host);
+                self.lost(peer, matches!(asked.what, What::Leaf { told: true }), host);
+                self.another_way(peer, asked.what, host);
             }
         }
         self.settle(host);
     }
 
-    /// A peer is dead, as far as this node can tell.
-    pub(super) fn lost<H: World<P>>(&mut self, peer: P, host: &mut H) {
-        let (smaller, larger) = (self.leaf.smaller().first(), self.leaf.larger().first());
-        let next_to_me = smaller == Some(&peer) || larger == Some(&peer);
+    /// A peer is dead, as far as this node can tell. Its leaf set hears of a leaf, unless
+    /// one of them `told` this node.
+    pub(super) fn lost<H: World<P>>(&mut self, peer: P, told: bool, host: &mut H) {
         let was_leaf = self.leaf.contains(peer);
+        let told = told || self.asking(peer, |what| matches!(what, What::Leaf { told: true }));
         self.forget(peer, host);
-        if next_to_me && self.is_in() {
+        if was_leaf && !told && self.is_in() {
             self.shown_leaf().iter().for_each(|&leaf| host.send(leaf, PastryMessage::Gone { peer }));
             let next = [self.leaf.smaller().first().copied(), self.leaf.larger().first().copied()];
             next.into_iter().flatten().for_each(|next| self.probe_leaf(next, host));
@@ -276,7 +329,7 @@ impl<P: Peer> Pastry<P> {
             What::Carry(parcel) => self.carry_again(peer, parcel, host),
             What::Join(join) => self.show_way_again(peer, join, host),
             What::Step { op, .. } => self.step_again(op, host),
-            What::Leaf | What::Row { .. } | What::Ping { .. } => {}
+            What::Leaf { .. } | What::Row { .. } | What::Ping { .. } => {}
         }
     }
 

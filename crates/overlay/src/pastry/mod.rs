@@ -15,8 +15,8 @@
 //! every message still arrives.
 //!
 //! Finds are recursive or, by configuration, iterative; payloads and joins always travel
-//! from hop to hop. A hop that is not acknowledged is tried once more, then the node is
-//! forgotten and the message takes another way.
+//! from hop to hop. A message that a hop does not acknowledge takes another way at once,
+//! while the node is probed; only to a leaf, who may be the root, it is sent again.
 //!
 //! Deliberately absent: randomised routing around malicious nodes (section 2.6), the
 //! self-tuning of probe intervals, and exactly-once delivery: a payload whose
@@ -52,6 +52,8 @@ pub const MAX_OPEN: usize = 256;
 pub const MAX_LOOKUPS: usize = 256;
 /// Nodes remembered as silent at most.
 pub const MAX_SUSPECTS: usize = 64;
+/// How often a node is asked before it is given up.
+pub const TRIES: u8 = 3;
 /// No path is longer: with leaf sets alone, N / L hops.
 pub const MAX_HOPS: u16 = 2048;
 /// In place of a row's number: the neighbourhood set.
@@ -172,8 +174,8 @@ impl<P> Default for Busy<P> {
 #[derive(Clone, Debug)]
 struct Asked<P> {
     what: What<P>,
-    /// Whether it was asked twice already.
-    again: bool,
+    /// How often it was asked before.
+    before: u8,
 }
 
 /// What was asked.
@@ -189,7 +191,10 @@ enum What<P> {
         hops: u16,
         values: bool,
     },
-    Leaf,
+    /// Whether it is there, and its leaf set; `told` if another says that it is not.
+    Leaf {
+        told: bool,
+    },
     Row {
         row: u8,
     },
@@ -234,7 +239,7 @@ impl<P: Peer> Core<P> for Pastry<P> {
             Input::Message { from, .. } if from == self.me => host.refuse(Some(from), Offence::NamesItself),
             Input::Message { from, message } => self.message(from, message, host),
             Input::Command(command) => self.command(command, host),
-            Input::Unreachable(peer) => self.lost(peer, host),
+            Input::Unreachable(peer) => self.lost(peer, false, host),
         }
         self.rest();
     }
@@ -372,7 +377,7 @@ impl<P: Peer> Pastry<P> {
 
     /// Sends a question and waits for its answer.
     fn ask<H: World<P>>(&mut self, to: P, what: What<P>, host: &mut H) {
-        self.ask_once(to, Asked { what, again: false }, host);
+        self.ask_once(to, Asked { what, before: 0 }, host);
     }
 
     fn ask_once<H: World<P>>(&mut self, to: P, asked: Asked<P>, host: &mut H) {
@@ -390,7 +395,7 @@ impl<P: Peer> Pastry<P> {
             What::Carry(parcel) => PastryMessage::Carry { rpc, parcel },
             What::Join(join) => PastryMessage::Join { rpc, join },
             What::Step { op, key, hops, values } => PastryMessage::Ask { rpc, op, key, hops, values },
-            What::Leaf => PastryMessage::LeafAsk { rpc, leaf: self.shown_leaf() },
+            What::Leaf { .. } => PastryMessage::LeafAsk { rpc, leaf: self.shown_leaf() },
             What::Row { row } => PastryMessage::RowAsk { rpc, row },
             What::Ping { .. } => PastryMessage::Ping { rpc },
         };

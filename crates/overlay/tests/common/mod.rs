@@ -23,6 +23,8 @@ pub struct Outside<M, E> {
     pub now: Time,
     /// Whether nodes lie on a plane and delays are a metric.
     pub plane: bool,
+    /// Whether nodes do not know how far others are.
+    pub blind: bool,
     /// Messages that get lost, of 1000.
     pub loss_permille: u64,
     /// One way takes this long for every pair, if set; else see `delay`.
@@ -59,6 +61,7 @@ impl<C: Core<u32>> World<C> {
         let outside = Outside {
             now: Time::ZERO,
             plane: false,
+            blind: false,
             loss_permille: 0,
             fixed_delay: None,
             log: None,
@@ -111,6 +114,11 @@ impl<C: Core<u32>> World<C> {
     /// Hands `to` a message as if `from` had sent it.
     pub fn inject(&mut self, from: u32, to: u32, message: C::Message) {
         self.with(to, |core, now, outside| core.handle(now, Input::Message { from, message }, outside));
+    }
+
+    /// Tells a node that its link to `peer` broke.
+    pub fn unreachable(&mut self, node: u32, peer: u32) {
+        self.with(node, |core, now, outside| core.handle(now, Input::Unreachable(peer), outside));
     }
 
     /// Takes the node away without a word.
@@ -208,7 +216,7 @@ impl<M: Message<u32>, E> Host<u32, M, E> for Outside<M, E> {
     }
 
     fn distance(&self, peer: u32) -> Option<Duration> {
-        Some(2 * self.delay(self.me, peer))
+        (!self.blind).then(|| 2 * self.delay(self.me, peer))
     }
 
     fn send(&mut self, to: u32, message: M) {
