@@ -176,6 +176,7 @@ fn a_provider_that_vanished_is_forgotten_and_one_that_leaves_withdraws() {
     world.command(1, Command::Publish(record(1, "one")));
     world.command(2, Command::Publish(record(1, "one")));
     world.command(3, Command::Publish(record(1, "one")));
+    world.command(2, Command::Publish(record(2, "two")));
     world.run_for(secs(5));
     world.command(1, Command::Leave);
     world.run_for(secs(10));
@@ -184,6 +185,7 @@ fn a_provider_that_vanished_is_forgotten_and_one_that_leaves_withdraws() {
     world.kill(2);
     world.run_for(secs(2 * 3600));
     assert_eq!(look_up(&mut world, 7, record(1, "").key, 2).0, [3]);
+    assert!(keepers(&world, record(2, "").key).is_empty(), "what expired takes no room");
     world.command(1, Command::Join(Some(0)));
     world.run_for(secs(10));
     assert_eq!(look_up(&mut world, 7, record(1, "").key, 3).0, [1, 3]);
@@ -261,7 +263,8 @@ fn strangers_change_nothing() {
     let cases = [
         (keeper, put(Id::hash(b"two"), &one), Offence::OutOfRange),
         (outsider, put(one.key, &one), Offence::Misdirected),
-        (outsider, hand, Offence::Misdirected),
+        (outsider, hand.clone(), Offence::Misdirected),
+        (keeper, hand, Offence::Misdirected),
         (keeper, values, Offence::UnknownReply),
         (keeper, matches, Offence::UnknownReply),
         (keeper, stored, Offence::UnknownReply),

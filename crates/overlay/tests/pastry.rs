@@ -198,6 +198,17 @@ fn a_third_dies_at_once_and_the_rest_repairs_itself() {
     }
 }
 
+/// Who notices a death tells its leaf set, and everybody looks for a replacement.
+#[test]
+fn one_death_noticed_is_repaired_by_all() {
+    let mut world = converged(21, 100, config());
+    let around = closest(&world, world.outside.place(7), 6);
+    world.kill(7);
+    around.into_iter().skip(1).for_each(|node| world.unreachable(node, 7));
+    world.run_for(secs(3));
+    assert_eq!(wrong_leaf_sets(&world), 0);
+}
+
 /// Straight after the disaster most finds already get through: dead hops are gone around.
 #[test]
 fn dead_hops_are_gone_around() {
@@ -417,16 +428,21 @@ fn a_flood_of_strangers_stays_within_the_bounds() {
 
 #[test]
 fn ranges_are_those_of_the_roots() {
+    let check = |world: &Small, key: Id| {
+        for (rank, &root) in closest(world, key, 3).iter().enumerate() {
+            let range = |rank| world.nodes[&root].range(root, rank, key, &world.outside);
+            assert!(range(rank).is_some_and(|(from, to)| key.between_or_at(from, to)), "{key} {rank}");
+            assert!(rank == 0 || range(rank - 1).is_none(), "{key}: not at a lower rank");
+        }
+    };
     for count in [1, 2, 10, 17, 60] {
         let world = converged(15, count, config());
-        for number in 0..100 {
-            let key = key(number);
-            let set = closest(&world, key, 4);
-            for (rank, &root) in set.iter().enumerate().take(3) {
-                let range = |rank| world.nodes[&root].range(root, rank, key, &world.outside);
-                assert!(range(rank).is_some_and(|(from, to)| key.between_or_at(from, to)));
-                assert!(rank == 0 || range(rank - 1).is_none(), "not at a lower rank");
-            }
-        }
+        (0..100).for_each(|number| check(&world, key(number)));
+    }
+    // Keys half way between two nodes, of even and odd distances.
+    for count in [5, 32] {
+        let mut world = Small::even(15, 8, u64::from(count), config());
+        world.converged(count);
+        (0..256).for_each(|number| check(&world, Id::small(number, 8)));
     }
 }

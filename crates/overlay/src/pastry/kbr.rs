@@ -113,3 +113,17 @@ fn half(distance: Id, up: bool) -> Id {
     let half = Id::from_bytes(bytes);
     if up && carry == 1 { half.plus(Id::bit(Id::BITS - 1)) } else { half }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_round_as_told() {
+        let (one, two) = (Id::bit(159), Id::bit(158));
+        let three = one.plus(two);
+        assert_eq!((half(three, false), half(three, true)), (one, two));
+        assert_eq!((half(two, false), half(two, true)), (one, one));
+        assert_eq!(half(Id::bit(0).plus(Id::bit(64)), true), Id::bit(1).plus(Id::bit(65)));
+    }
+}
