@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use starling_overlay::dht::{Ask, Dht, DhtMessage, Handed, Put, Shown};
 use starling_overlay::pastry::{Find, Join, Parcel, Pastry, PastryConfig, PastryMessage};
 use starling_overlay::wire::{List, Wire};
-use starling_overlay::{Command, Core, Id, Input, Op, Query, Record, Route, RpcId};
+use starling_overlay::{Command, Core, Id, Input, Op, Purpose, Query, Record, Route, RpcId};
 use starling_sansio::Time;
 
 type Routed = PastryMessage<u32>;
@@ -113,7 +113,7 @@ fn posted() -> impl Strategy<Value = Posted> {
     let handed =
         (under(), any::<u32>(), shown()).prop_map(|(under, left_s, shown)| Handed { under, left_s, shown });
     prop_oneof![
-        routed().prop_map(|message| Posted::Routing { message }),
+        routed().prop_map(|message| Posted::Routing { cause: Purpose::Publish, message }),
         (rpc(), put).prop_map(|(rpc, put)| Posted::Put { rpc, put }),
         (rpc(), under(), key()).prop_map(|(rpc, key, what)| Posted::Drop { rpc, key, what }),
         (rpc(), prop::collection::vec(handed, 0..5))
