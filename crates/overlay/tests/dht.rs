@@ -170,6 +170,24 @@ fn postings_follow_their_keys_as_nodes_come_leave_and_die() {
     assert_eq!(world.outside.offences, []);
 }
 
+/// Newcomers outnumber those that keep the postings, and know of each other first.
+#[test]
+fn postings_survive_a_crowd_that_joins_at_once() {
+    let mut world = converged(13, 6);
+    for number in 0..40 {
+        world.command(number % 6, Command::Publish(record(number, "thing")));
+    }
+    world.run_for(secs(20));
+    for node in 6..60 {
+        world.add(node);
+        world.command(node, Command::Join(Some(0)));
+    }
+    world.run_for(secs(60));
+    for number in 0..40 {
+        assert_eq!(look_up(&mut world, 59, record(number, "").key, number).1, Outcome::Found);
+    }
+}
+
 #[test]
 fn a_provider_that_vanished_is_forgotten_and_one_that_leaves_withdraws() {
     let mut world = converged(5, 12);

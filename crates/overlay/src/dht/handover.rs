@@ -1,9 +1,11 @@
 //! Postings follow their key as nodes come and go.
 //!
-//! When a neighbour comes into a key's replica set, the first of the others hands it
-//! the key's postings, and who falls out of the set forgets them. When one goes, the
-//! root hands them to who has become the last replica. A leaving node hands all it
-//! keeps to who becomes the last replica without it.
+//! When a neighbour comes into a key's replica set, the first who was there before hands
+//! it the key's postings. Who falls out of the set hands them to the root, and forgets
+//! them when they have arrived: so somebody in the set always has them, even if it
+//! changes faster than it is handed on. When one goes, the root hands them to who has
+//! become the last replica. A leaving node hands all it keeps to who becomes the last
+//! replica without it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,23 +22,22 @@ impl<P: Peer, K: KeyBased<P>, H> Ctx<'_, P, K, H>
 where
     H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
 {
-    /// A neighbour came or went: some keys may have got another replica set.
-    pub fn neighbours_changed(&mut self, peer: P, joined: bool) {
+    /// A neighbour came or went: some keys may have got another replica set. At once
+    /// with it came the `newcomers`.
+    pub fn neighbours_changed(&mut self, peer: P, joined: bool, newcomers: &[P]) {
         let replicas = self.config.replicas;
         for key in self.app.kept.keys().collect::<Vec<Id>>() {
-            let wide = self.replica_set(key, replicas + 1);
+            let wide = self.replica_set(key, replicas + newcomers.len());
             let set = wide.get(..replicas).unwrap_or(&wide);
             let last = set.last().copied();
             let changed = self.app.kept.note_last_replica(key, last) != last;
-            let first_other = wide.iter().find(|&&one| !joined || one != peer);
-            let hands = first_other == Some(&self.me);
+            let mine = wide.iter().find(|one| !newcomers.contains(one)) == Some(&self.me);
+            if set.len() == replicas && !set.contains(&self.me) && joined {
+                set.first().copied().into_iter().for_each(|root| self.hand(root, key));
+            }
             let to =
                 if joined { Some(peer).filter(|peer| set.contains(peer)) } else { last.filter(|_| changed) };
-            match to.filter(|&to| to != self.me) {
-                Some(to) if hands => self.hand(to, key),
-                _ if set.len() == replicas && !set.contains(&self.me) => self.app.kept.remove(key),
-                _ => {}
-            }
+            to.filter(|&to| mine && to != self.me).into_iter().for_each(|to| self.hand(to, key));
         }
     }
 

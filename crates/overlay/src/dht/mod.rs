@@ -72,8 +72,8 @@ pub struct DhtConfig<C> {
     pub parallel: usize,
     /// How long to wait for a node's answer.
     pub answer_timeout: Duration,
-    /// How often a provider renews its postings; each interval is cut by up to a
-    /// quarter, by chance.
+    /// How often a provider renews its postings, sooner at first; each interval is cut
+    /// by up to a quarter, by chance.
     pub republish: Duration,
     /// When a posting that was not renewed is forgotten.
     pub expire: Duration,
@@ -315,7 +315,7 @@ impl<P: Peer, K: KeyBased<P>> Dht<P, K> {
         H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
     {
         if !events.is_empty() {
-            self.with(host, |ctx| events.into_iter().for_each(|event| ctx.routed(event)));
+            self.with(host, |ctx| ctx.routed(events));
         }
     }
 
@@ -371,10 +371,20 @@ where
         let mut under = Under::new(self.host, cause);
         self.routing.handle(self.now, input, &mut under);
         let events = under.events;
-        events.into_iter().for_each(|event| self.routed(event));
+        self.routed(events);
     }
 
-    fn routed(&mut self, event: Routing<P>) {
+    /// Takes what the routing core told at once.
+    fn routed(&mut self, events: Vec<Routing<P>>) {
+        let newcomer = |event: &Routing<P>| match *event {
+            Routing::Update { peer, joined: true } => Some(peer),
+            _ => None,
+        };
+        let newcomers: Vec<P> = events.iter().filter_map(newcomer).collect();
+        events.into_iter().for_each(|event| self.one_routed(event, &newcomers));
+    }
+
+    fn one_routed(&mut self, event: Routing<P>, newcomers: &[P]) {
         match event {
             Routing::Joined => {
                 self.host.emit(Event::Joined);
@@ -388,7 +398,7 @@ where
             Routing::Deliver { .. } => {} // this layer routes no payloads
             Routing::Update { peer, joined } => {
                 self.host.emit(Event::Update { peer, joined });
-                self.neighbours_changed(peer, joined);
+                self.neighbours_changed(peer, joined, newcomers);
             }
             Routing::TooSmall { needed } => self.host.emit(Event::TooSmall { needed }),
         }

@@ -1,5 +1,7 @@
 //! What this node has and tells the overlay of.
 
+use std::time::Duration;
+
 use starling_sansio::Time;
 
 use super::jobs::Task;
@@ -12,7 +14,14 @@ pub struct Published {
     pub record: Record,
     /// When to tell the overlay (again).
     pub next: Time,
+    /// How long to wait after that.
+    interval: Duration,
 }
+
+/// The first renewals come sooner: 1/16 of the interval after the first, and twice as
+/// long each time. Who has just come, perhaps with a crowd, may have told nodes that
+/// are soon no longer responsible.
+const FIRST_RENEWAL: u32 = 16;
 
 /// The keys under which a record is posted: its own, and its words' hashes.
 pub fn keys(record: &Record) -> Vec<Id> {
@@ -28,10 +37,11 @@ where
     H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
 {
     pub fn publish(&mut self, record: Record) {
+        let interval = self.config.republish / FIRST_RENEWAL;
         let known = self.app.published.iter().position(|one| one.record.key == record.key);
         match known {
             Some(at) => {
-                let fresh = Published { record: record.clone(), next: self.now };
+                let fresh = Published { record: record.clone(), next: self.now, interval };
                 let before = std::mem::replace(&mut self.app.published[at], fresh).record;
                 let now = keys(&record);
                 let gone: Vec<Id> = keys(&before).into_iter().filter(|key| !now.contains(key)).collect();
@@ -40,7 +50,7 @@ where
             None if self.app.published.len() >= MAX_PUBLISHED => {
                 return self.host.refuse(None, Offence::Full);
             }
-            None => self.app.published.push(Published { record, next: self.now }),
+            None => self.app.published.push(Published { record, next: self.now, interval }),
         }
         self.publish_due();
     }
@@ -78,8 +88,9 @@ where
             let Some(one) = self.app.published.get_mut(at).filter(|one| one.next <= self.now) else {
                 continue;
             };
-            let cut = self.config.republish.mul_f64(self.host.rng().unit() / 4.0);
-            one.next = self.now + (self.config.republish - cut);
+            let cut = one.interval.mul_f64(self.host.rng().unit() / 4.0);
+            one.next = self.now + (one.interval - cut);
+            one.interval = (2 * one.interval).min(self.config.republish);
             let record = one.record.clone();
             for under in keys(&record) {
                 if !self.chore(Task::Publish(Box::new(Put { under, record: record.clone() }))) {
@@ -98,7 +109,8 @@ where
 
     /// This node takes part (again): all it has is to be told.
     pub fn publish_again(&mut self) {
-        self.app.published.iter_mut().for_each(|one| one.next = self.now);
+        let interval = self.config.republish / FIRST_RENEWAL;
+        self.app.published.iter_mut().for_each(|one| (one.next, one.interval) = (self.now, interval));
         self.publish_due();
     }
 

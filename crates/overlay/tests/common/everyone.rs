@@ -163,17 +163,23 @@ impl Core<u32> for Everyone {
                     host.send(from, Say::Members { all });
                 }
                 Say::Members { all } => {
-                    for &peer in all.iter() {
-                        if peer == self.me {
-                            continue;
-                        }
+                    let known = self.known();
+                    let fresh = |peer: &&u32| **peer != self.me && !known.contains(peer);
+                    for peer in all.iter().filter(fresh).copied().collect::<Vec<u32>>() {
                         self.heard(now, peer, host);
+                        host.send(peer, Say::Here {});
                     }
-                    self.tell(&Say::Here {}, host);
-                    self.member = true;
-                    host.emit(Routing::Joined);
+                    if !std::mem::replace(&mut self.member, true) {
+                        host.emit(Routing::Joined);
+                    }
                 }
-                Say::Here {} | Say::Bye {} => self.heard(now, from, host),
+                Say::Here {} | Say::Bye {} => {
+                    if !self.known().contains(&from) {
+                        let all = self.known().into_iter().chain([self.me]).collect();
+                        host.send(from, Say::Members { all });
+                    }
+                    self.heard(now, from, host);
+                }
                 Say::Ask { op, key, .. } => {
                     let set = self.set(key, 20, host).into_iter().collect();
                     host.send(from, Say::Answer { op, set });
