@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::World;
 use everyone::{Everyone, Say};
 use starling_overlay::dht::{Dht, DhtConfig, DhtMessage, Handed, PostingLimits, Put, Shown};
-use starling_overlay::wire::List;
+use starling_overlay::wire::{List, Wire};
 use starling_overlay::{Command, Core, Event, Id, Offence, Op, Outcome, Query, Record, RpcId};
 
 type Node = Dht<u32, Everyone>;
@@ -109,6 +109,7 @@ fn what_is_published_is_found_from_everywhere_and_what_is_withdrawn_is_not() {
 #[test]
 fn a_search_wants_all_words_one_of_them_whole() {
     let mut world = converged(2, 20);
+    world.outside.log = Some(Vec::new());
     for number in 0..60 {
         let name = format!("holiday {number} {}", if number % 2 == 0 { "sea" } else { "mountains" });
         world.command(number % 20, Command::Publish(record(number, &name)));
@@ -122,6 +123,12 @@ fn a_search_wants_all_words_one_of_them_whole() {
     assert_eq!(search(&mut world, 6, "holi*", 7, 6), (0, Outcome::Refused));
     assert_eq!(search(&mut world, 7, "", 7, 7), (0, Outcome::Refused));
     assert_eq!(world.outside.offences, []);
+    let log = world.outside.log.take().unwrap();
+    let (most, largest) = log.iter().fold((0, 0), |(most, largest), (.., message)| match message {
+        DhtMessage::Matches { values, .. } => (most.max(values.len()), largest.max(message.wire_len())),
+        _ => (most, largest.max(message.wire_len())),
+    });
+    assert!(most > 15 && largest <= 1200, "{most} matches in {largest} bytes");
 }
 
 #[test]

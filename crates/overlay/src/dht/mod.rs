@@ -1,6 +1,6 @@
 //! Locating on top of any key-based routing: a distributed hash table of postings.
 //!
-//! Model: the DHT of Dabek et al. 2003, section 4, whose values are soft state. That a
+//! Model: the DHT of Dabek et al. 2003 whose values are soft state. That a
 //! provider has a record is kept as a posting at the replica set of the record's key
 //! and, for search, at the replica sets of the hashes of its name's words. Providers
 //! renew their postings; what is not renewed expires. As nodes come and go, those

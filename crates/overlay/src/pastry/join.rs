@@ -1,4 +1,4 @@
-//! Arrival and departure (section 2.4).
+//! Arrival and departure ("Self-organization and adaptation").
 //!
 //! A newcomer's request is routed to its own id. Each node on the way shows it the rows
 //! of its table that fit, the root its leaf set. The newcomer asks every leaf whether

@@ -9,7 +9,7 @@ pub fn nearness(key: Id, place: Id) -> (Id, bool) {
     if behind <= ahead { (behind, false) } else { (ahead, true) }
 }
 
-/// At most L/2 nodes on either side, the nearest first (section 2.3).
+/// At most L/2 nodes on either side, the nearest first.
 ///
 /// In a network of at most L others the two sides meet on the far side of the circle,
 /// and a node may stand on both. A side that lost members may be filled with nodes of

@@ -1,4 +1,4 @@
-//! Where a message goes next, and finds (section 2.3).
+//! Where a message goes next ("Routing"), and finds.
 
 use bytes::Bytes;
 use starling_sansio::Time;

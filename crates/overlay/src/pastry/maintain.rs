@@ -1,4 +1,5 @@
-//! Upkeep: who is there, and who is in whose place (sections 2.4 and 2.5).
+//! Upkeep: who is there, and who is in whose place ("Self-organization and
+//! adaptation" and "Locality").
 
 use starling_sansio::Time;
 
@@ -346,7 +347,7 @@ impl<P: Peer> Pastry<P> {
         }
     }
 
-    /// Asks the farthest on each side that is short for its leaf set (section 2.4).
+    /// Asks the farthest on each side that is short for its leaf set.
     fn repair_leaf<H: World<P>>(&mut self, host: &mut H) {
         let half = self.config.half();
         let (smaller, larger) = self.leaf.reach();
@@ -359,7 +360,7 @@ impl<P: Peer> Pastry<P> {
         }
     }
 
-    /// Asks another node of the same row for that row, or of a later one (section 2.4).
+    /// Asks another node of the same row for that row, or of a later one.
     fn repair_table<H: World<P>>(&mut self, place: Place, host: &mut H) {
         let width = self.config.width();
         for row in place.row..(place.row + 2).min(self.table.rows(width)) {

@@ -1,9 +1,9 @@
 //! Pastry: prefix routing that prefers near nodes.
 //!
 //! Model: Rowstron and Druschel, "Pastry: Scalable, decentralized object location and
-//! routing for large-scale peer-to-peer systems" (Middleware 2001): the routing table,
-//! leaf set and neighbourhood set of section 2.1, the routing of 2.3, arrival and
-//! departure of 2.4, locality of 2.5. The join and the upkeep of rows follow Castro et
+//! routing for large-scale peer-to-peer systems" (Middleware 2001), section 2: its
+//! routing table, leaf set and neighbourhood set, its routing, arrival and departure of
+//! nodes, and locality. The join and the upkeep of rows follow Castro et
 //! al., "Proximity neighbor selection in tree-based structured peer-to-peer overlays"
 //! (MSR-TR-2003-52); acknowledged hops, probes before a leaf is believed, and the spread
 //! of bad news among neighbours follow Castro, Costa and Rowstron, "Performance and
@@ -18,7 +18,7 @@
 //! from hop to hop. A message that a hop does not acknowledge takes another way at once,
 //! while the node is probed; only to a leaf, who may be the root, it is sent again.
 //!
-//! Deliberately absent: randomised routing around malicious nodes (section 2.6), the
+//! Deliberately absent: randomised routing around malicious nodes, the
 //! self-tuning of probe intervals, and exactly-once delivery: a payload whose
 //! acknowledgement got lost may arrive twice.
 

@@ -7,7 +7,7 @@ use crate::Id;
 pub const MAX_DIGIT_BITS: u32 = 8;
 
 /// Row n has a place for each digit that can follow the first n digits of this node's
-/// id; the place of its own next digit stays empty (section 2.1).
+/// id; the place of its own next digit stays empty.
 ///
 /// Only entries that are there are stored: a bit for each place, and the entries one
 /// after another. At a million nodes five of the forty rows have any.
