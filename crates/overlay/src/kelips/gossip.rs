@@ -160,15 +160,20 @@ impl<P: Peer> Kelips<P> {
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) -> Vec<Tuple<P>> {
         let groups = self.table.groups();
-        let back = (0..groups).map(|steps| (group + groups - steps) % groups);
-        let served = back.take_while(|&one| self.table.home(one) == group);
         let mut strays = Vec::new();
-        for arc in served {
-            let (first, last) = arc_of(arc, groups);
+        if self.tuples.len() == 0 {
+            return strays;
+        }
+        let back = (0..groups).map(|steps| (group + groups - steps) % groups);
+        let served = back.take_while(|&one| self.table.home(one) == group).count() as u32;
+        // From a place by chance, so that each has its turn.
+        let skip = host.rng().below(u64::from(served)) as u32;
+        for steps in (0..served).map(|n| (n + skip) % served) {
+            let (first, last) = arc_of((group + groups - steps) % groups, groups);
             let from = first + host.rng().below(last - first);
             strays.extend(self.tuples.within(self.now, from, last, most - strays.len()));
             strays.extend(self.tuples.within(self.now, first, from, most - strays.len()));
-            if self.tuples.len() == 0 || strays.len() == most {
+            if strays.len() == most {
                 break;
             }
         }

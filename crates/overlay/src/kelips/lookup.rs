@@ -6,10 +6,10 @@
 //! may have been lost. One hop is the common case, two the exception.
 
 use crate::wire::List;
-use crate::{Cost, Event, Hit, Host, Id, Offence, Op, Outcome, Peer, Query, RpcId, Rpcs};
+use crate::{Cost, Event, Hit, Host, Id, Message as _, Offence, Op, Outcome, Peer, Query, RpcId, Rpcs};
 
 use super::maintain::Copying;
-use super::message::{Found, MAX_HITS, MAX_REFERRED, Message};
+use super::message::{MAX_HITS, MAX_REFERRED, Message};
 use super::{Kelips, Time};
 
 /// Most operations of the user and announcements under way at once.
@@ -20,7 +20,7 @@ const MAX_RPCS: usize = MAX_QUESTS + 2;
 const NEGATIVES: u8 = 2;
 /// Peers outside a key's group that are asked for contacts before silent peers are
 /// asked again.
-const DETOURS: u8 = 2;
+const DETOURS: u8 = 4;
 /// Of so many group mates, taken by chance, the nearest is asked.
 const SAMPLE: usize = 4;
 
@@ -44,6 +44,14 @@ impl Sought {
             Sought::Holder(..) => None,
         }
     }
+
+    /// Hits after which to stop.
+    fn wanted(&self) -> usize {
+        match self {
+            Sought::Words(_, query, _) => usize::from(query.wanted),
+            _ => MAX_HITS,
+        }
+    }
 }
 
 /// An operation under way.
@@ -62,13 +70,28 @@ struct Quest<P> {
     negatives: u8,
     timeouts: u32,
     hops: u32,
+    /// Hits told so far.
+    got: u16,
 }
 
 impl<P> Quest<P> {
     fn new(number: u32, sought: Sought, under: u64) -> Self {
         let (tried, silent, referred) = (Vec::new(), Vec::new(), Vec::new());
-        let (asked, detours, negatives, timeouts, hops) = (0, 0, 0, 0, 0);
-        Quest { number, sought, under, tried, silent, referred, asked, detours, negatives, timeouts, hops }
+        let (asked, detours, negatives, timeouts, hops, got) = (0, 0, 0, 0, 0, 0);
+        Quest {
+            number,
+            sought,
+            under,
+            tried,
+            silent,
+            referred,
+            asked,
+            detours,
+            negatives,
+            timeouts,
+            hops,
+            got,
+        }
     }
 }
 
@@ -182,9 +205,10 @@ impl<P: Peer> Kelips<P> {
                 true
             }
             Sought::Key(..) | Sought::Words(..) => {
-                let hits = self.hits(quest.under, &quest.sought);
+                let (hits, _) = self.hits(quest.under, &quest.sought, (0, quest.sought.wanted()));
                 if !hits.is_empty() {
-                    self.found(quest, hits, host);
+                    self.tell(quest, hits, host);
+                    done(quest, Outcome::Found, host);
                     return true;
                 }
                 quest.negatives = u8::from(self.complete);
@@ -193,14 +217,12 @@ impl<P: Peer> Kelips<P> {
         }
     }
 
-    fn hits(&self, under: u64, sought: &Sought) -> Vec<Hit<P>> {
+    /// A page of what is sought: skip so many, take so many; and whether there is more.
+    fn hits(&self, under: u64, sought: &Sought, page: (usize, usize)) -> (Vec<Hit<P>>, bool) {
         match sought {
-            Sought::Key(_, key) => self.tuples.find(under, MAX_HITS, |record| record.key == *key),
-            Sought::Words(_, query, _) => {
-                let most = usize::from(query.wanted).min(MAX_HITS);
-                self.tuples.find(under, most, |record| query.matches(record))
-            }
-            Sought::Group(..) | Sought::Holder(..) => Vec::new(),
+            Sought::Key(_, key) => self.tuples.find(under, page, |record| record.key == *key),
+            Sought::Words(_, query, _) => self.tuples.find(under, page, |record| query.matches(record)),
+            Sought::Group(..) | Sought::Holder(..) => (Vec::new(), false),
         }
     }
 
@@ -214,17 +236,27 @@ impl<P: Peer> Kelips<P> {
         } else {
             None
         };
-        let message = next.and_then(|next| Some((next, self.question_of(&quest.sought, quest.under)?)));
-        let Some(((peer, hops), question)) = message else { return self.fail(&quest, host) };
-        let deadline = self.now + self.config.rpc_timeout;
-        let asked = Asked::Quest { number, hops };
-        let Some(rpc) = busy_of(&mut self.busy).rpcs.open(peer, deadline, asked, host.rng()) else {
-            return self.fail(&quest, host);
-        };
+        let Some((peer, hops)) = next else { return self.fail(&quest, host) };
         quest.asked += 1;
         quest.tried.push(peer);
         quest.referred.retain(|&other| other != peer);
-        host.send(peer, with_number(question, rpc));
+        self.ask(quest, peer, hops, host);
+    }
+
+    /// Asks that peer.
+    fn ask(&mut self, quest: Quest<P>, peer: P, hops: u32, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let deadline = self.now + self.config.rpc_timeout;
+        let asked = Asked::Quest { number: quest.number, hops };
+        let rpc = busy_of(&mut self.busy).rpcs.open(peer, deadline, asked, host.rng());
+        let Some((rpc, question)) = rpc.map(|rpc| (rpc, self.question_of(&quest, rpc))) else {
+            return self.fail(&quest, host);
+        };
+        let Some(question) = question else {
+            // The record is not there any more: nothing to announce.
+            busy_of(&mut self.busy).rpcs.close(rpc, peer);
+            return self.fail(&quest, host);
+        };
+        host.send(peer, question);
         busy_of(&mut self.busy).quests.push(quest);
     }
 
@@ -268,15 +300,15 @@ impl<P: Peer> Kelips<P> {
         nearest.or_else(|| mates.iter().copied().find(fresh))
     }
 
-    /// The message that asks; its number is still missing.
-    fn question_of(&self, sought: &Sought, under: u64) -> Option<Message<P>> {
-        let rpc = RpcId(0);
-        Some(match sought {
-            Sought::Key(_, key) => Message::LookUp { rpc, key: *key },
-            Sought::Words(_, query, word) => Message::Search { rpc, word: *word, query: query.clone() },
+    /// The message that asks.
+    fn question_of(&self, quest: &Quest<P>, rpc: RpcId) -> Option<Message<P>> {
+        let skip = quest.got;
+        Some(match &quest.sought {
+            Sought::Key(_, key) => Message::LookUp { rpc, key: *key, skip },
+            Sought::Words(_, query, word) => Message::Search { rpc, word: *word, query: query.clone(), skip },
             Sought::Group(_, key) => Message::Find { rpc, key: *key },
             Sought::Holder(key, _) => {
-                Message::Announce { rpc, what: Box::new(self.announcement(*key, under)?) }
+                Message::Announce { rpc, what: Box::new(self.announcement(*key, quest.under)?) }
             }
         })
     }
@@ -288,16 +320,16 @@ impl<P: Peer> Kelips<P> {
         question: Message<P>,
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
-        let (why, op) = (question.why(), Op(0));
-        let (rpc, under, sought) = match question {
-            Message::LookUp { rpc, key } => (rpc, key.high(), Sought::Key(op, key)),
-            Message::Find { rpc, key } => (rpc, key.high(), Sought::Group(op, key)),
-            Message::Search { rpc, word, query } => {
+        let (why, op) = (question.purpose(), Op(0));
+        let (rpc, under, sought, skip) = match question {
+            Message::LookUp { rpc, key, skip } => (rpc, key.high(), Sought::Key(op, key), skip),
+            Message::Find { rpc, key } => (rpc, key.high(), Sought::Group(op, key), 0),
+            Message::Search { rpc, word, query, skip } => {
                 let words = query.words();
                 let Some(text) = words.get(usize::from(word)).filter(|text| !text.ends_with('*')) else {
                     return host.refuse(Some(from), Offence::OutOfRange);
                 };
-                (rpc, Id::hash(text.as_bytes()).high(), Sought::Words(op, query, word))
+                (rpc, Id::hash(text.as_bytes()).high(), Sought::Words(op, query, word), skip)
             }
             _ => return host.refuse(Some(from), Offence::Misdirected),
         };
@@ -309,8 +341,10 @@ impl<P: Peer> Kelips<P> {
             let peers = List::new(self.replica_set(key, MAX_REFERRED, host));
             return host.send(from, Message::Group { rpc, peers });
         }
-        let hits = self.hits(under, &sought).into_iter().map(Found).collect();
-        host.send(from, Message::Answer { rpc, why, hits, complete: self.complete });
+        let most = sought.wanted().saturating_sub(usize::from(skip)).min(MAX_HITS);
+        let (hits, more) = self.hits(under, &sought, (usize::from(skip), most));
+        let hits = List::new(hits);
+        host.send(from, Message::Answer { rpc, why, hits, more, complete: self.complete });
     }
 
     /// Contacts in the group that serves `under`.
@@ -337,10 +371,9 @@ impl<P: Peer> Kelips<P> {
                     self.accepted(from, key, tuple, beat, host);
                 }
             }
-            Message::Answer { hits, complete, .. } => {
+            Message::Answer { hits, more, complete, .. } => {
                 let sent = hits.len();
-                let hits: Vec<Hit<P>> = hits.into_vec().into_iter().map(|found| found.0).collect();
-                let hits = fitting(hits, &quest.sought);
+                let hits = fitting(hits.into_vec(), quest);
                 if hits.len() < sent {
                     host.refuse(Some(from), Offence::OutOfRange);
                 }
@@ -348,8 +381,13 @@ impl<P: Peer> Kelips<P> {
                     quest.negatives += u8::from(complete && sent == 0);
                     return self.step(number, host);
                 }
+                quest.got += hits.len() as u16;
                 let quest = busy_of(&mut self.busy).quests.swap_remove(at);
-                self.found(&quest, hits, host);
+                self.tell(&quest, hits, host);
+                if more && usize::from(quest.got) < quest.sought.wanted() {
+                    return self.ask(quest, from, hops, host);
+                }
+                done(&quest, Outcome::Found, host);
             }
             Message::Group { peers, .. }
                 if matches!(quest.sought, Sought::Group(..)) && !peers.is_empty() =>
@@ -410,10 +448,10 @@ impl<P: Peer> Kelips<P> {
         self.busy.as_ref()?.quests.iter().position(|quest| quest.number == number)
     }
 
-    fn found(&self, quest: &Quest<P>, hits: Vec<Hit<P>>, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let Some(op) = quest.sought.op() else { return };
-        host.emit(Event::Hits { op, hits });
-        done(quest, Outcome::Found, host);
+    fn tell(&self, quest: &Quest<P>, hits: Vec<Hit<P>>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if let Some(op) = quest.sought.op() {
+            host.emit(Event::Hits { op, hits });
+        }
     }
 
     fn found_group(&self, quest: &Quest<P>, peers: Vec<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
@@ -426,7 +464,12 @@ impl<P: Peer> Kelips<P> {
         if let Sought::Holder(key, tuple) = quest.sought {
             return self.not_accepted(key, tuple);
         }
-        done(quest, if quest.negatives > 0 { Outcome::NotFound } else { Outcome::Failed }, host);
+        let outcome = match (quest.got, quest.negatives) {
+            (0, 0) => Outcome::Failed,
+            (0, _) => Outcome::NotFound,
+            _ => Outcome::Found,
+        };
+        done(quest, outcome, host);
     }
 }
 
@@ -437,30 +480,17 @@ fn done<P: Peer>(quest: &Quest<P>, outcome: Outcome, host: &mut impl Host<P, Mes
     }
 }
 
-/// Those of `hits` that were sought, as many as were wanted.
-fn fitting<P>(mut hits: Vec<Hit<P>>, sought: &Sought) -> Vec<Hit<P>> {
-    match sought {
+/// Those of `hits` that were sought, as many as are still wanted.
+fn fitting<P>(mut hits: Vec<Hit<P>>, quest: &Quest<P>) -> Vec<Hit<P>> {
+    match &quest.sought {
         Sought::Key(_, key) => hits.retain(|hit| hit.record.key == *key),
-        Sought::Words(_, query, _) => {
-            hits.retain(|hit| query.matches(&hit.record));
-            hits.truncate(usize::from(query.wanted));
-        }
+        Sought::Words(_, query, _) => hits.retain(|hit| query.matches(&hit.record)),
         Sought::Group(..) | Sought::Holder(..) => hits.clear(),
     }
+    hits.truncate(quest.sought.wanted() - usize::from(quest.got));
     hits
 }
 
 fn busy_of<P>(busy: &mut Option<Box<Busy<P>>>) -> &mut Busy<P> {
     busy.get_or_insert_default()
-}
-
-/// The question with its number.
-fn with_number<P>(question: Message<P>, number: RpcId) -> Message<P> {
-    match question {
-        Message::LookUp { key, .. } => Message::LookUp { rpc: number, key },
-        Message::Search { word, query, .. } => Message::Search { rpc: number, word, query },
-        Message::Find { key, .. } => Message::Find { rpc: number, key },
-        Message::Announce { what, .. } => Message::Announce { rpc: number, what },
-        other => other,
-    }
 }

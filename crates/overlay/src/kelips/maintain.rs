@@ -8,6 +8,7 @@ use crate::{Event, Host, Id, Offence, Peer, RpcId, View};
 use super::lookup::Asked;
 use super::message::{MAX_PART, MAX_TUPLES, Message, Place, Seen};
 use super::routing::arc_start;
+use super::table::{MAX_CONTACTS, group_of};
 use super::{Kelips, Time};
 
 /// Most messages that a leaving node sends to say so.
@@ -360,35 +361,62 @@ impl<P: Peer> Kelips<P> {
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
         self.table.begin(host.id(self.me));
-        let (groups, group, me) = (self.table.groups(), self.table.group, self.me);
-        let start = |group: u32| -> usize {
-            let id = arc_start(group, groups);
-            if group == groups { view.len() } else { view.members().partition_point(|member| member.0 < id) }
-        };
-        let mates = view.members().get(start(group)..start(group + 1)).unwrap_or_default();
-        let mates = mates.iter().map(|member| member.1).filter(|&peer| peer != me).collect();
-        let mut from = start(0);
+        let (groups, me) = (self.table.groups(), self.me);
+        let mates = arc_in(view, self.table.group, groups).iter();
+        let mates = mates.map(|member| member.1).filter(|&peer| peer != me).collect();
         let spatial = self.config.spatial;
-        let mut arcs = Vec::with_capacity(groups as usize);
-        for group in 0..groups {
-            let to = start(group + 1);
-            arcs.push(from..to);
-            from = to;
-        }
         self.table.set(self.now, mates, |group, row| {
-            let arc = &arcs[group as usize];
-            let members = view.members().get(arc.clone()).unwrap_or_default();
             let sample = if spatial { 2 * row.len() } else { row.len() };
-            let step = (members.len() / sample.max(1)).max(1);
-            let first = host.rng().index(members.len());
-            let drawn = (0..sample.min(members.len())).map(|n| members[(first + n * step) % members.len()].1);
-            let mut drawn: Vec<P> = drawn.collect();
-            drawn.sort_unstable();
-            drawn.dedup();
-            drawn.sort_by_key(|&peer| (spatial.then(|| host.distance(peer)), peer));
-            for (slot, peer) in row.iter_mut().zip(drawn) {
-                *slot = peer;
+            let mut drawn: [Option<P>; 2 * MAX_CONTACTS] = [None; _];
+            for (place, member) in drawn.iter_mut().zip(some_of(view, group, groups, sample, host)) {
+                *place = Some(member.1);
+            }
+            let drawn = &mut drawn[..sample];
+            if spatial {
+                drawn.sort_unstable_by_key(|&peer| {
+                    (peer.is_none(), peer.map(|peer| host.distance(peer)), peer)
+                });
+            }
+            for (slot, peer) in row.iter_mut().zip(drawn.iter().flatten()) {
+                *slot = *peer;
             }
         });
     }
+}
+
+/// The members of a group.
+fn arc_in<'a, P: Peer>(view: &View<'a, P>, group: u32, groups: u32) -> &'a [(Id, P)] {
+    let start = |group: u32| match group {
+        0 => 0,
+        _ if group == groups => view.len(),
+        _ => view.members().partition_point(|member| member.0 < arc_start(group, groups)),
+    };
+    view.members().get(start(group)..start(group + 1)).unwrap_or_default()
+}
+
+/// At most `most` neighbours in a group, by chance. Ids are evenly spread, so a guess of
+/// where the group is in the view nearly always spares the search.
+fn some_of<'a, P: Peer>(
+    view: &View<'a, P>,
+    group: u32,
+    groups: u32,
+    most: usize,
+    host: &mut impl Host<P, Message<P>, Event<P>>,
+) -> &'a [(Id, P)] {
+    let share = view.len() as i64 / i64::from(groups);
+    let mut guess =
+        i64::from(group) * view.len() as i64 / i64::from(groups) + host.rng().below(share as u64) as i64;
+    for _ in 0..3 {
+        let at = usize::try_from(guess).unwrap_or(0);
+        let Some(some) = view.members().get(at..at + most) else { break };
+        let (Some(first), Some(last)) = (some.first(), some.last()) else { break };
+        match group_of(first.0, groups) {
+            of if of == group && group_of(last.0, groups) == group => return some,
+            of if of == group => guess -= most as i64,
+            of => guess += (i64::from(group) - i64::from(of)) * share,
+        }
+    }
+    let arc = arc_in(view, group, groups);
+    let from = host.rng().index(arc.len().saturating_sub(most) + 1);
+    arc.get(from..(from + most).min(arc.len())).unwrap_or_default()
 }

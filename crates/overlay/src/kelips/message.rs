@@ -1,7 +1,7 @@
 //! What Kelips nodes say to each other.
 
 use crate::wire::{List, Malformed, Reader, Wire, Writer};
-use crate::{Hit, Id, Message as _, Purpose, Query, Record, RpcId, wire_enum};
+use crate::{Hit, Id, Purpose, Query, Record, RpcId, wire_enum};
 
 /// Most membership entries in one gossip.
 pub const MAX_ENTRIES: usize = 96;
@@ -105,21 +105,6 @@ impl Wire for Announcement {
     }
 }
 
-/// One found record, in an answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Found<P>(pub Hit<P>);
-
-impl<P: Wire> Wire for Found<P> {
-    fn encode(&self, out: &mut impl Writer) {
-        self.0.record.encode(out);
-        self.0.provider.encode(out);
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Found(Hit { record: Wire::decode(input)?, provider: Wire::decode(input)? }))
-    }
-}
-
 /// Where a tuple stands in a store: in the order of what it is found by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct Place {
@@ -140,42 +125,6 @@ impl Wire for Place {
     }
 }
 
-/// What a question is part of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Why {
-    /// A look-up by key, or a find.
-    LookUp,
-    /// A search by words.
-    Search,
-    /// An announcement of a home node.
-    Publish,
-}
-
-impl Wire for Why {
-    fn encode(&self, out: &mut impl Writer) {
-        (*self as u8).encode(out);
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
-        match u8::decode(input)? {
-            0 => Ok(Why::LookUp),
-            1 => Ok(Why::Search),
-            2 => Ok(Why::Publish),
-            other => Err(Malformed::Unknown(u64::from(other))),
-        }
-    }
-}
-
-impl Why {
-    fn purpose(self) -> Purpose {
-        match self {
-            Why::LookUp => Purpose::LookUp,
-            Why::Search => Purpose::Search,
-            Why::Publish => Purpose::Publish,
-        }
-    }
-}
-
 wire_enum! {
     /// A message.
     #[derive(Clone, PartialEq, Eq, Debug)]
@@ -191,19 +140,20 @@ wire_enum! {
         4 => CopyTuples { rpc: RpcId, after: Place },
         /// Those; with `more`, others follow them.
         5 => Tuples { rpc: RpcId, tuples: List<Tuple<P>, MAX_TUPLES>, more: bool },
-        /// Who has the record of that key?
-        6 => LookUp { rpc: RpcId, key: Id },
+        /// Who has the record of that key? Without the first `skip` of the answer.
+        6 => LookUp { rpc: RpcId, key: Id, skip: u16 },
         /// Which records under the hash of that query's word number `word` match it?
-        7 => Search { rpc: RpcId, word: u8, query: Query },
+        /// Without the first `skip` of the answer.
+        7 => Search { rpc: RpcId, word: u8, query: Query, skip: u16 },
         /// Who is in that key's affinity group?
         8 => Find { rpc: RpcId, key: Id },
-        /// What was found. With `complete`, the sender has copied its group's tuples,
-        /// so that nothing found means that there is nothing.
-        9 => Answer { rpc: RpcId, why: Why, hits: List<Found<P>, MAX_HITS>, complete: bool },
+        /// What was found, and whether there is more. With `complete`, the sender has
+        /// copied its group's tuples, so that nothing found means that there is nothing.
+        9 => Answer { rpc: RpcId, why: Purpose, hits: List<Hit<P>, MAX_HITS>, more: bool, complete: bool },
         /// Members of the group that [`Message::Find`] asked for.
         10 => Group { rpc: RpcId, peers: List<P, MAX_REFERRED> },
         /// The sender is not of that group; these are, as far as it knows.
-        11 => Refer { rpc: RpcId, why: Why, peers: List<P, MAX_REFERRED> },
+        11 => Refer { rpc: RpcId, why: Purpose, peers: List<P, MAX_REFERRED> },
         /// A heartbeat of a record, from its home node.
         12 => Announce { rpc: RpcId, what: Box<Announcement> },
         /// The announcement was taken; `beat` is the largest count known of the record.
@@ -219,7 +169,7 @@ impl<P: crate::Peer> crate::Message<P> for Message<P> {
             Message::LookUp { .. } | Message::Find { .. } | Message::Group { .. } => Purpose::LookUp,
             Message::Search { .. } => Purpose::Search,
             Message::Announce { .. } | Message::Accepted { .. } => Purpose::Publish,
-            Message::Answer { why, .. } | Message::Refer { why, .. } => why.purpose(),
+            Message::Answer { why, .. } | Message::Refer { why, .. } => *why,
             _ => Purpose::Maintenance,
         }
     }
@@ -232,7 +182,7 @@ impl<P: crate::Peer> crate::Message<P> for Message<P> {
             }
             Message::View { entries, .. } => entries.iter_mut().for_each(|entry| visit(&mut entry.peer)),
             Message::Tuples { tuples, .. } => tuples.iter_mut().for_each(|tuple| visit(&mut tuple.home)),
-            Message::Answer { hits, .. } => hits.iter_mut().for_each(|hit| visit(&mut hit.0.provider)),
+            Message::Answer { hits, .. } => hits.iter_mut().for_each(|hit| visit(&mut hit.provider)),
             Message::Group { peers, .. } | Message::Refer { peers, .. } => peers.iter_mut().for_each(visit),
             _ => {}
         }
@@ -250,15 +200,6 @@ impl<P: crate::Peer> Message<P> {
             | Message::Refer { rpc, .. }
             | Message::Accepted { rpc, .. } => Some(*rpc),
             _ => None,
-        }
-    }
-
-    /// The question's number, and what it is part of.
-    pub(super) fn why(&self) -> Why {
-        match self.purpose() {
-            Purpose::Search => Why::Search,
-            Purpose::Publish => Why::Publish,
-            _ => Why::LookUp,
         }
     }
 }

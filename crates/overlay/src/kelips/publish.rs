@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{Event, Host, Id, Offence, Peer, Record, RpcId};
+use crate::{Event, Host, Id, Offence, Peer, Purpose, Record, RpcId};
 
 use super::lookup::Sought;
-use super::message::{Announcement, Message, Tuple, Why};
+use super::message::{Announcement, Message, Tuple};
 use super::tuples::Taken;
 use super::{Kelips, Time};
 
@@ -209,7 +209,7 @@ impl<P: Peer> Kelips<P> {
             }
         }
         let peers = self.referral(from, under);
-        host.send(from, Message::Refer { rpc, why: Why::Publish, peers });
+        host.send(from, Message::Refer { rpc, why: Purpose::Publish, peers });
     }
 
     fn keep(&mut self, home: P, what: Announcement, host: &mut impl Host<P, Message<P>, Event<P>>) -> Taken {

@@ -10,7 +10,7 @@ use super::message::{MAX_HITS, MAX_PART};
 use super::table::{Clock, MAX_SUSPECTS};
 use super::*;
 use crate::wire::{List, Wire};
-use crate::{Hit, Id, Op, Query, Record, RpcId};
+use crate::{Hit, Id, Op, Purpose, Query, Record, RpcId};
 
 /// Peers that exist, and one more.
 const PEERS: u32 = 40;
@@ -77,8 +77,8 @@ fn any_query() -> impl Strategy<Value = Query> {
     ("(name[0-6]|of|ma\\*| )*", 0u16..9).prop_map(|(text, wanted)| Query { text: text.into(), wanted })
 }
 
-fn any_why() -> impl Strategy<Value = Why> {
-    prop::sample::select(vec![Why::LookUp, Why::Search, Why::Publish])
+fn any_why() -> impl Strategy<Value = Purpose> {
+    prop::sample::select(Purpose::ALL.to_vec())
 }
 
 /// `rpc` answers one of the questions that are open, if it is small.
@@ -87,7 +87,7 @@ pub(crate) fn any_message() -> impl Strategy<Value = Message<u32>> {
     let entries = || prop::collection::vec(any_seen(), 0..12);
     let tuples = || prop::collection::vec(any_tuple(), 0..5).prop_map(List::new);
     let peers = || prop::collection::vec(0..PEERS, 0..9).prop_map(List::new);
-    let found = (any_record(), 0..PEERS).prop_map(|(record, provider)| Found(Hit { record, provider }));
+    let found = (any_record(), 0..PEERS).prop_map(|(record, provider)| Hit { record, provider });
     let hits = prop::collection::vec(found, 0..3).prop_map(List::<_, MAX_HITS>::new);
     let what = (any_under(), any_record(), any::<u32>(), any::<bool>())
         .prop_map(|(under, record, beat, live)| Box::new(Announcement { under, record, beat, live }));
@@ -109,15 +109,20 @@ pub(crate) fn any_message() -> impl Strategy<Value = Message<u32>> {
             tuples,
             more
         }),
-        (rpc(), any_record()).prop_map(|(rpc, record)| Message::LookUp { rpc, key: record.key }),
-        (rpc(), 0u8..3, any_query()).prop_map(|(rpc, word, query)| Message::Search { rpc, word, query }),
-        (rpc(), any_record()).prop_map(|(rpc, record)| Message::Find { rpc, key: record.key }),
-        (rpc(), any_why(), hits, any::<bool>()).prop_map(|(rpc, why, hits, complete)| Message::Answer {
+        (rpc(), any_record(), 0u16..9).prop_map(|(rpc, record, skip)| Message::LookUp {
             rpc,
-            why,
-            hits,
-            complete
+            key: record.key,
+            skip
         }),
+        (rpc(), 0u8..3, any_query(), 0u16..9).prop_map(|(rpc, word, query, skip)| Message::Search {
+            rpc,
+            word,
+            query,
+            skip
+        }),
+        (rpc(), any_record()).prop_map(|(rpc, record)| Message::Find { rpc, key: record.key }),
+        (rpc(), any_why(), hits, any::<bool>(), any::<bool>())
+            .prop_map(|(rpc, why, hits, more, complete)| Message::Answer { rpc, why, hits, more, complete }),
         (rpc(), peers()).prop_map(|(rpc, peers)| Message::Group { rpc, peers }),
         (rpc(), any_why(), peers()).prop_map(|(rpc, why, peers)| Message::Refer { rpc, why, peers }),
         (rpc(), what).prop_map(|(rpc, what)| Message::Announce { rpc, what }),
@@ -156,7 +161,9 @@ fn numbered(message: Message<u32>, number: RpcId) -> Message<u32> {
     match message {
         Message::View { parts, entries, .. } => Message::View { rpc: number, parts, entries },
         Message::Tuples { tuples, more, .. } => Message::Tuples { rpc: number, tuples, more },
-        Message::Answer { why, hits, complete, .. } => Message::Answer { rpc: number, why, hits, complete },
+        Message::Answer { why, hits, more, complete, .. } => {
+            Message::Answer { rpc: number, why, hits, more, complete }
+        }
         Message::Group { peers, .. } => Message::Group { rpc: number, peers },
         Message::Refer { why, peers, .. } => Message::Refer { rpc: number, why, peers },
         Message::Accepted { beat, .. } => Message::Accepted { rpc: number, beat },

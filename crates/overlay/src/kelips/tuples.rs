@@ -96,13 +96,21 @@ impl<P: Peer> Tuples<P> {
         Taken::Beat(beat)
     }
 
-    /// Up to `most` live tuples under that id whose records are wanted.
-    pub(super) fn find(&self, under: u64, most: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Hit<P>> {
+    /// Up to `most` live tuples under that id whose records are wanted, after the first
+    /// `skip`, and whether there are more.
+    pub(super) fn find(
+        &self,
+        under: u64,
+        (skip, most): (usize, usize),
+        wanted: impl Fn(&Record) -> bool,
+    ) -> (Vec<Hit<P>>, bool) {
         let first = Place { under, tag: 0 };
         let last = Place { under, tag: u64::MAX };
         let here = self.kept.range(first..=last).map(|(_, kept)| kept);
-        let wanted = here.filter(|kept| kept.live && wanted(&kept.record));
-        wanted.take(most).map(|kept| Hit { record: kept.record.clone(), provider: kept.home }).collect()
+        let mut wanted = here.filter(|kept| kept.live && wanted(&kept.record)).skip(skip);
+        let taken = wanted.by_ref().take(most);
+        let hits = taken.map(|kept| Hit { record: kept.record.clone(), provider: kept.home }).collect();
+        (hits, wanted.next().is_some())
     }
 
     /// Up to `most` tuples to send: new ones first, then the next in turn.
