@@ -1,0 +1,450 @@
+//! Servers among themselves: the index of each is the sum of all.
+//!
+//! A server numbers what its own clients do and sends it to the others at once. Each
+//! beat tells the newest number; who lacks some pulls them from the log, and who lacks
+//! more than the log holds, or sees a new epoch (the server began anew), copies.
+
+use std::collections::VecDeque;
+
+use starling_sansio::Time;
+
+use super::message::{Change, Cursor, Did, MAX_CHANGES, MAX_SERVERS, Message};
+use super::{Asked, Napster, Part};
+use crate::wire::List;
+use crate::{Event, Host, Offence, Peer, RpcId};
+
+/// Changes that a server remembers.
+pub const MAX_LOG: usize = 8192;
+/// Most messages in answer to one pull.
+const MAX_PULLED: usize = 8;
+/// Of so many beats one goes also to those who may have been cut off.
+const PROBES: u64 = 8;
+/// Most clients to whom a leaving server says so.
+const MAX_FAREWELLS: usize = 4096;
+
+/// Another server.
+#[derive(Clone, Debug)]
+pub(super) struct Link<P> {
+    pub(super) peer: P,
+    epoch: u32,
+    /// How many of its changes are in the index; `None` until it is copied.
+    applied: Option<u64>,
+    heard: Time,
+}
+
+impl<P> Link<P> {
+    pub(super) fn new(now: Time, peer: P) -> Link<P> {
+        Link { peer, epoch: 0, applied: None, heard: now }
+    }
+
+    /// Nothing has happened yet in that epoch.
+    pub(super) fn converge(&mut self, epoch: u32) {
+        (self.epoch, self.applied) = (epoch, Some(0));
+    }
+}
+
+/// A server that is gone.
+#[derive(Clone, Debug)]
+pub(super) struct Departed<P> {
+    pub(super) peer: P,
+    /// Until then its clients may move and keep their records.
+    pub(super) purge_at: Option<Time>,
+    /// Whether it may only have been cut off.
+    pub(super) may_return: bool,
+}
+
+/// A copy under way.
+#[derive(Clone, Debug)]
+pub(super) struct Copying<P> {
+    from: P,
+    after: Option<Cursor<P>>,
+    /// Epoch and number of changes when it began.
+    base: Option<(u32, u64)>,
+    failures: u8,
+}
+
+/// What the own clients did.
+#[derive(Clone, Debug)]
+pub(super) struct Log<P> {
+    pub(super) epoch: u32,
+    changes: VecDeque<Change<P>>,
+    made: u64,
+    /// How many were told to the others.
+    told: u64,
+}
+
+impl<P: Peer> Log<P> {
+    pub(super) fn new(epoch: u32) -> Log<P> {
+        Log { epoch, changes: VecDeque::new(), made: 0, told: 0 }
+    }
+
+    pub(super) fn note(&mut self, change: Change<P>) {
+        if self.changes.len() >= MAX_LOG {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+        self.made += 1;
+    }
+
+    /// A message's worth of changes from number `first` on; `None` if they are
+    /// forgotten.
+    fn from(&self, first: u64) -> Option<List<Change<P>, MAX_CHANGES>> {
+        let oldest = self.made - self.changes.len() as u64 + 1;
+        let skip = usize::try_from(first.checked_sub(oldest)?).ok()?;
+        Some(self.changes.iter().skip(skip).cloned().collect())
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.changes.capacity() * size_of::<Change<P>>()
+    }
+}
+
+impl<P: Peer> Napster<P> {
+    /// Tells the others what is new.
+    pub(super) fn flush(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Part::Server(server) = &mut self.part else { return };
+        while server.log.told < server.log.made {
+            let first = server.log.told + 1;
+            let Some(changes) = server.log.from(first) else {
+                server.log.told = server.log.made;
+                break;
+            };
+            server.log.told += changes.len() as u64;
+            let (epoch, made) = (server.log.epoch, server.log.made);
+            for link in &server.links {
+                host.send(link.peer, Message::Changes { epoch, first, made, changes: changes.clone() });
+            }
+        }
+    }
+
+    /// Tells the others that this server lives, and asks for another if they are few.
+    pub(super) fn beat(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let (me, now) = (self.me, self.now);
+        self.notice_silence(host);
+        let (token, wanted) = (self.config.token, self.config.servers as usize);
+        let Part::Server(server) = &mut self.part else { return };
+        server.beat_at = now + self.config.beat_interval;
+        let message = own_beat(server, me, token);
+        server.others().for_each(|other| host.send(other, message.clone()));
+        if host.rng().below(PROBES) == 0 {
+            let lost = server.departed.iter().filter(|departed| departed.may_return);
+            lost.for_each(|departed| host.send(departed.peer, message.clone()));
+        }
+        let first = server.others().all(|other| me < other);
+        let few = server.links.len() + 1 < wanted.min(MAX_SERVERS);
+        if first
+            && few
+            && server.appoint_at <= now
+            && let Some(client) = server.random_client(host)
+        {
+            server.appoint_at = now + self.config.server_timeout;
+            host.send(client, Message::Appoint { token, servers: server.all(me) });
+        }
+    }
+
+    fn notice_silence(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Part::Server(server) = &self.part else { return };
+        let (now, timeout) = (self.now, self.config.server_timeout);
+        let silent = server.links.iter().filter(|link| now.since(link.heard) > timeout);
+        let silent: Vec<P> = silent.map(|link| link.peer).collect();
+        silent.into_iter().for_each(|peer| self.server_gone(peer, true, host));
+    }
+
+    /// Another server is gone; its clients have time to move here.
+    pub(super) fn server_gone(
+        &mut self,
+        peer: P,
+        may_return: bool,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let purge_at = Some(self.now + self.config.client_timeout);
+        let Part::Server(server) = &mut self.part else { return };
+        let before = server.links.len();
+        server.links.retain(|link| link.peer != peer);
+        if server.links.len() == before {
+            return;
+        }
+        if server.departed.len() >= MAX_SERVERS {
+            let first = server.departed.remove(0);
+            server.index.drop_origin(first.peer);
+        }
+        server.departed.push(Departed { peer, purge_at, may_return });
+        host.emit(Event::Update { peer, joined: false });
+        if server.copying.as_ref().is_some_and(|copying| copying.from == peer) {
+            server.copying = None;
+            self.rpcs.retain(|asked| !matches!(asked, Asked::Copy));
+        }
+        self.copy_next(host);
+    }
+
+    /// A server leaves: it says so to the others and to its clients.
+    pub(super) fn retire(&self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Part::Server(server) = &self.part else { return };
+        let servers: List<P, MAX_SERVERS> = server.others().collect();
+        let told = server.others().chain(server.clients.keys().copied().take(MAX_FAREWELLS));
+        told.for_each(|peer| host.send(peer, Message::Retire { servers: servers.clone() }));
+    }
+
+    /// A message of another server, or of one who wants to be.
+    pub(super) fn colleague_message(
+        &mut self,
+        from: P,
+        message: Message<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let Part::Server(server) = &mut self.part else { return };
+        let at = server.links.iter().position(|link| link.peer == from);
+        let token = self.config.token;
+        match (message, at) {
+            (Message::Beat { token: theirs, epoch, made, servers }, _) if theirs == token => {
+                self.hear_beat(from, epoch, made, &servers, host);
+            }
+            (Message::CopyIndex { rpc, token: theirs, after }, _) if theirs == token && server.ready => {
+                let copied = copied_part(server, self.me, rpc, after);
+                host.send(from, copied);
+            }
+            (Message::Changes { epoch, first, made, changes }, Some(at)) => {
+                server.links[at].heard = self.now;
+                self.hear_changes(at, epoch, (first, made), changes.into_vec(), host);
+            }
+            (Message::Pull { epoch, first }, Some(_)) => send_changes(server, from, epoch, first, host),
+            (Message::Gap { epoch }, Some(at)) => {
+                if server.links[at].epoch == epoch {
+                    server.links[at].applied = None;
+                    self.copy_next(host);
+                }
+            }
+            (Message::Retire { .. }, Some(_)) => self.server_gone(from, false, host),
+            // A server that thinks of us as its client: it takes us for somebody else.
+            _ => host.refuse(Some(from), Offence::Misdirected),
+        }
+    }
+
+    fn hear_beat(
+        &mut self,
+        from: P,
+        epoch: u32,
+        made: u64,
+        servers: &[P],
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let (me, now, token) = (self.me, self.now, self.config.token);
+        let Part::Server(server) = &mut self.part else { return };
+        let at = match server.links.binary_search_by_key(&from, |link| link.peer) {
+            Ok(at) => at,
+            Err(_) if server.links.len() + 1 >= MAX_SERVERS => {
+                return host.refuse(Some(from), Offence::Full);
+            }
+            Err(at) => {
+                server.links.insert(at, Link::new(now, from));
+                server.departed.retain(|departed| departed.peer != from);
+                // Who was this server's client serves now.
+                server.dismiss(me, from);
+                host.emit(Event::Update { peer: from, joined: true });
+                at
+            }
+        };
+        let link = &mut server.links[at];
+        link.heard = now;
+        if link.epoch != epoch {
+            (link.epoch, link.applied) = (epoch, None);
+        }
+        match link.applied {
+            Some(applied) if applied < made => host.send(from, Message::Pull { epoch, first: applied + 1 }),
+            _ => {}
+        }
+        if server.ready {
+            let known = |peer: &P| *peer == me || server.links.iter().any(|link| link.peer == *peer);
+            let strangers = servers.iter().filter(|peer| !known(peer));
+            strangers.for_each(|&stranger| host.send(stranger, own_beat(server, me, token)));
+        }
+        self.copy_next(host);
+    }
+
+    /// Takes changes of link number `at`: from number `first` on, of `made`.
+    fn hear_changes(
+        &mut self,
+        at: usize,
+        epoch: u32,
+        (first, made): (u64, u64),
+        changes: Vec<Change<P>>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let Part::Server(server) = &mut self.part else { return };
+        let link = &server.links[at];
+        let (peer, Some(mut applied)) = (link.peer, link.applied) else { return };
+        let last = first.checked_add(changes.len() as u64);
+        if link.epoch != epoch || first == 0 || last.is_none_or(|last| last > made.saturating_add(1)) {
+            return;
+        }
+        for (number, change) in (first..).zip(changes) {
+            if number == applied + 1 {
+                applied = number;
+                if change.client != self.me {
+                    apply(server, peer, change);
+                }
+            }
+        }
+        server.links[at].applied = Some(applied);
+        if applied < made {
+            host.send(peer, Message::Pull { epoch, first: applied + 1 });
+        }
+    }
+
+    /// Copies from the next server that is not copied yet; if there is none, this one
+    /// is ready.
+    pub(super) fn copy_next(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Part::Server(server) = &mut self.part else { return };
+        if server.copying.is_some() {
+            return;
+        }
+        match server.links.iter().find(|link| link.applied.is_none()) {
+            Some(link) => {
+                let from = link.peer;
+                server.index.drop_origin(from);
+                server.copying = Some(Copying { from, after: None, base: None, failures: 0 });
+                self.ask_copy(host);
+            }
+            None if !server.ready => self.get_ready(host),
+            None => {}
+        }
+    }
+
+    fn ask_copy(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Part::Server(server) = &self.part else { return };
+        let Some(copying) = &server.copying else { return };
+        let deadline = self.now + self.config.rpc_timeout;
+        if let Some(rpc) = self.rpcs.open(copying.from, deadline, Asked::Copy, host.rng()) {
+            let (token, after) = (self.config.token, copying.after);
+            host.send(copying.from, Message::CopyIndex { rpc, token, after });
+        }
+    }
+
+    /// A part of a copy came.
+    pub(super) fn copied(
+        &mut self,
+        from: P,
+        message: Message<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let Part::Server(server) = &mut self.part else { return };
+        let Some(copying) = server.copying.as_mut().filter(|copying| copying.from == from) else { return };
+        let Message::Copied { epoch, made, changes, more, .. } = message else {
+            host.refuse(Some(from), Offence::Misdirected);
+            return self.not_copied(from, host);
+        };
+        let base = *copying.base.get_or_insert((epoch, made));
+        copying.failures = 0;
+        let last = changes.last().and_then(cursor_of);
+        let forward =
+            last.filter(|last| copying.after.is_none_or(|after| (after.0, after.1) < (last.0, last.1)));
+        copying.after = forward.or(copying.after);
+        for change in changes.into_vec() {
+            if change.client != self.me && matches!(change.what, Did::Offered { .. }) {
+                apply(server, from, change);
+            }
+        }
+        if more && forward.is_some() && base.0 == epoch {
+            return self.ask_copy(host);
+        }
+        server.copying = None;
+        if let Some(link) = server.links.iter_mut().find(|link| link.peer == from) {
+            link.heard = self.now;
+            link.epoch = epoch;
+            // Another epoch on the way: from the beginning.
+            link.applied = (base.0 == epoch).then_some(base.1);
+        }
+        self.copy_next(host);
+    }
+
+    pub(super) fn not_copied(&mut self, from: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let tries = self.config.tries.max(1);
+        let Part::Server(server) = &mut self.part else { return };
+        let Some(copying) = server.copying.as_mut().filter(|copying| copying.from == from) else { return };
+        copying.failures += 1;
+        if copying.failures < tries {
+            self.ask_copy(host);
+        } else {
+            self.server_gone(from, true, host);
+        }
+    }
+
+    /// The index is whole: this node serves.
+    fn get_ready(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let (me, now) = (self.me, self.now);
+        let Part::Server(server) = &mut self.part else { return };
+        server.ready = true;
+        server.links.iter_mut().for_each(|link| link.heard = now);
+        let known = server.index.life(me);
+        let told = std::mem::replace(&mut server.told, true);
+        if !told {
+            host.emit(Event::Joined);
+        }
+        self.begin_life(self.life.max(known).saturating_add(1));
+        self.offer_own(host);
+        self.beat(host);
+        self.ask_waiting(host);
+    }
+}
+
+fn own_beat<P: Peer>(server: &super::Server<P>, me: P, token: u64) -> Message<P> {
+    let (epoch, made) = (server.log.epoch, server.log.made);
+    Message::Beat { token, epoch, made, servers: server.all(me) }
+}
+
+fn send_changes<P: Peer>(
+    server: &super::Server<P>,
+    to: P,
+    epoch: u32,
+    mut first: u64,
+    host: &mut impl Host<P, Message<P>, Event<P>>,
+) {
+    let made = server.log.made;
+    for _ in 0..MAX_PULLED {
+        match server.log.from(first).filter(|_| epoch == server.log.epoch) {
+            None => return host.send(to, Message::Gap { epoch }),
+            Some(changes) if changes.is_empty() => return,
+            Some(changes) => {
+                let count = changes.len() as u64;
+                host.send(to, Message::Changes { epoch, first, made, changes });
+                first += count;
+            }
+        }
+    }
+}
+
+fn copied_part<P: Peer>(
+    server: &super::Server<P>,
+    me: P,
+    rpc: RpcId,
+    after: Option<Cursor<P>>,
+) -> Message<P> {
+    let part = server.index.copy(me, after.map(|cursor| (cursor.0, cursor.1)), MAX_CHANGES);
+    let more = part.len() == MAX_CHANGES;
+    let offered =
+        part.into_iter().map(|(client, life, record)| Change { client, life, what: Did::Offered { record } });
+    let (epoch, made) = (server.log.epoch, server.log.made);
+    Message::Copied { rpc, epoch, made, changes: offered.collect(), more }
+}
+
+fn cursor_of<P: Copy>(change: &Change<P>) -> Option<Cursor<P>> {
+    match &change.what {
+        Did::Offered { record } => Some(Cursor(change.client, record.key)),
+        _ => None,
+    }
+}
+
+/// Does to the index what another server's client did.
+fn apply<P: Peer>(server: &mut super::Server<P>, origin: P, change: Change<P>) {
+    let Change { client, life, what } = change;
+    match what {
+        Did::Offered { record } => {
+            server.moved(client, life);
+            server.index.add(client, origin, life, record);
+        }
+        Did::Withdrew { key } => {
+            server.index.remove(client, origin, life, key);
+        }
+        Did::Vanished {} => server.index.gone(client, origin, life),
+    }
+}
