@@ -193,6 +193,12 @@ fn forged_requests_push_nobody_out() {
 }
 
 #[test]
+fn a_node_and_a_message_are_small() {
+    assert!(size_of::<KademliaMessage<u32>>() <= 40);
+    assert!(size_of::<Kademlia<u32>>() <= 256, "{}", size_of::<Kademlia<u32>>());
+}
+
+#[test]
 fn questions_expire_in_the_order_they_were_asked() {
     let plan = Plan { k: 4, enough: 2, alpha: 2, strict: true, paths: 1, timeout: Duration::from_secs(1) };
     let place = |peer: u32| Id::small(u64::from(peer), 8);
