@@ -2,7 +2,7 @@
 //!
 //! Model: section 2.3 of the paper. The initiator keeps the closest nodes it has seen
 //! and asks the closest unasked ones, `alpha` at a time. When `alpha` answers in
-//! succession brought nothing closer than the closest already seen, it asks all of the
+//! succession, or silences, brought nothing closer than the closest already seen, it asks all of the
 //! `k` closest at once, unless parallelism is strict. It is over when the `k` closest
 //! that did not fail have answered, or earlier as [`Plan::enough`] allows.
 //!
@@ -11,8 +11,8 @@
 //! the paths, each path knows only what its own nodes said, and no node is asked
 //! twice. What a liar says leads one path astray and no other.
 //!
-//! Each node is asked once, with one fixed time to answer; so the open questions are a
-//! queue, and the first one's deadline is the look-up's. Distances are compared by
+//! Each node is asked once, with one fixed time to answer, and after a shorter one does
+//! not keep others from being asked; so the open questions are a queue, and the first one's deadline is the look-up's. Distances are compared by
 //! their top 64 bits, and nodes for which these are equal are taken for one.
 
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub struct Plan {
     pub strict: bool,
     /// Disjoint paths, 1 to [`MAX_PATHS`].
     pub paths: usize,
+    /// How long a question counts as one of alpha: then another node is asked as well.
+    pub patience: Duration,
     /// How long a node may take to answer.
     pub timeout: Duration,
 }
@@ -66,6 +68,8 @@ pub struct IterativeLookup<P> {
     plan: Plan,
     paths: Vec<Path<P>>,
     open: Vec<Open<P>>,
+    /// How many of them, the first ones, no longer count as one of alpha.
+    late: usize,
     /// Whom any path asked, if there is more than one.
     asked: Vec<P>,
     questions: usize,
@@ -119,6 +123,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             enough: plan.enough.clamp(1, k),
             alpha: plan.alpha.max(1),
             paths: plan.paths.clamp(1, MAX_PATHS),
+            patience: plan.patience.min(plan.timeout),
             ..plan
         };
         let room = k * SHORTLIST;
@@ -143,6 +148,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             plan,
             paths,
             open: Vec::with_capacity(plan.enough.max(plan.alpha)),
+            late: 0,
             asked: Vec::new(),
             questions: 0,
             timeouts: 0,
@@ -186,8 +192,16 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         true
     }
 
-    /// A peer whose time to answer is over; to be called until there is none.
+    /// A peer whose time to answer is over; to be called until there is none. Others may
+    /// be asked after it, since patience with some may be over too.
     pub fn expire(&mut self, now: Time) -> Option<P> {
+        while let Some(open) = self.open.get(self.late).filter(|open| self.tires(open) <= now) {
+            if let Some(path) = self.paths.get_mut(usize::from(open.path)) {
+                path.open -= 1;
+                path.in_vain += 1;
+            }
+            self.late += 1;
+        }
         let peer = self.open.first().filter(|open| open.deadline <= now)?.peer;
         self.fail(0);
         Some(peer)
@@ -202,7 +216,8 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
 
     /// When [`IterativeLookup::expire`] has something next.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.open.first().map(|open| open.deadline)
+        let tires = self.open.get(self.late).map(|open| self.tires(open));
+        self.open.first().map(|open| open.deadline).into_iter().chain(tires).min()
     }
 
     /// Whether what was sought is found, nobody is left to be asked, or more were asked
@@ -283,14 +298,18 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         }
     }
 
+    /// When a question stops to count as one of alpha.
+    fn tires(&self, open: &Open<P>) -> Time {
+        open.deadline - (self.plan.timeout - self.plan.patience)
+    }
+
     fn is_exhausted(&self) -> bool {
         self.questions >= self.plan.paths * MAX_QUESTIONS
     }
 
     fn fail(&mut self, at: usize) {
-        if let Some((path, _)) = self.settle(at, State::Failed) {
+        if self.settle(at, State::Failed).is_some() {
             self.timeouts += 1;
-            self.paths[path].in_vain += 1;
         }
     }
 
@@ -298,9 +317,10 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     /// is, unless all is closed.
     fn settle(&mut self, at: usize, state: State) -> Option<(usize, u8)> {
         let Open { peer, path, .. } = self.open.remove(at);
-        let path = usize::from(path);
+        let (path, counts) = (usize::from(path), at >= self.late);
+        self.late -= usize::from(!counts);
         let of = self.paths.get_mut(path)?;
-        of.open -= 1;
+        of.open -= usize::from(counts);
         let one = of.seen.iter_mut().find(|one| one.peer == peer);
         let hops = one.map_or(0, |one| {
             one.state = state;

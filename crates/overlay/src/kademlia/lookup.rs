@@ -67,6 +67,7 @@ impl<P: Peer> Kademlia<P> {
             alpha: config.alpha,
             strict: config.strict,
             paths: if user { config.paths } else { 1 },
+            patience: config.patience,
             timeout: config.timeout,
         };
         let mut known = Vec::with_capacity(config.k + more.len());
@@ -155,7 +156,7 @@ impl<P: Peer> Kademlia<P> {
             {
                 let rpc = RpcId(question.token);
                 host.send(question.peer, KademliaMessage::Find { rpc, key, op, hops: question.hops, why });
-                self.wake = self.wake.min(self.last + self.config.timeout);
+                self.wake = self.wake.min(self.last + self.config.patience.min(self.config.timeout));
             }
             if find.lookup.is_over() {
                 self.finish(&find, host);

@@ -83,6 +83,8 @@ pub struct Config {
     /// Whether a newcomer to a full bucket makes us ping the bucket's least recently
     /// heard of (section 2.2), or waits until that one is of use (section 4.1).
     pub eager: bool,
+    /// How long a silent peer keeps a look-up from asking another as well.
+    pub patience: Duration,
     /// How long a peer may take to answer.
     pub timeout: Duration,
     /// After what time without a look-up a bucket is refreshed.
@@ -108,6 +110,7 @@ impl Default for Config {
             replicas: 20,
             spares: 2,
             eager: false,
+            patience: Duration::from_millis(500),
             timeout: Duration::from_millis(1500),
             refresh: Duration::from_secs(3600),
             settle: Duration::from_secs(10),

@@ -96,7 +96,7 @@ proptest! {
         let target = Id::from_high(rng.next_u64());
         let mut all: Vec<u32> = (0..100).collect();
         all.sort_by_key(|&peer| place(peer).xor(target));
-        let plan = Plan { k, enough: k, alpha, strict, paths, timeout: Duration::from_secs(1) };
+        let plan = Plan { k, enough: k, alpha, strict, paths, patience: Duration::from_secs(1), timeout: Duration::from_secs(1) };
         let begin: Vec<u32> = all[60..60 + paths * 2].to_vec();
         let mut lookup = IterativeLookup::new(target, plan, &begin, place);
         let mut asked = Vec::new();
@@ -200,7 +200,15 @@ fn a_node_and_a_message_are_small() {
 
 #[test]
 fn questions_expire_in_the_order_they_were_asked() {
-    let plan = Plan { k: 4, enough: 2, alpha: 2, strict: true, paths: 1, timeout: Duration::from_secs(1) };
+    let plan = Plan {
+        k: 4,
+        enough: 2,
+        alpha: 2,
+        strict: true,
+        paths: 1,
+        patience: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+    };
     let place = |peer: u32| Id::small(u64::from(peer), 8);
     let mut lookup = IterativeLookup::new(Id::ZERO, plan, &[9, 3, 5, 7], place);
     let ask = |lookup: &mut IterativeLookup<u32>, at| {
@@ -217,4 +225,23 @@ fn questions_expire_in_the_order_they_were_asked() {
     assert!(lookup.answer(1, 7, &[], place));
     assert!(lookup.is_over() && lookup.timeouts() == 2);
     assert_eq!((lookup.closest(4, place), lookup.hops(4)), (vec![5, 7], Some(2)));
+}
+
+#[test]
+fn a_silent_node_does_not_keep_others_from_being_asked() {
+    let (patience, timeout) = (Duration::from_secs(1), Duration::from_secs(3));
+    let plan = Plan { k: 4, enough: 4, alpha: 1, strict: true, paths: 1, patience, timeout };
+    let place = |peer: u32| Id::small(u64::from(peer), 8);
+    let mut lookup = IterativeLookup::new(Id::ZERO, plan, &[3, 5, 7], place);
+    let ask = |lookup: &mut IterativeLookup<u32>, at| {
+        lookup.ask(Time::from_secs(at), || at as u32).map(|question| question.peer)
+    };
+    assert_eq!((ask(&mut lookup, 0), ask(&mut lookup, 0)), (Some(3), None));
+    assert_eq!((lookup.next_deadline(), lookup.expire(Time::from_secs(1))), (Some(Time::from_secs(1)), None));
+    assert_eq!((ask(&mut lookup, 1), ask(&mut lookup, 1)), (Some(5), None));
+    assert!(lookup.answer(0, 3, &[], place), "late, but in time");
+    assert_eq!((ask(&mut lookup, 1), lookup.expire(Time::from_secs(4))), (None, Some(5)));
+    assert_eq!((ask(&mut lookup, 4), lookup.is_over()), (Some(7), false));
+    assert!(lookup.answer(4, 7, &[], place) && lookup.is_over());
+    assert_eq!((lookup.closest(4, place), lookup.timeouts()), (vec![3, 7], 1));
 }
