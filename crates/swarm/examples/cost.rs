@@ -1,4 +1,5 @@
-//! What handling one block costs, on both sides: `cargo run --release -p starling-swarm --example cost`.
+//! What handling one block costs, on both sides: `cargo run --release -p starling-swarm --example cost`,
+//! with a number for one case only.
 
 // A program that measures and prints, not part of a core.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::disallowed_types)]
@@ -106,12 +107,15 @@ fn seed(info: &Arc<Info>, peers: u32) {
 }
 
 fn main() {
-    for (bytes, piece, peers) in [
+    let only: Option<usize> = std::env::args().nth(1).and_then(|n| n.parse().ok());
+    let cases = [
         (16u64 << 30, 1u64 << 20, 1),
         (16 << 30, 1 << 20, 100),
         (32 << 30, 16 << 10, 4),
         (48 << 30, 16 << 10, 1000),
-    ] {
+    ];
+    let wanted = |(n, _): &(usize, _)| only.is_none_or(|only| only == *n);
+    for (_, (bytes, piece, peers)) in cases.into_iter().enumerate().filter(wanted) {
         let mut builder = Builder::file("file", bytes);
         (builder.versions, builder.piece_length) = (Versions::V1, PieceLength::new(piece));
         let plan = builder.plan().expect("a plan");

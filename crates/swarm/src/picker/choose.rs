@@ -144,6 +144,7 @@ impl Picker {
 
     fn own(&mut self, asker: &mut Asker<'_>, id: u32) {
         self.partials[id as usize].owner = Some(Holder::Peer(asker.slot));
+        self.list_owned(id);
         asker.own.push_back(id);
     }
 
@@ -185,16 +186,15 @@ impl Picker {
     }
 
     /// The owned piece with the most free blocks: its owner needs help.
-    fn find_owned(&self, asker: &Asker<'_>, avoid: &impl Fn(u32) -> bool) -> Option<u32> {
-        let of_use = |p: &Partial| {
-            p.free() > 0 && !p.alone && p.owner.is_some() && asker.has.get(p.piece) && !avoid(p.piece)
-        };
-        let mut best: Option<(u32, u32)> = None;
-        for (id, partial) in self.partials.iter().enumerate() {
-            if of_use(partial) && best.is_none_or(|(free, _)| partial.free() > free) {
-                best = Some((partial.free(), id as u32));
-            }
-        }
-        best.map(|(_, id)| id)
+    fn find_owned(&mut self, asker: &Asker<'_>, avoid: &impl Fn(u32) -> bool) -> Option<u32> {
+        let Picker { owned, partials, .. } = self;
+        owned.retain(|&id| {
+            let p = &mut partials[id as usize];
+            p.listed = p.owner.is_some() && p.free() > 0;
+            p.listed
+        });
+        let of_use = |p: &Partial| !p.alone && asker.has.get(p.piece) && !avoid(p.piece);
+        let useful = owned.iter().copied().filter(|&id| of_use(&partials[id as usize]));
+        useful.max_by_key(|&id| (partials[id as usize].free(), std::cmp::Reverse(id)))
     }
 }

@@ -78,6 +78,8 @@ pub(crate) struct Picker {
     partials: Vec<Partial>,
     vacant: Vec<u32>,
     open: Vec<u32>,
+    /// Every owned partial with free blocks, among others that were such.
+    owned: Vec<u32>,
     limit: usize,
     done: u32,
     version: u64,
@@ -211,6 +213,7 @@ impl Picker {
         let Some(partial) = self.partials.get_mut(id as usize) else { return };
         if partial.release(block) {
             self.version += 1;
+            self.list_owned(id);
             self.loosen(id, false);
         }
     }
@@ -347,6 +350,14 @@ impl Picker {
         }
         partial.open_at = Some(self.open.len() as u32);
         self.open.push(id);
+    }
+
+    /// Lists an owned partial that may have free blocks, to be helped with.
+    fn list_owned(&mut self, id: u32) {
+        let partial = &mut self.partials[id as usize];
+        if partial.owner.is_some() && !std::mem::replace(&mut partial.listed, true) {
+            self.owned.push(id);
+        }
     }
 
     /// Takes a partial off the list of ownerless ones, and from its owner.

@@ -41,6 +41,8 @@ pub(crate) struct Partial {
     pub alone: bool,
     /// Its place in the picker's list of ownerless pieces.
     pub open_at: Option<u32>,
+    /// It is in the picker's list of owned pieces, whatever it has become since.
+    pub listed: bool,
     blocks: Vec<u16>,
     sources: Vec<Source>,
     free: u32,
