@@ -5,6 +5,7 @@
 //! tit-for-tat and proportional share. While we seed, peers take turns. Whatever
 //! the strategy, peers that have given nothing live on a bounded budget.
 
+mod lucky;
 mod newcomers;
 mod propshare;
 mod seeding;
@@ -104,20 +105,6 @@ impl Choking {
     pub fn seeding(&mut self, now: Time) {
         self.next = now;
         self.shares.clear();
-    }
-}
-
-/// Puts at most `count` of `pool`, chosen by chance, to the end of `chosen`.
-fn by_chance(
-    pool: &mut Vec<Candidate>,
-    count: usize,
-    share: Option<f64>,
-    rng: &mut Rng,
-    chosen: &mut Vec<Chosen>,
-) {
-    for _ in 0..count.min(pool.len()) {
-        let lucky = pool.swap_remove(rng.index(pool.len()));
-        chosen.push(Chosen { slot: lucky.slot, share });
     }
 }
 

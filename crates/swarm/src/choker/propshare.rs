@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use starling_sansio::{Rng, Time};
 
-use super::{Candidate, Choker, Chosen, by_chance};
+use super::lucky::Lucky;
+use super::{Candidate, Choker, Chosen};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PropShare {
-    period: Duration,
-    rotate_at: Time,
-    newcomers: Vec<u32>,
+    newcomers: Lucky,
 }
 
 /// The part of our upload set aside for those who have not given.
@@ -26,20 +25,7 @@ const NEWCOMERS_MAX: usize = 4;
 
 impl PropShare {
     pub fn new(period: Duration) -> PropShare {
-        PropShare { period, rotate_at: Time::ZERO, newcomers: Vec::new() }
-    }
-
-    fn pick_newcomers(&mut self, now: Time, mut pool: Vec<Candidate>, count: usize, rng: &mut Rng) {
-        if now >= self.rotate_at {
-            self.rotate_at = now + self.period;
-            self.newcomers.clear();
-        }
-        self.newcomers.retain(|slot| pool.iter().any(|c| c.slot == *slot));
-        pool.retain(|c| !self.newcomers.contains(&c.slot));
-        let mut lucky = Vec::new();
-        by_chance(&mut pool, count.saturating_sub(self.newcomers.len()), None, rng, &mut lucky);
-        self.newcomers.extend(lucky.iter().map(|c| c.slot));
-        self.newcomers.truncate(count);
+        PropShare { newcomers: Lucky::new(period) }
     }
 }
 
@@ -55,16 +41,16 @@ impl Choker for PropShare {
         let total: u64 = candidates.iter().map(|c| c.given).sum();
         if total == 0 {
             // Nobody gave yet: all are newcomers and there is nobody to prefer.
-            let mut pool = candidates.to_vec();
-            return by_chance(&mut pool, slots, None, rng, chosen);
+            let mut pool: Vec<u32> = candidates.iter().map(|c| c.slot).collect();
+            rng.shuffle(&mut pool);
+            return chosen.extend(pool.into_iter().take(slots).map(|slot| Chosen { slot, share: None }));
         }
         let givers = candidates.iter().filter(|c| c.given > 0);
         let part = |given: u64| given as f64 / total as f64 * (1.0 - NEWCOMER_SHARE);
         chosen.extend(givers.map(|c| Chosen { slot: c.slot, share: Some(part(c.given)) }));
-        let pool: Vec<Candidate> = candidates.iter().filter(|c| c.given == 0).copied().collect();
-        let count = NEWCOMERS_MAX.min(slots).min(pool.len());
-        self.pick_newcomers(now, pool, count, rng);
-        let each = NEWCOMER_SHARE / count.max(1) as f64;
-        chosen.extend(self.newcomers.iter().map(|&slot| Chosen { slot, share: Some(each) }));
+        let pool = candidates.iter().filter(|c| c.given == 0).map(|c| (c.slot, 1));
+        let newcomers = self.newcomers.draw(now, pool, NEWCOMERS_MAX.min(slots), rng);
+        let each = NEWCOMER_SHARE / newcomers.len().max(1) as f64;
+        chosen.extend(newcomers.iter().map(|&slot| Chosen { slot, share: Some(each) }));
     }
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use starling_sansio::{Rng, Time};
 
+use super::lucky::Lucky;
 use super::{Candidate, Choker, Chosen};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct TitForTat {
-    period: Duration,
-    rotate_at: Time,
-    optimistic: Vec<u32>,
+    optimistic: Lucky,
 }
 
 /// One slot in this many is given by chance.
@@ -23,26 +22,7 @@ const NEWCOMER_ODDS: usize = 3;
 
 impl TitForTat {
     pub fn new(period: Duration) -> TitForTat {
-        TitForTat { period, rotate_at: Time::ZERO, optimistic: Vec::new() }
-    }
-
-    fn rotate(&mut self, now: Time, rest: &[&Candidate], count: usize, rng: &mut Rng) {
-        let stale = now >= self.rotate_at;
-        self.optimistic.retain(|slot| !stale && rest.iter().any(|c| c.slot == *slot));
-        if stale {
-            self.rotate_at = now + self.period;
-        }
-        let mut tickets: Vec<u32> = Vec::new();
-        for c in rest.iter().filter(|c| !self.optimistic.contains(&c.slot)) {
-            let odds = if c.newcomer && c.got == 0 { NEWCOMER_ODDS } else { 1 };
-            tickets.extend(std::iter::repeat_n(c.slot, odds));
-        }
-        while self.optimistic.len() < count && !tickets.is_empty() {
-            let lucky = tickets[rng.index(tickets.len())];
-            tickets.retain(|&slot| slot != lucky);
-            self.optimistic.push(lucky);
-        }
-        self.optimistic.truncate(count);
+        TitForTat { optimistic: Lucky::new(period) }
     }
 }
 
@@ -62,9 +42,10 @@ impl Choker for TitForTat {
         // Whoever is unchoked stays so among equals: changing costs both sides.
         ranked.sort_by_key(|c| (std::cmp::Reverse(worth(c)), !c.unchoked));
         let regular = ranked.iter().take_while(|c| worth(c) > 0).count().min(slots - lucky);
-        let rest = &ranked[regular..];
-        self.rotate(now, rest, slots - regular, rng);
-        chosen.extend(ranked[..regular].iter().map(|c| Chosen { slot: c.slot, share: None }));
-        chosen.extend(self.optimistic.iter().map(|&slot| Chosen { slot, share: None }));
+        let odds = |c: &Candidate| if c.newcomer && c.got == 0 { NEWCOMER_ODDS } else { 1 };
+        let rest = ranked[regular..].iter().map(|c| (c.slot, odds(c)));
+        let lucky = self.optimistic.draw(now, rest, slots - regular, rng);
+        let ranked = ranked[..regular].iter().map(|c| c.slot);
+        chosen.extend(ranked.chain(lucky.iter().copied()).map(|slot| Chosen { slot, share: None }));
     }
 }
