@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use starling_overlay::dht::{Dht, DhtConfig};
-use starling_overlay::{KeyBased, Overlay, chord, fasttrack, gnutella, kademlia, kelips, pastry};
+use starling_overlay::{KeyBased, Overlay, chord, fasttrack, gnutella, kademlia, kelips, napster, pastry};
 
 use starling_overlay::chord::Chord;
 use starling_overlay::kademlia::Kademlia;
@@ -283,6 +283,28 @@ table! {
     }
 }
 
+table! {
+    /// `[overlay.napster]`.
+    NapsterTable for napster::Config {
+        servers: u32 => |c, v| c.servers = v;
+        heartbeat_s: f64 => |c, v| c.heartbeat_interval = secs(v);
+        client_timeout_s: f64 => |c, v| c.client_timeout = secs(v);
+        beat_s: f64 => |c, v| c.beat_interval = secs(v);
+        server_timeout_s: f64 => |c, v| c.server_timeout = secs(v);
+        timeout_s: f64 => |c, v| c.rpc_timeout = secs(v);
+        tries: u8 => |c, v| c.tries = v;
+        max_clients: usize => |c, v| c.max_clients = v;
+    }
+}
+
+impl NapsterTable {
+    fn config(&self, _: &Surroundings) -> napster::Config {
+        let mut config = napster::Config::default();
+        self.apply(&mut config);
+        config
+    }
+}
+
 impl FastTrackTable {
     fn config(&self, _: &Surroundings) -> fasttrack::Config {
         let mut config = fasttrack::Config::default();
@@ -378,6 +400,7 @@ macro_rules! overlays {
 }
 
 overlays! {
+    "napster": napster, Napster(NapsterTable), None, napster::Napster<Node>, NapsterTable::config;
     "gnutella": gnutella, Gnutella(GnutellaTable), None, gnutella::Gnutella<Node>, GnutellaTable::config;
     "fasttrack": fasttrack, FastTrack(FastTrackTable), None, fasttrack::FastTrack<Node>, FastTrackTable::config;
     "chord": chord, Chord(ChordTable), Some(Root::Successor), Dht<Node, Chord<Node>>, ChordTable::config;
