@@ -60,7 +60,7 @@ pub struct Trace {
     bits: u32,
 }
 
-/// Traces a find over `choice`.
+/// Traces a find over `choice`; [`Choice::for_class`] has tables small enough to read.
 pub fn trace(choice: &Choice, request: &Request) -> Trace {
     choice.visit(request.nodes, Tracer(request))
 }
@@ -149,11 +149,9 @@ fn step<M: Message<Node>>(mut sent: Sent<M>, places: &Places) -> Step {
         }
     });
     let text = format!("{:?}", sent.message);
-    // `Routing { message: Ask { .. } }` is an Ask to a reader.
-    let inner =
-        text.rsplit_once("Routing").map_or(text.as_str(), |(_, rest)| rest.trim_start_matches(['(', ' ']));
-    let what =
-        inner.split(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty()).unwrap_or("").to_owned();
+    // `Routing { cause: LookUp, message: Ask { .. } }` is an Ask to a reader.
+    let inner = text.split_once("message: ").map_or(text.as_str(), |(_, inner)| inner);
+    let what = inner.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_owned();
     let at = sent.time.since(Time::ZERO);
     Step { at, from: places.id(sent.from), to: places.id(sent.to), names, what }
 }

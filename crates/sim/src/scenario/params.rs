@@ -440,6 +440,31 @@ impl Choice {
         Table::named(name).map(|table| Choice { table, bits })
     }
 
+    /// The overlay of that name as a lecture draws it: tables so small that a look-up
+    /// in a network of a few nodes takes several steps. Chord has one successor,
+    /// Kademlia buckets of one and one question at a time, Pastry digits of two bits
+    /// and a leaf on each side.
+    pub fn for_class(name: &str, bits: u32) -> Option<Choice> {
+        let table = match Table::named(name)? {
+            Table::Chord(table) => Table::Chord(ChordTable { successors: Some(1), ..table }),
+            Table::Kademlia(table) => Table::Kademlia(KademliaTable {
+                k: Some(1),
+                alpha: Some(1),
+                root_set: Some(1),
+                enough: Some(1),
+                ..table
+            }),
+            Table::Pastry(table) => Table::Pastry(PastryTable {
+                b: Some(2),
+                leaves: Some(2),
+                style: Some(Style::Iterative),
+                ..table
+            }),
+            table => table,
+        };
+        Some(Choice { table, bits })
+    }
+
     /// The overlay's name.
     pub fn name(&self) -> &'static str {
         self.table.name()

@@ -157,7 +157,7 @@ fn save(page: &Page<'_>, folder: &Path) -> Result<()> {
 }
 
 fn follow(args: &Trace) -> Result<Exit> {
-    let Some(choice) = Choice::named(&args.overlay, args.bits) else {
+    let Some(choice) = Choice::for_class(&args.overlay, args.bits) else {
         bail!(Usage(no_overlay(&args.overlay)))
     };
     let space = 1u128 << args.bits;

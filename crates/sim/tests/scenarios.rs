@@ -1,0 +1,195 @@
+//! Scenarios as texts, and all overlays in them.
+#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+
+use starling_sim::report::{self, Page};
+use starling_sim::runner::{self, Progress};
+use starling_sim::scenario::{self, Choice, LIBRARY, NAMES, Scenario};
+use starling_sim::trace::{self, Request};
+
+/// A small lively network: joins by the protocol, churn, loss, records, all questions.
+fn lively(overlay: &str, seeds: u64) -> Scenario {
+    let text = format!(
+        r#"
+nodes = 300
+start = "join"
+join_over_s = 30
+duration_s = 180
+measure_from_s = 60
+seeds = {seeds}
+
+[overlay]
+{overlay} = {{}}
+
+[network]
+latency = {{ model = "internet" }}
+loss = 0.01
+
+[churn]
+session = {{ model = "pareto", mean_s = 3600, shape = 2.0 }}
+absence = {{ model = "exponential", mean_s = 600 }}
+graceful = 0.5
+renamed = true
+
+[records]
+count = 20
+copies = 3
+vocabulary = 50
+publish_from_s = 60
+publish_over_s = 20
+
+[[traffic]]
+ask = "lookup"
+from_s = 120
+total = 60
+
+[[traffic]]
+ask = "search"
+from_s = 120
+total = 20
+
+[[traffic]]
+ask = "find"
+from_s = 120
+total = 20
+"#
+    );
+    Scenario::parse("lively", &text).unwrap()
+}
+
+/// The hash of the only trial's trace, and the share of look-ups that found something.
+fn outcome(scenario: &Scenario, threads: usize) -> (u64, f64) {
+    let report = runner::run(scenario, threads, &|_: &Progress| true);
+    let findings = &report.rows[0].trials[0].1;
+    let success = report::column("success").unwrap();
+    (findings.whole.hash(), (success.value)(findings).unwrap_or(0.0))
+}
+
+#[test]
+fn every_overlay_gives_the_same_trace_on_one_thread_and_on_two() {
+    for name in NAMES {
+        let scenario = lively(name, 1);
+        let (one, found) = outcome(&scenario, 1);
+        assert_eq!(outcome(&scenario, 2).0, one, "{name}: two threads");
+        assert_eq!(outcome(&scenario, 1).0, one, "{name}: a second run");
+        assert!(found > 0.5, "{name}: {found} of the look-ups found something");
+    }
+}
+
+#[test]
+fn another_seed_is_another_trace() {
+    let report = runner::run(&lively("chord", 2), 2, &|_: &Progress| true);
+    let hashes: Vec<u64> = report.rows[0].trials.iter().map(|(_, findings)| findings.whole.hash()).collect();
+    assert_eq!(hashes.len(), 2);
+    assert_ne!(hashes[0], hashes[1]);
+}
+
+#[test]
+fn who_interrupts_gets_what_is_known() {
+    let scenario = lively("kademlia", 1);
+    let until_half = |progress: &Progress| progress.reached.as_secs_f64() < 90.0;
+    let report = runner::run(&scenario, 1, &until_half);
+    let findings = &report.rows[0].trials[0].1;
+    assert!((90.0..92.0).contains(&findings.reached.as_secs_f64()));
+    assert!(findings.members > 200 && !report::table(&report).is_empty());
+}
+
+#[test]
+fn the_library_makes_sense() {
+    for entry in LIBRARY {
+        let scenario = scenario::named(entry.name).unwrap();
+        assert!(!scenario.about.is_empty() && !scenario.overlays.is_empty(), "{}", entry.name);
+    }
+    let compare = scenario::named("compare").unwrap();
+    assert_eq!(compare.overlays.iter().map(Choice::name).collect::<Vec<_>>(), NAMES);
+    assert!(scenario::named("nonsense").unwrap_err().to_string().contains("compare"));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
+    let good = "nodes = 10\nduration_s = 5\n[overlay.chord]\n[[traffic]]\nask = \"find\"\ntotal = 3\n";
+    assert!(Scenario::parse("good", good).is_ok());
+    let wrong = [
+        ("nodes = 10", "nodes = 0", 1, "from 1"),
+        ("nodes = 10", "nodes = \"ten\"", 1, "expected u32"),
+        ("nodes = 10", "nodes = 10\nnode = 3", 2, "nodes"),
+        ("nodes = 10", "nodes = 10\nbits = 3", 2, "at least 4 bits"),
+        ("duration_s = 5", "duration_s = -1", 2, "from 0.001"),
+        ("duration_s = 5", "duration_s = 5\ncolumns = [\"hop\"]", 3, "hops"),
+        ("[overlay.chord]", "[overlay.cord]", 3, "chord"),
+        ("[overlay.chord]", "[overlay.chord]\nsuccesors = 3", 4, "successors"),
+        ("[overlay.chord]", "[overlay.chord]\n[network]\nloss = 2", 5, "from 0 to 1"),
+        ("total = 3", "", 5, "either total or every_s"),
+        ("ask = \"find\"", "ask = \"lookup\"", 5, "add [records]"),
+        ("total = 3\n", "total = 3\n[[failure]]\nat_s = 9\nshare = 0.1", 8, "at_s is 9"),
+        ("total = 3\n", "total = ", 6, ""),
+    ];
+    for (from, to, line, remedy) in wrong {
+        let text = good.replacen(from, to, 1);
+        let error = Scenario::parse("x.toml", &text).unwrap_err();
+        assert_eq!((error.file.as_str(), error.line), ("x.toml", line), "{to}: {error}");
+        assert!(error.to_string().contains(remedy) && !error.to_string().contains('\n'), "{to}: {error}");
+    }
+}
+
+#[test]
+fn more_nodes_than_memory_are_refused_before_the_run() {
+    let scenario = scenario::named("compare").unwrap().with_nodes(10_000_000).unwrap();
+    let wrong = scenario.fits(Some(1 << 30), 2).unwrap_err();
+    assert!(wrong.line > 0 && wrong.to_string().contains("try "), "{wrong}");
+    assert!(scenario.fits(None, 2).is_ok() && scenario.fits(Some(1 << 50), 2).is_ok());
+}
+
+/// The lecture's example: peer 0 of 16 looks for 15; it asks 8, which names 12, which
+/// names 14, which knows that 15 is responsible.
+#[test]
+fn the_classroom_s_look_up_goes_by_8_12_and_14() {
+    let choice = Choice::for_class("chord", 4).unwrap();
+    let request = Request { nodes: 16, bits: 4, even: true, from: 0, key: starling_sim::key(15, 4), seed: 1 };
+    let trace = trace::trace(&choice, &request);
+    let number = |id: &starling_overlay::Id| id.number(4);
+    let asked: Vec<u64> =
+        trace.steps.iter().filter(|step| number(&step.from) == 0).map(|step| number(&step.to)).collect();
+    assert_eq!(asked[..3], [8, 12, 14], "{}", trace.text());
+    assert_eq!(trace.answer.first().map(number), Some(15));
+    let named = |by: u64, whom: u64| {
+        trace
+            .steps
+            .iter()
+            .any(|step| number(&step.from) == by && step.names.iter().any(|id| number(id) == whom))
+    };
+    assert!(named(8, 12) && named(12, 14) && named(14, 15), "{}", trace.text());
+    assert!(trace.text().contains("finger +8"));
+}
+
+#[test]
+fn every_overlay_can_be_traced_and_says_so_if_it_finds_nobody() {
+    for name in NAMES {
+        let choice = Choice::for_class(name, 6).unwrap();
+        let request =
+            Request { nodes: 40, bits: 6, even: false, from: 3, key: starling_sim::key(33, 6), seed: 2 };
+        let text = trace::trace(&choice, &request).text();
+        assert!(text.contains("node ") && text.trim_end().lines().count() > 2, "{name}: {text}");
+        assert!(text.contains("found") || text.contains("does not look"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_report_is_a_page_a_table_and_files_that_agree() {
+    let mut report = runner::run(&lively("chord", 2), 2, &|_: &Progress| true);
+    report.name = "<&>".into();
+    let page =
+        report::page(&Page { report: &report, sizes: std::slice::from_ref(&report), churn: Some(&report) });
+    assert!(page.contains("&lt;&amp;&gt;") && page.matches("<svg").count() >= 4, "{page}");
+    assert!(!page.contains("http://") || page.contains("www.w3.org/2000/svg"));
+    assert!(!page.contains("<script") && !page.contains("src="));
+    let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+    let hops = json["overlays"][0]["figures"]["hops"]["mean"].as_f64().unwrap();
+    let lines: Vec<f64> = report
+        .csv()
+        .lines()
+        .filter(|line| line.contains(",hops,"))
+        .filter_map(|line| line.rsplit(',').next()?.parse().ok())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert!((lines.iter().sum::<f64>() / 2.0 - hops).abs() < 1e-9);
+}
