@@ -20,7 +20,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The words of its name, each once, at most [`MAX_WORDS`].
+    /// The words of its name, each once, at most 16.
     pub fn words(&self) -> Vec<Arc<str>> {
         words(&self.name)
     }

@@ -8,7 +8,7 @@
 //! (section IV). What keeps the ring is not theirs, which loses it under some orders of
 //! joins and failures, but Zave's: "Reasoning about Identifier Spaces: How to Make
 //! Chord Correct" (IEEE TSE 2017, arXiv 1610.01140), with its operations join,
-//! stabilize-from-successor, stabilize-from-predecessor and rectify ([`maintain`]).
+//! stabilize-from-successor, stabilize-from-predecessor and rectify (`maintain.rs`).
 //! Her invariant is [`invariant`], which tests and the simulator may check after every
 //! transition. It holds as long as a ring begins with r + 1 members and failures leave
 //! every member a live successor. A smaller ring works but is not safe, and says so

@@ -6,10 +6,10 @@ use std::time::Duration;
 use starling_overlay::Id;
 use starling_sansio::Time;
 
+use super::choice::Choice;
 use super::file::{
     Ask, ChurnTable, File, HostileDeed, LatencyTable, LifetimeTable, Links, SpreadName, Start, TrafficTable,
 };
-use super::params::Choice;
 use crate::catalogue::Catalogue;
 use crate::churn::{Churn, Lifetime};
 use crate::metrics::Kind;

@@ -5,6 +5,7 @@
 //! own parameters; `library` are the scenarios that come with the program.
 
 mod check;
+mod choice;
 mod file;
 mod library;
 mod params;
@@ -13,8 +14,9 @@ use std::fmt;
 
 use crate::trial::Setting;
 
+pub use choice::{Choice, Visit};
 pub use library::{LIBRARY, named};
-pub use params::{Choice, NAMES, Visit};
+pub use params::NAMES;
 
 use file::File;
 

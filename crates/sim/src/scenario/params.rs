@@ -14,14 +14,15 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use starling_overlay::dht::{Dht, DhtConfig};
-use starling_overlay::{KeyBased, Overlay, chord, fasttrack, gnutella, kademlia, kelips, napster, pastry};
+use starling_overlay::{KeyBased, chord, fasttrack, gnutella, kademlia, kelips, napster, pastry};
 
 use starling_overlay::chord::Chord;
 use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
 
+use super::choice::Visit;
 use crate::place::Node;
-use crate::trial::{Findings, Root, Setting, Trial, Watch};
+use crate::trial::Root;
 
 /// One table, or an array of tables.
 #[derive(Clone, Debug)]
@@ -71,9 +72,11 @@ macro_rules! table {
         $(#[$doc])*
         #[derive(Clone, Default, Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct $table {
-            label: Option<String>,
-            $( $key: Option<$kind>, )*
+        pub struct $table {
+            /// What tells rows of the same overlay apart.
+            pub label: Option<String>,
+            $( /// As its configuration has it.
+            pub $key: Option<$kind>, )*
         }
 
         impl $table {
@@ -199,7 +202,7 @@ structured! {
 /// `style`: who asks the nodes on a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Style {
+pub enum Style {
     Iterative,
     Recursive,
 }
@@ -228,7 +231,7 @@ table! {
 /// `overlay.gnutella.search`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(tag = "by", rename_all = "lowercase", deny_unknown_fields)]
-enum SearchTable {
+pub enum SearchTable {
     Flood { ttl: u8 },
     Ring { first: u8, step: u8, last: u8 },
     Walkers { count: u8, check_every: u16, ttl: u16 },
@@ -321,19 +324,6 @@ impl KelipsTable {
     }
 }
 
-/// Someone who wants to do something with an overlay, whichever it is.
-pub trait Visit {
-    /// What comes of it.
-    type Output;
-
-    /// Does it with overlay `C`.
-    fn visit<C>(self, config: &Arc<C::Config>) -> Self::Output
-    where
-        C: Overlay<Node> + Send,
-        C::Message: Send,
-        C::Config: Send + Sync;
-}
-
 /// Declares all overlays at once.
 macro_rules! overlays {
     ($(
@@ -351,13 +341,13 @@ macro_rules! overlays {
 
         /// An overlay with its parameters.
         #[derive(Clone, Debug)]
-        enum Table {
+        pub enum Table {
             $( $variant($table), )*
         }
 
         impl Overlays {
             /// What is chosen, in the order of [`NAMES`].
-            fn tables(&self) -> Vec<Table> {
+            pub fn tables(&self) -> Vec<Table> {
                 let mut all = Vec::new();
                 $( all.extend(self.$field.0.iter().cloned().map(Table::$variant)); )*
                 all
@@ -365,32 +355,37 @@ macro_rules! overlays {
         }
 
         impl Table {
-            fn named(name: &str) -> Option<Table> {
+            /// The overlay of that name with its defaults.
+            pub fn named(name: &str) -> Option<Table> {
                 match name {
                     $( $name => Some(Table::$variant(<$table>::default())), )*
                     _ => None,
                 }
             }
 
-            fn name(&self) -> &'static str {
+            /// The overlay's name.
+            pub fn name(&self) -> &'static str {
                 match self {
                     $( Table::$variant(_) => $name, )*
                 }
             }
 
-            fn label(&self) -> Option<&String> {
+            /// What its author calls it.
+            pub fn label(&self) -> Option<&String> {
                 match self {
                     $( Table::$variant(table) => table.label.as_ref(), )*
                 }
             }
 
-            fn root(&self) -> Option<Root> {
+            /// How its answers to finds are checked.
+            pub fn root(&self) -> Option<Root> {
                 match self {
                     $( Table::$variant(_) => $root, )*
                 }
             }
 
-            fn visit<V: Visit>(&self, around: &Surroundings, visitor: V) -> V::Output {
+            /// Shows it to `visitor`.
+            pub fn visit<V: Visit>(&self, around: &Surroundings, visitor: V) -> V::Output {
                 match self {
                     $( Table::$variant(table) => visitor.visit::<$core>(&Arc::new($config(table, around))), )*
                 }
@@ -414,117 +409,5 @@ impl GnutellaTable {
         let mut config = gnutella::Config::default();
         self.apply(&mut config);
         config
-    }
-}
-
-/// Bytes a node of the queue's events, the world's own notes, and slack.
-const PENDING_BYTES: u64 = 500;
-
-/// An overlay that runs, with its parameters.
-#[derive(Clone, Debug)]
-pub struct Choice {
-    table: Table,
-    bits: u32,
-}
-
-impl Overlays {
-    /// What is chosen, for an id space of `bits` bits.
-    pub fn choices(&self, bits: u32) -> Vec<Choice> {
-        self.tables().into_iter().map(|table| Choice { table, bits }).collect()
-    }
-}
-
-impl Choice {
-    /// The overlay of that name with its defaults.
-    pub fn named(name: &str, bits: u32) -> Option<Choice> {
-        Table::named(name).map(|table| Choice { table, bits })
-    }
-
-    /// The overlay of that name as a lecture draws it: tables so small that a look-up
-    /// in a network of a few nodes takes several steps. Chord has one successor,
-    /// Kademlia buckets of one and one question at a time, Pastry digits of two bits
-    /// and a leaf on each side.
-    pub fn for_class(name: &str, bits: u32) -> Option<Choice> {
-        let table = match Table::named(name)? {
-            Table::Chord(table) => Table::Chord(ChordTable { successors: Some(1), ..table }),
-            Table::Kademlia(table) => Table::Kademlia(KademliaTable {
-                k: Some(1),
-                alpha: Some(1),
-                root_set: Some(1),
-                enough: Some(1),
-                ..table
-            }),
-            Table::Pastry(table) => Table::Pastry(PastryTable {
-                b: Some(2),
-                leaves: Some(2),
-                style: Some(Style::Iterative),
-                ..table
-            }),
-            table => table,
-        };
-        Some(Choice { table, bits })
-    }
-
-    /// The overlay's name.
-    pub fn name(&self) -> &'static str {
-        self.table.name()
-    }
-
-    /// The overlay's name, with what its author tells it apart by.
-    pub fn label(&self) -> String {
-        match self.table.label() {
-            Some(label) => format!("{} {label}", self.name()),
-            None => self.name().to_owned(),
-        }
-    }
-
-    /// How its answers to finds are checked.
-    pub fn root(&self) -> Option<Root> {
-        self.table.root()
-    }
-
-    /// Shows `visitor` the overlay, configured for so many nodes.
-    pub fn visit<V: Visit>(&self, nodes: u32, visitor: V) -> V::Output {
-        self.table.visit(&Surroundings { bits: self.bits, nodes }, visitor)
-    }
-
-    /// About how many bytes of memory a node takes, what it has under way included.
-    pub fn bytes_a_node(&self, nodes: u32) -> u64 {
-        let root = f64::from(nodes).sqrt() as u64;
-        let state = match self.name() {
-            "kelips" => 400 + 14 * root,
-            "kademlia" => 2_200,
-            "pastry" => 1_000,
-            "gnutella" => 1_500,
-            "fasttrack" => 1_500,
-            _ => 600,
-        };
-        state + PENDING_BYTES
-    }
-
-    /// Runs one trial.
-    pub fn run(&self, setting: Setting, threads: usize, watch: &mut impl Watch) -> Findings {
-        self.visit(setting.plan.hosts, Run { setting, threads, watch })
-    }
-}
-
-struct Run<'a, W> {
-    setting: Setting,
-    threads: usize,
-    watch: &'a mut W,
-}
-
-impl<W: Watch> Visit for Run<'_, W> {
-    type Output = Findings;
-
-    fn visit<C>(self, config: &Arc<C::Config>) -> Findings
-    where
-        C: Overlay<Node> + Send,
-        C::Message: Send,
-        C::Config: Send + Sync,
-    {
-        let mut trial = Trial::<C>::new(config, self.setting);
-        trial.run(self.threads, self.watch);
-        trial.findings()
     }
 }
