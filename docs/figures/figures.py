@@ -70,13 +70,14 @@ def rooms():
     f = Figure("rooms", 780, 430, "Which room knows which")
     rows = [
         (24, "codecs", "blue", [("sansio", 160), ("bencode", 300), ("metainfo", 440), ("lanes", 580)]),
-        (100, "cores", "green", [("swarm", 300), ("tracker", 440)]),
+        (100, "cores", "green", [("overlay", 160), ("swarm", 300), ("tracker", 440)]),
         (176, "policy", "green", [("session", 370)]),
-        (252, "drivers", "orange", [("net", 300), ("disk", 580)]),
+        (252, "drivers", "orange", [("sim", 160), ("net", 300), ("disk", 580)]),
         (328, "runtime", "violet", [("node", 440)]),
     ]
     notes = {"sansio": "Time, Rng, Sink", "bencode": "bytes to values", "metainfo": "torrents, magnets",
-             "lanes": "SHA, many at once", "swarm": "peers", "tracker": "trackers, LAN", "session": "one node's policy",
+             "lanes": "SHA, many at once", "swarm": "peers", "tracker": "trackers, LAN", "session": "one node's policy", "overlay": "who has what",
+             "sim": "a world in virtual time",
              "net": "every socket", "disk": "every file", "node": "binds them"}
     at = {}
     for y, label, colour, names in rows:
@@ -94,6 +95,10 @@ def rooms():
     knows("swarm", "metainfo", 25, -35)
     knows("tracker", "metainfo", 15, 15)
     f.line((318, 100), (318, 68))
+    knows("overlay", "sansio")
+    knows("sim", "overlay")
+    f.line((440, 401), (220, 401), arrow=False)
+    f.line((220, 401), (220, 296))
     knows("session", "swarm", -15, 10)
     knows("session", "tracker", 15, -10)
     f.line((325, 252), (325, 144))
@@ -108,9 +113,9 @@ def rooms():
     f.text(24, 405, "the binary", 13, colour=MUTED)
     f.text(580, 400, "An arrow points at what", 12, colour=MUTED)
     f.text(580, 416, "the room may name.", 12, colour=MUTED)
-    f.text(160, 196, "no I/O, no clock,", 12, colour=MUTED)
-    f.text(160, 212, "no thread above this", 12, colour=MUTED)
-    f.line((24, 236), (300, 236), arrow=False, dash=True)
+    f.text(640, 190, "no I/O, no clock,", 12, colour=MUTED)
+    f.text(640, 206, "no thread above this", 12, colour=MUTED)
+    f.line((24, 236), (214, 236), arrow=False, dash=True)
     f.save()
 
 

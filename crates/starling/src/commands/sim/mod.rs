@@ -137,7 +137,8 @@ fn finish(report: &Report, how: &How) -> Result<Exit> {
 
 fn put(report: &Report, how: &How) -> Result<()> {
     if how.talk.json {
-        let value: serde_json::Value = serde_json::from_str(&report.json())?;
+        let mut value: serde_json::Value = serde_json::from_str(&report.json())?;
+        value["event"] = "report".into();
         progress::emit(&value);
         return Ok(());
     }
