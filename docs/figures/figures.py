@@ -77,7 +77,7 @@ def rooms():
     ]
     notes = {"sansio": "Time, Rng, Sink", "bencode": "bytes to values", "metainfo": "torrents, magnets",
              "lanes": "SHA, many at once", "swarm": "peers", "tracker": "trackers, LAN", "session": "one node's policy", "overlay": "who has what",
-             "sim": "a world in virtual time",
+             "sim": "virtual time",
              "net": "every socket", "disk": "every file", "node": "binds them"}
     at = {}
     for y, label, colour, names in rows:

@@ -31,9 +31,10 @@ pub struct Operations {
     pub failed: u64,
     /// The overlay has no such operation, or was too busy.
     pub refused: u64,
-    /// The asking host left before the end; such operations count nowhere else.
+    /// The asking host left before the end, or the simulation ended soon after they
+    /// began; such operations count nowhere else.
     pub aborted: u64,
-    /// Not over when the simulation was.
+    /// Not over when the simulation was, though they had time.
     pub open: u64,
     /// Path lengths of those that found something.
     pub hops: Histogram,

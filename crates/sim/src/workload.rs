@@ -235,7 +235,8 @@ impl Workload {
         for pending in self.pending.values() {
             let there = part.node(pending.node.host()).is_some_and(|(node, _)| node == pending.node);
             let of_kind = operations.entry(pending.kind).or_default();
-            if there { of_kind.open += 1 } else { of_kind.aborted += 1 }
+            let had_time = part.now().since(pending.begun) >= PATIENCE;
+            if there && had_time { of_kind.open += 1 } else { of_kind.aborted += 1 }
         }
         operations
     }
@@ -406,6 +407,8 @@ impl Workload {
 
 /// How long a host that leaves stays to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
+/// Operations begun so shortly before the end may be under way without blame.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a host waits that wants to publish and is no member yet.
 const RETRY: Duration = Duration::from_secs(5);
 /// Hits of one search that are told apart.

@@ -67,9 +67,12 @@ pub const COLUMNS: [Column; 40] = [
     column!("refused", "refused", "look-ups that the overlay does not do", |f| Some(
         look_ups(f).refused as f64
     )),
-    column!("aborted", "aborted", "look-ups whose asking node left first", |f| Some(
-        look_ups(f).aborted as f64
-    )),
+    column!(
+        "aborted",
+        "aborted",
+        "look-ups whose asking node left first, or that the end cut off",
+        |f| Some(look_ups(f).aborted as f64)
+    ),
     column!("hops", "hops", "mean length of the path to the answer, its last node counted", |f| {
         look_ups(f).hops.mean()
     }),
