@@ -99,6 +99,8 @@ struct Candidate<P> {
 enum State {
     Unasked,
     Asked,
+    /// Asked, and silent for so long that others are asked in its place.
+    Late,
     Answered,
     Failed,
     /// Another path has it.
@@ -195,10 +197,11 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     /// A peer whose time to answer is over; to be called until there is none. Others may
     /// be asked after it, since patience with some may be over too.
     pub fn expire(&mut self, now: Time) -> Option<P> {
-        while let Some(open) = self.open.get(self.late).filter(|open| self.tires(open) <= now) {
+        while let Some(&open) = self.open.get(self.late).filter(|open| self.tires(open) <= now) {
             if let Some(path) = self.paths.get_mut(usize::from(open.path)) {
                 path.open -= 1;
                 path.in_vain += 1;
+                path.mark(open.peer, State::Late);
             }
             self.late += 1;
         }
@@ -321,12 +324,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         self.late -= usize::from(!counts);
         let of = self.paths.get_mut(path)?;
         of.open -= usize::from(counts);
-        let one = of.seen.iter_mut().find(|one| one.peer == peer);
-        let hops = one.map_or(0, |one| {
-            one.state = state;
-            one.hops
-        });
-        Some((path, hops))
+        Some((path, of.mark(peer, state)))
     }
 }
 
@@ -353,6 +351,15 @@ impl<P: Copy + PartialEq> Path<P> {
         }
     }
 
+    /// Notes what became of a peer; how far on the path it is.
+    fn mark(&mut self, peer: P, state: State) -> u8 {
+        let one = self.seen.iter_mut().find(|one| one.peer == peer);
+        one.map_or(0, |one| {
+            one.state = state;
+            one.hops
+        })
+    }
+
     /// Whether the latest answer brought something closer.
     fn progress(&mut self) {
         match self.seen.first() {
@@ -364,9 +371,10 @@ impl<P: Copy + PartialEq> Path<P> {
         }
     }
 
-    /// The closest unasked one among the `window` closest that did not fail.
+    /// The closest unasked one among the `window` closest that are not silent.
     fn first_unasked(&self, window: usize) -> Option<usize> {
-        let alive = self.seen.iter().enumerate().filter(|(_, one)| one.state != State::Failed);
+        let silent = |one: &Candidate<P>| matches!(one.state, State::Late | State::Failed);
+        let alive = self.seen.iter().enumerate().filter(|(_, one)| !silent(one));
         alive.take(window).find(|(_, one)| one.state == State::Unasked).map(|(place, _)| place)
     }
 

@@ -15,7 +15,9 @@
 //! - a sender of requests is believed to be there only after it answered a ping, sent
 //!   if there is room for it; answers count at once, since they repeat a number that
 //!   only the one asked has seen;
-//! - two unanswered questions in succession, not five, make a contact stale;
+//! - two unanswered questions in succession, not five, make a contact stale, and where
+//!   one is silent its bucket's least recently heard of is pinged, until one answers;
+//! - a peer silent for [`Config::patience`] does not keep others from being asked;
 //! - a refresh ends when the few closest have answered ([`Config::refresh_enough`]);
 //!   it is to find live contacts, not all of one place;
 //! - a node that joined looks itself up again, at growing intervals, as long as that
@@ -361,28 +363,33 @@ impl<P: Peer> Kademlia<P> {
         let id = host.id(peer);
         match self.table.heard(peer, id) {
             Heard::Known => {}
-            Heard::New => self.update(peer, id, true, host),
-            Heard::Instead(_) => self.update(peer, id, true, host),
-            Heard::Full if self.config.eager => {
-                if let Some(&oldest) = self.table.contacts(self.table.bucket_of(id)).first() {
-                    self.ping(oldest, host);
-                }
-            }
+            Heard::New | Heard::Instead(_) => self.update(peer, id, true, host),
+            Heard::Full if self.config.eager => self.probe(id, host),
             Heard::Full => {}
         }
     }
 
-    /// `peer` did not answer, or is `gone` for certain.
+    /// `peer` did not answer, or is `gone` for certain. Where one is dead others may be,
+    /// most likely those at the same end of its bucket: they are asked, until one answers.
     fn lost(&mut self, peer: P, gone: bool, host: &mut impl World<P>) {
         let id = host.id(peer);
         let change = if gone { self.table.remove(peer, id) } else { self.table.failed(peer, id) };
         match change {
-            Failed::Unknown | Failed::Doubted => {}
+            Failed::Unknown => return,
+            Failed::Doubted => {}
             Failed::Gone => self.update(peer, id, false, host),
             Failed::Replaced(by) => {
                 self.update(peer, id, false, host);
                 self.update(by, id, true, host);
             }
+        }
+        self.probe(id, host);
+    }
+
+    /// Pings the least recently heard of in the bucket of `id`.
+    fn probe(&mut self, id: Id, host: &mut impl World<P>) {
+        if let Some(oldest) = self.table.oldest(self.table.bucket_of(id)) {
+            self.ping(oldest, host);
         }
     }
 

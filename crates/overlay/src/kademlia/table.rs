@@ -267,6 +267,11 @@ impl<P: Copy + PartialEq> KTable<P> {
         &self.peers[range.start..range.start + self.buckets[bucket].contacts()]
     }
 
+    /// The contact of a bucket that was not heard of for the longest time, of those in use.
+    pub fn oldest(&self, bucket: usize) -> Option<P> {
+        self.contacts(bucket).get(usize::from(self.buckets[bucket].stale)).copied()
+    }
+
     /// The spares of a bucket, latest last.
     pub fn spares(&self, bucket: usize) -> &[P] {
         let range = self.range(bucket);
