@@ -75,6 +75,9 @@ pub fn write_awkward(folder: &Path) -> Result<()> {
 
 /// Makes the empty files of `wanted` that `got` lacks, where its program never does.
 pub fn add_empty_files(wanted: &Path, got: &Path) -> Result<()> {
+    if !wanted.is_dir() {
+        return Ok(());
+    }
     for name in entries(wanted)? {
         let (from, to) = (wanted.join(&name), got.join(&name));
         if from.is_dir() {

@@ -12,8 +12,7 @@ const NEEDED: [Program; 1] = [Program::Libtorrent];
 
 fn create(scene: &Scene, content: &std::path::Path, kind: Kind) -> Result<Torrent> {
     let file = scene.path(&format!("ours-{}.torrent", kind.name()));
-    let launch = starling_interop::process::Launch::new(&starling::binary().to_string_lossy());
-    let launch = launch.home(&scene.path("")).arg("create").arg(content).arg("-o").arg(&file);
+    let launch = starling::launch_alone(&scene.path("")).arg("create").arg(content).arg("-o").arg(&file);
     let launch = launch.arg(format!("--{}", kind.name())).args(["--piece-length", "65536"]);
     launch.spawn()?.expect_success(PATIENCE)?;
     Torrent::read(&file)

@@ -18,7 +18,7 @@ use crate::scan::{PieceHashes, hash_pieces};
 pub struct CreateOptions {
     /// Its name; else that of the file or folder.
     pub name: Option<String>,
-    /// Hybrid unless said otherwise.
+    /// v1 unless said otherwise.
     pub versions: Versions,
     /// `None`: fitting the size.
     pub piece_length: Option<PieceLength>,

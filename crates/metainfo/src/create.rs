@@ -22,12 +22,13 @@ use crate::{
 /// Which protocol versions a torrent is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Versions {
-    /// BEP 3 alone.
+    /// BEP 3 alone: every client reads it.
+    #[default]
     V1,
     /// BEP 52 alone.
     V2,
-    /// Both: every client can join, and every block can be verified.
-    #[default]
+    /// Both: clients of either kind can join, and those of v2 verify every block. Some v1
+    /// clients cannot read it: their parsers refuse the empty key of the file tree.
     Hybrid,
 }
 
@@ -63,7 +64,7 @@ pub struct Builder {
     single_file: bool,
     /// `None`: as [`PieceLength::suggest`] says.
     pub piece_length: Option<PieceLength>,
-    /// Hybrid unless set.
+    /// v1 unless set.
     pub versions: Versions,
     /// BEP 27.
     pub private: bool,
@@ -132,7 +133,7 @@ impl Builder {
             files,
             single_file: false,
             piece_length: None,
-            versions: Versions::Hybrid,
+            versions: Versions::V1,
             private: false,
             trackers: Vec::new(),
             web_seeds: Vec::new(),

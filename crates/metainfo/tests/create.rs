@@ -72,7 +72,7 @@ fn what_cannot_be_a_torrent_is_refused() {
     assert_eq!(plan(&["a/b", "a"]), Err(CreateError::SamePath("a/b".into())));
     assert!(matches!(plan(&[&"d/".repeat(200)[..399]]), Err(CreateError::OverLimit { .. })));
     assert!(matches!(Builder::file("a", u64::MAX).plan(), Err(CreateError::Layout(_))));
-    let mut odd = Builder::file("a", 1);
+    let mut odd = with(Builder::file("a", 1), Versions::Hybrid);
     odd.piece_length = PieceLength::new(20_000);
     assert!(matches!(odd.clone().plan(), Err(CreateError::Layout(_))));
     assert!(make(with(odd, Versions::V1)).is_ok());
@@ -97,7 +97,8 @@ fn there_must_be_a_hash_for_each_piece_and_no_other() {
 
 #[test]
 fn a_name_unsafe_elsewhere_is_kept_in_the_torrent_but_not_in_the_layout() {
-    let plan = Builder::folder("n", vec![source("a:b", 1), source("CON", 2)]).plan().unwrap();
+    let builder = Builder::folder("n", vec![source("a:b", 1), source("CON", 2)]);
+    let plan = with(builder, Versions::Hybrid).plan().unwrap();
     let names: Vec<_> = plan.layout().files().iter().map(|f| f.path[0].as_str()).collect();
     assert_eq!(names, ["_CON", ".pad", "a_b", ".pad"]);
     assert_eq!((0..4).map(|i| plan.source(i)).collect::<Vec<_>>(), [Some(1), None, Some(0), None]);

@@ -103,12 +103,12 @@ pub struct Network {
 /// Which kind of torrent to make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum Version {
-    /// BEP 3 alone: every client, old ones included
-    V1,
-    /// BEP 52 alone: every 16 KiB verified, new clients only
-    V2,
-    /// Both in one: every client can join
+    /// BEP 3 alone: every client
     #[default]
+    V1,
+    /// BEP 52 alone: every 16 KiB verified, few clients
+    V2,
+    /// Both in one, for clients of both kinds; some that know v1 alone cannot read it
     Hybrid,
 }
 
@@ -116,7 +116,8 @@ pub enum Version {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Torrent")]
 pub struct Make {
-    /// Which kind: v1 (for every client), v2 (every 16 KiB verified) or hybrid (both in one)
+    /// Which kind: v1 (every client opens it), v2 (every 16 KiB verified, few clients)
+    /// or hybrid (both in one; Transmission 3 and aria2, among others, do not open it)
     #[arg(
         long = "version",
         value_enum,
@@ -126,13 +127,13 @@ pub struct Make {
         hide_possible_values = true
     )]
     pub version: Version,
-    /// The same as --version v1
+    /// The same as --version v1, the default
     #[arg(long, group = "kind")]
     pub v1: bool,
     /// The same as --version v2
     #[arg(long, group = "kind")]
     pub v2: bool,
-    /// The same as --version hybrid, the default
+    /// The same as --version hybrid
     #[arg(long, group = "kind")]
     pub hybrid: bool,
     /// Bytes in a piece, a power of two as 256k or 4M [default: by size]
@@ -161,6 +162,7 @@ impl Make {
         match (self.v1, self.v2) {
             (true, _) => Version::V1,
             (_, true) => Version::V2,
+            _ if self.hybrid => Version::Hybrid,
             _ => self.version,
         }
     }

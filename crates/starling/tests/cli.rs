@@ -111,8 +111,33 @@ fn create_prints_the_link_that_show_prints_too() {
     assert_eq!(shown.len(), 1);
     assert_eq!((&shown[0]["name"], &shown[0]["bytes"]), (&Value::from("file.bin"), &Value::from(MIB)));
     let of_link = objects(&run(&["show", link.trim(), "--json"]));
-    assert_eq!(of_link[0]["info_hash_v2"], shown[0]["info_hash_v2"]);
+    assert_eq!(of_link[0]["info_hash_v1"], shown[0]["info_hash_v1"]);
     assert_eq!(fs::read_dir(room.path("source")).unwrap().count(), 1, "nothing is left beside the data");
+}
+
+/// Some clients know v1 alone, and cannot read a hybrid torrent.
+#[test]
+fn what_is_made_is_v1_unless_another_kind_is_asked_for() {
+    let room = Room::new();
+    let file = room.source(&noise(3, MIB));
+    let made = |kind: &[&str]| {
+        let torrent = room.text("kind.torrent");
+        let args = [&["create", &file, "-o", &torrent, "--force", "--json"], kind].concat();
+        let said = objects(&run(&args));
+        let created = said.iter().find_map(event("created")).unwrap();
+        let link = created["link"].as_str().unwrap().to_owned();
+        let names = [!created["info_hash_v1"].is_null(), !created["info_hash_v2"].is_null()];
+        assert_eq!([link.contains("urn:btih:"), link.contains("urn:btmh:")], names, "{link}");
+        names
+    };
+    assert_eq!(made(&[]), [true, false]);
+    assert_eq!(made(&["--v1"]), [true, false]);
+    assert_eq!(made(&["--v2"]), [false, true]);
+    assert_eq!(made(&["--hybrid"]), [true, true]);
+    assert_eq!(made(&["--version", "hybrid"]), [true, true]);
+    let sharing = Sharing::start(&room, &file, "127.0.0.1:0", &[]);
+    assert!(sharing.link.starts_with("magnet:?xt=urn:btih:"), "{}", sharing.link);
+    assert!(!sharing.link.contains("btmh"), "{}", sharing.link);
 }
 
 #[test]

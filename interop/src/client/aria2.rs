@@ -1,4 +1,5 @@
-//! aria2c. It speaks v1 only, so of a hybrid torrent it sees that half.
+//! aria2c. It speaks v1 only, and cannot join a hybrid torrent: for what has BEP 52's file
+//! tree, 1.36 computes another info-hash than all others.
 
 use super::{Client, Done, Job, Leecher, Signal};
 use crate::process::{Launch, Process};

@@ -1,6 +1,6 @@
 //! Starling itself, by its command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::{Client, Done, Job, Leecher};
@@ -37,9 +37,14 @@ fn alone(job: &Job, command: &str) -> Launch {
 
 /// A starling command with this job's address and peers, and nothing more.
 pub fn launch(job: &Job, command: &str) -> Launch {
-    let launch = Launch::new(&binary().to_string_lossy()).home(&job.home).group(job.group).arg(command);
+    let launch = launch_alone(&job.home).group(job.group).arg(command);
     let launch = launch.arg("--listen").arg(job.listen.to_string());
     job.peers.iter().fold(launch, |launch, peer| launch.arg("--peer").arg(peer.to_string()))
+}
+
+/// A starling command without a network, with this folder as its home.
+pub fn launch_alone(home: &Path) -> Launch {
+    Launch::new(&binary().to_string_lossy()).home(home)
 }
 
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
