@@ -66,7 +66,8 @@ pub struct Question<P> {
 pub struct IterativeLookup<P> {
     target: Id,
     plan: Plan,
-    paths: Vec<Path<P>>,
+    paths: Paths<P>,
+    closed: bool,
     open: Vec<Open<P>>,
     /// How many of them, the first ones, no longer count as one of alpha.
     late: usize,
@@ -74,6 +75,31 @@ pub struct IterativeLookup<P> {
     asked: Vec<P>,
     questions: usize,
     timeouts: u32,
+}
+
+/// The paths; nearly always there is one, which is reached without a detour.
+#[derive(Clone, Debug)]
+struct Paths<P> {
+    first: Path<P>,
+    others: Vec<Path<P>>,
+}
+
+impl<P> Paths<P> {
+    /// Path `at`; the first one for what is none.
+    fn of(&mut self, at: usize) -> &mut Path<P> {
+        match at.checked_sub(1).and_then(|at| self.others.get_mut(at)) {
+            Some(other) => other,
+            None => &mut self.first,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Path<P>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Path<P>> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
 }
 
 /// What one path has seen, closest first.
@@ -137,18 +163,19 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             room,
             known: Known::default(),
         };
-        let mut paths: Vec<Path<P>> = (0..plan.paths).map(|_| path()).collect();
+        let mut paths = Paths { first: path(), others: (1..plan.paths).map(|_| path()).collect() };
         for (at, &peer) in known.iter().enumerate() {
             let distance = id(peer).high() ^ target.high();
-            paths[at % plan.paths].offer(distance, peer, 1);
+            paths.of(at % plan.paths).offer(distance, peer, 1);
         }
-        for path in &mut paths {
+        for path in paths.iter_mut() {
             path.closest = path.seen.first().map_or(u64::MAX, |first| first.distance);
         }
         IterativeLookup {
             target,
             plan,
             paths,
+            closed: false,
             open: Vec::with_capacity(plan.enough.max(plan.alpha)),
             late: 0,
             asked: Vec::new(),
@@ -165,13 +192,14 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     /// The next question to send, if there is one now; to be called until there is
     /// none, after each of the others. `token` draws what its answer must repeat.
     pub fn ask(&mut self, now: Time, token: impl FnOnce() -> u32) -> Option<Question<P>> {
-        let (path, place) = (0..self.paths.len()).find_map(|path| Some((path, self.unasked(path)?)))?;
-        let chosen = &mut self.paths[path].seen[place];
+        let (path, place) = (0..self.plan.paths).find_map(|path| Some((path, self.unasked(path)?)))?;
+        let of = self.paths.of(path);
+        let chosen = &mut of.seen[place];
         chosen.state = State::Asked;
         let question = Question { peer: chosen.peer, token: token(), hops: chosen.hops };
-        self.paths[path].open += 1;
+        of.open += 1;
         self.questions += 1;
-        if self.paths.len() > 1 {
+        if self.plan.paths > 1 {
             self.asked.push(question.peer);
         }
         let deadline = now + self.plan.timeout;
@@ -186,7 +214,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             return false;
         };
         let Some((path, hops)) = self.settle(at, State::Answered) else { return true };
-        let path = &mut self.paths[path];
+        let path = self.paths.of(path);
         for &peer in peers.iter().take(MAX_NAMES) {
             path.offer(id(peer).high() ^ self.target.high(), peer, hops.saturating_add(1));
         }
@@ -198,7 +226,8 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     /// be asked after it, since patience with some may be over too.
     pub fn expire(&mut self, now: Time) -> Option<P> {
         while let Some(&open) = self.open.get(self.late).filter(|open| self.tires(open) <= now) {
-            if let Some(path) = self.paths.get_mut(usize::from(open.path)) {
+            if !self.closed {
+                let path = self.paths.of(usize::from(open.path));
                 path.open -= 1;
                 path.in_vain += 1;
                 path.mark(open.peer, State::Late);
@@ -233,13 +262,16 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     /// Forgets everything but the open questions, whose answers are still known as
     /// such, and asks nothing more.
     pub fn close(&mut self) {
-        self.paths = Vec::new();
+        self.closed = true;
+        self.paths.others = Vec::new();
+        self.paths.first.seen = Vec::new();
+        self.paths.first.known.slots = Vec::new();
         self.asked = Vec::new();
     }
 
     /// Whether it was closed.
     pub fn is_closed(&self) -> bool {
-        self.paths.is_empty()
+        self.closed
     }
 
     /// Whether no question is open.
@@ -254,7 +286,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             answered.take(count).map(|one| one.peer).collect::<Vec<P>>()
         };
         let mut peers: Vec<P> = self.paths.iter().flat_map(answered).collect();
-        if self.paths.len() > 1 {
+        if self.plan.paths > 1 {
             peers.sort_by_cached_key(|&peer| id(peer).xor(self.target));
             peers.truncate(count);
         }
@@ -273,10 +305,11 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let seen: usize = self.paths.iter().map(|path| path.seen.capacity()).sum();
-        seen * size_of::<Candidate<P>>()
-            + self.paths.len() * size_of::<[u64; KNOWN]>()
-            + self.paths.capacity() * size_of::<Path<P>>()
+        let of = |path: &Path<P>| {
+            path.seen.capacity() * size_of::<Candidate<P>>() + path.known.slots.capacity() * size_of::<u64>()
+        };
+        self.paths.iter().map(of).sum::<usize>()
+            + self.paths.others.capacity() * size_of::<Path<P>>()
             + self.open.capacity() * size_of::<Open<P>>()
             + self.asked.capacity() * size_of::<P>()
     }
@@ -288,7 +321,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             return None;
         }
         loop {
-            let path = &self.paths[at];
+            let path = self.paths.of(at);
             let most = if path.in_vain >= alpha && !strict { k } else { alpha };
             if path.open >= most {
                 return None;
@@ -297,7 +330,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             if !self.asked.contains(&path.seen[place].peer) {
                 return Some(place);
             }
-            self.paths[at].seen[place].state = State::Taken;
+            path.seen[place].state = State::Taken;
         }
     }
 
@@ -322,7 +355,10 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         let Open { peer, path, .. } = self.open.remove(at);
         let (path, counts) = (usize::from(path), at >= self.late);
         self.late -= usize::from(!counts);
-        let of = self.paths.get_mut(path)?;
+        if self.closed {
+            return None;
+        }
+        let of = self.paths.of(path);
         of.open -= usize::from(counts);
         Some((path, of.mark(peer, state)))
     }
@@ -392,7 +428,7 @@ impl<P: Copy + PartialEq> Path<P> {
 /// most answers were named before, and that must cost little to tell.
 #[derive(Clone, Debug)]
 struct Known {
-    slots: Box<[u64; KNOWN]>,
+    slots: Vec<u64>,
     count: usize,
 }
 
@@ -401,7 +437,7 @@ const KNOWN: usize = 128;
 
 impl Default for Known {
     fn default() -> Self {
-        Known { slots: Box::new([0; KNOWN]), count: 0 }
+        Known { slots: vec![0; KNOWN], count: 0 }
     }
 }
 

@@ -80,7 +80,7 @@ impl<P: Peer> Kademlia<P> {
             }
             return false;
         };
-        self.pump(slot, Box::new(Find { lookup, task }), host);
+        self.pump(slot, Find { lookup, task }, host);
         true
     }
 
@@ -142,7 +142,7 @@ impl<P: Peer> Kademlia<P> {
     }
 
     /// Sends what the look-up wants sent, ends it if it is over, and puts it back.
-    fn pump(&mut self, slot: usize, mut find: Box<Find<P>>, host: &mut impl World<P>) {
+    fn pump(&mut self, slot: usize, mut find: Find<P>, host: &mut impl World<P>) {
         let (op, why) = match find.task {
             Task::User { op, values: true } => (op.0, Why::Value),
             Task::User { op, values: false } => (op.0, Why::Node),
@@ -203,7 +203,7 @@ impl<P: Peer> Kademlia<P> {
         Routing::Closest { op, peers, cost }
     }
 
-    fn finds(&mut self) -> &mut [Option<Box<Find<P>>>] {
+    fn finds(&mut self) -> &mut [Option<Find<P>>] {
         self.busy.as_mut().map_or(&mut [], |busy| &mut busy.finds)
     }
 

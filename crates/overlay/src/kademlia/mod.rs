@@ -153,7 +153,7 @@ enum Role {
 /// What a node has only while it waits for answers.
 #[derive(Debug)]
 struct Busy<P> {
-    finds: Vec<Option<Box<Find<P>>>>,
+    finds: Vec<Option<Find<P>>>,
     pings: Rpcs<P, (), MAX_PINGS>,
 }
 
@@ -256,10 +256,9 @@ impl<P: Peer> Core<P> for Kademlia<P> {
 
     fn state_bytes(&self) -> usize {
         let busy = self.busy.as_ref().map_or(0, |busy| {
-            let finds =
-                busy.finds.iter().flatten().map(|find| size_of_val(&**find) + find.lookup.heap_bytes());
+            let finds = busy.finds.iter().flatten().map(|find| find.lookup.heap_bytes());
             size_of_val(&**busy)
-                + busy.finds.capacity() * size_of::<Option<Box<Find<P>>>>()
+                + busy.finds.capacity() * size_of::<Option<Find<P>>>()
                 + finds.sum::<usize>()
                 + busy.pings.heap_bytes()
         });
