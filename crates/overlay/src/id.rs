@@ -51,6 +51,11 @@ impl Id {
         Id { high, middle: 0, low: 0 }
     }
 
+    /// The id whose top 64 bits are `high`, the next 64 `middle`, the last 32 `low`.
+    pub const fn from_parts(high: u64, middle: u64, low: u32) -> Id {
+        Id { high, middle, low }
+    }
+
     /// The top 64 bits.
     pub const fn high(self) -> u64 {
         self.high

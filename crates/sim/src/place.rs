@@ -2,7 +2,6 @@
 
 use starling_overlay::Id;
 use starling_overlay::wire::{Malformed, Reader, Wire, Writer};
-use starling_sansio::Rng;
 
 /// Bits of a name that tell the host; the rest tell which of its lives.
 const HOST_BITS: u32 = 24;
@@ -56,6 +55,8 @@ pub struct Places {
     spread: Spread,
     /// Hosts below this number stand close together at the key, if any.
     crowd: Option<(u32, Id)>,
+    /// Whether there are 64 bits or more, and no crowd.
+    plain: bool,
 }
 
 /// How ids are dealt out.
@@ -70,13 +71,14 @@ pub enum Spread {
 impl Places {
     /// Places in a space of `bits` (1 to 160) bits.
     pub fn new(bits: u32, spread: Spread) -> Places {
-        Places { bits: bits.clamp(1, Id::BITS), spread, crowd: None }
+        Places { bits: bits.clamp(1, Id::BITS), spread, crowd: None, plain: bits >= 64 }
     }
 
     /// Puts hosts below `count` around `key`, closer than chance would put any other
     /// among a million: the attack on one key (S/Kademlia, section 3).
     pub fn crowded(mut self, count: u32, key: Id) -> Places {
         self.crowd = Some((count, key));
+        self.plain = false;
         self
     }
 
@@ -89,28 +91,35 @@ impl Places {
     /// same place; in smaller ones no two hosts do while there is room.
     #[inline]
     pub fn id(&self, node: Node) -> Id {
+        // What nearly every call needs, small enough to be part of the caller.
+        match self.spread {
+            Spread::Random(seed) if self.plain => {
+                let high = mix(u64::from(node.0) ^ seed);
+                if self.bits == 64 { Id::from_high(high) } else { self.long(high) }
+            }
+            _ => self.rare(node),
+        }
+    }
+
+    /// Places of crowds, classrooms and small spaces.
+    #[cold]
+    fn rare(&self, node: Node) -> Id {
         if let Some((count, key)) = self.crowd
             && node.host() < count
         {
             return self.around(key, node);
         }
         match self.spread {
-            Spread::Random(seed) if self.bits >= 32 => {
-                let high = mix(u64::from(node.0) ^ seed);
-                if self.bits <= 64 { truncated(high, self.bits) } else { self.long(high) }
-            }
+            Spread::Random(seed) if self.bits >= 32 => self.long(mix(u64::from(node.0) ^ seed)),
             Spread::Random(seed) => Id::small(permuted(u64::from(node.0), seed, self.bits), self.bits),
             Spread::Even(count) => self.even(node.host(), count),
         }
     }
 
-    /// An id of more than 64 bits that begins with `high`.
+    /// An id that begins with `high`, of as many bits as the space has.
     fn long(&self, high: u64) -> Id {
-        let mut bytes = [0; 20];
-        let mut rng = Rng::from_seed(high);
-        rng.fill(&mut bytes[8..]);
-        bytes[..8].copy_from_slice(&high.to_be_bytes());
-        Id::from_bytes(bytes).truncated(self.bits)
+        let low = (mix(high ^ 2) >> 32) as u32;
+        Id::from_parts(high, mix(high ^ 1), low).truncated(self.bits)
     }
 
     /// A place that shares the first 40 bits of `key`.
@@ -124,10 +133,6 @@ impl Places {
         let share = (1u128 << self.bits.min(64)) / u128::from(count.max(1));
         Id::small((u128::from(host) * share) as u64, self.bits.min(64))
     }
-}
-
-fn truncated(high: u64, bits: u32) -> Id {
-    Id::from_high(high & (u64::MAX << (64 - bits.min(64))))
 }
 
 /// A bijection that leaves no visible pattern (the finalizer of SplitMix64).

@@ -274,6 +274,10 @@ impl Workload {
             return;
         }
         let boot = self.boot(part);
+        if boot.is_none() && host != FOUNDER {
+            // Two hosts that each found nobody would begin two overlays.
+            return part.plan(part.now() + AGAIN, tag::of(tag::ARRIVE, host.into()));
+        }
         let renamed = self.plan.churn.is_some_and(|churn| churn.renamed) && part.now() > Time::ZERO;
         part.start(host, renamed);
         part.command(host, Command::Join(boot));
@@ -409,6 +413,10 @@ impl Workload {
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// Operations begun so shortly before the end may be under way without blame.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The host that begins an overlay where there is none.
+const FOUNDER: u32 = 0;
+/// How long a host waits that found nobody to join through.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a host waits that wants to publish and is no member yet.
 const RETRY: Duration = Duration::from_secs(5);
 /// Hits of one search that are told apart.

@@ -193,3 +193,17 @@ fn a_report_is_a_page_a_table_and_files_that_agree() {
     assert_eq!(lines.len(), 2);
     assert!((lines.iter().sum::<f64>() / 2.0 - hops).abs() < 1e-9);
 }
+
+/// All come within the first moments, before anybody is there to join through.
+#[test]
+fn those_who_come_at_once_build_one_overlay() {
+    for name in ["chord", "pastry", "kademlia"] {
+        let text = format!(
+            "nodes = 300\nstart = \"join\"\njoin_over_s = 3\nduration_s = 300\ncheck_roots = true\n\
+             [overlay.{name}]\n[[traffic]]\nask = \"find\"\nfrom_s = 200\nuntil_s = 240\ntotal = 300\n"
+        );
+        let report = runner::run(&Scenario::parse(name, &text).unwrap(), 2, &|_: &Progress| true);
+        let figure = |column: &str| report.rows[0].figure(report::column(column).unwrap()).unwrap().mean;
+        assert!(figure("correct") > 0.99 && figure("success") > 0.99, "{name}: {}", report::table(&report));
+    }
+}
