@@ -110,6 +110,97 @@ fn a_failed_sync_makes_its_pieces_prove_themselves() {
     assert_whole(&bench, &sample, &memory);
 }
 
+/// Early blocks that memory has no room for are written and read back to be hashed. When
+/// that fails it is the disk's fault, and no peer is accused of a false piece.
+#[test]
+fn a_failed_read_accuses_nobody() {
+    let sample = sample(Version::V1, &[BLOCK * 16], BLOCK * 16);
+    let memory = Arc::new(Memory::new(1));
+    let config =
+        Config { memory: 2 * BLOCK as usize, probe_interval: Duration::from_millis(1), ..Config::default() };
+    let bench = Bench::new(config);
+    open(&bench, &sample, &memory);
+    memory.set_faults(Faults { fail_read: Some(3), ..Faults::default() });
+    let mut blocks = sample.blocks(0).into_iter();
+    let first = blocks.next().unwrap();
+    blocks.rev().for_each(|(begin, data)| bench.disk.store(KEY, 0, begin, data));
+    let second = BLOCK as usize..2 * BLOCK as usize;
+    let is_there = |bytes: Vec<u8>| bytes.get(second.clone()) == Some(&sample.data[second.clone()]);
+    while !memory.bytes(Slot::File(0)).is_some_and(is_there) {
+        std::thread::yield_now();
+    }
+    bench.disk.store(KEY, 0, first.0, first.1);
+    bench.failed();
+    bench.wait("PieceVerified", |event| match event {
+        Event::PieceFailed { .. } => panic!("the peers did nothing"),
+        event => matches!(event, Event::PieceVerified { .. }).then_some(()),
+    });
+    bench.close();
+    assert_whole(&bench, &sample, &memory);
+}
+
+/// A block written before the failed sync may be gone as well: that its hash was right when
+/// it came says nothing, and the piece is judged by what is there.
+#[test]
+fn a_failed_sync_makes_pieces_in_progress_prove_themselves_too() {
+    let sample = sample(Version::V1, &[BLOCK * 2], BLOCK * 2);
+    let memory = Arc::new(Memory::new(1));
+    let bench = Bench::new(Config::default());
+    open(&bench, &sample, &memory);
+    let mut blocks = sample.blocks(0).into_iter();
+    let (begin, data) = blocks.next().unwrap();
+    bench.disk.store(KEY, 0, begin, data);
+    while memory.bytes(Slot::File(0)).is_none_or(|bytes| bytes.is_empty()) {
+        std::thread::yield_now();
+    }
+    memory.set_faults(Faults { fail_sync: Some(0), spare_resume: true, ..Faults::default() });
+    bench.disk.checkpoint(KEY);
+    bench.failed();
+    let (begin, data) = blocks.next().unwrap();
+    bench.disk.store(KEY, 0, begin, data);
+    bench.wait("PieceFailed", |event| match event {
+        Event::PieceVerified { .. } => panic!("half of it is not there"),
+        Event::PieceFailed { piece, .. } => (piece == 0).then_some(()),
+        _ => None,
+    });
+    bench.disk.retry(KEY, 0, &[]);
+    sample.store_piece(&bench.disk, 0);
+    bench.verified(1);
+    bench.close();
+    assert_whole(&bench, &sample, &memory);
+}
+
+/// What a failed sync left readable is not on the medium for that: it is synced again, and
+/// counts from then on.
+#[test]
+fn what_a_failed_sync_left_is_synced_again() {
+    for power_cut in 0..8 {
+        let sample = sample(Version::V1, &[BLOCK * 8], BLOCK);
+        let memory = Arc::new(Memory::new(1));
+        let config = Config { checkpoint_interval: Duration::from_secs(3600), ..Config::default() };
+        let bench = Bench::new(config);
+        open(&bench, &sample, &memory);
+        (0..6).for_each(|piece| sample.store_piece(&bench.disk, piece));
+        bench.verified(6);
+        let faults =
+            Faults { fail_sync: Some(0), failed_sync_keeps: true, spare_resume: true, ..Faults::default() };
+        memory.set_faults(faults);
+        bench.disk.checkpoint(KEY);
+        bench.failed();
+        bench.disk.checkpoint(KEY);
+        bench.recovered();
+        memory.kill();
+        let bench = Bench::new(Config::default());
+        let next = Arc::new(memory.reborn(Some(power_cut)));
+        assert_eq!(open(&bench, &sample, &next), 6, "all that was checkpointed");
+        bench.close();
+        let mut spec = sample.spec_with_resume("memory".as_ref());
+        spec.check = Check::Force;
+        bench.disk.open_on(KEY, spec, Arc::clone(&next) as Arc<dyn Storage>);
+        assert_eq!(bench.opened().count(), 6, "power cut {power_cut}: and it is there");
+    }
+}
+
 /// Many small files take one wait for the medium together, not one each.
 #[test]
 fn many_files_are_synced_side_by_side() {

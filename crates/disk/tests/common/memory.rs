@@ -26,10 +26,16 @@ pub struct Faults {
     pub fail_write: Option<u32>,
     /// So many syncs from now one fails with EIO and forgets what it was to sync.
     pub fail_sync: Option<u32>,
+    /// It fails, and programs still see what is not on the medium.
+    pub failed_sync_keeps: bool,
+    /// So many reads from now one fails with EIO.
+    pub fail_read: Option<u32>,
     /// Each write takes only this many bytes.
     pub short: Option<usize>,
     /// The resume file is spared from the above.
     pub spare_resume: bool,
+    /// All else is spared.
+    pub spare_data: bool,
 }
 
 #[derive(Default)]
@@ -41,12 +47,15 @@ struct State {
     faults: Faults,
     clock: u64,
     writes: u32,
+    refused: u32,
     bytes_read: u64,
     gate_closed: bool,
     waiting: u32,
     /// Syncs wait until so many are under way.
     syncs_meet: u32,
     syncing: u32,
+    /// So many writes and syncs from now, all calls fail.
+    dies_in: Option<u32>,
     dead: bool,
 }
 
@@ -93,6 +102,11 @@ impl Memory {
         self.state.lock().unwrap().writes
     }
 
+    /// How many writes there was no room for.
+    pub fn refused(&self) -> u32 {
+        self.state.lock().unwrap().refused
+    }
+
     /// How many bytes were read.
     pub fn bytes_read(&self) -> u64 {
         self.state.lock().unwrap().bytes_read
@@ -115,10 +129,28 @@ impl Memory {
         state.safe.insert(slot, held);
     }
 
+    /// The same, and the time of the file does not tell.
+    pub fn rot(&self, slot: Slot, change: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.state.lock().unwrap().seen[&slot].modified;
+        self.tamper(slot, change);
+        let mut state = self.state.lock().unwrap();
+        state.seen.get_mut(&slot).unwrap().modified = before;
+        state.safe.get_mut(&slot).unwrap().modified = before;
+    }
+
     /// From now on all calls fail: the program was killed.
     pub fn kill(&self) {
         self.state.lock().unwrap().dead = true;
         self.gate.notify_all();
+    }
+
+    /// The same, so many writes, syncs and replacements from now.
+    pub fn kill_in(&self, operations: u32) {
+        self.state.lock().unwrap().dies_in = Some(operations);
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.state.lock().unwrap().dead
     }
 
     /// What the next start finds. After a mere kill all that was written; after a power
@@ -170,6 +202,17 @@ impl Memory {
         let state = self.state.lock().unwrap();
         if state.dead { Err(io::Error::other("killed")) } else { Ok(state) }
     }
+
+    /// Before something that changes what the next start finds.
+    fn enter_to_change(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
+        let mut state = self.enter()?;
+        if let Some(left) = state.dies_in {
+            state.dies_in = left.checked_sub(1);
+            state.dead = left == 0;
+        }
+        drop(state);
+        self.enter()
+    }
 }
 
 impl Storage for Memory {
@@ -202,6 +245,12 @@ impl Storage for Memory {
 
     fn read(&self, slot: Slot, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut state = self.enter()?;
+        if let Some(left) = state.faults.fail_read {
+            state.faults.fail_read = left.checked_sub(1);
+            if left == 0 {
+                return Err(io::Error::other("input/output error"));
+            }
+        }
         let held = state.seen.get(&slot).ok_or(io::ErrorKind::NotFound)?;
         let rest = held.bytes.get(offset as usize..).unwrap_or_default();
         let count = bufs[0].len().min(rest.len());
@@ -219,7 +268,7 @@ impl Storage for Memory {
     fn forget_cached(&self, _: Slot) {}
 
     fn write(&self, slot: Slot, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.enter()?;
+        let mut state = self.enter_to_change()?;
         if slot != Slot::Resume {
             state.waiting += 1;
             self.gate.notify_all();
@@ -231,10 +280,13 @@ impl Storage for Memory {
                 return Err(io::Error::other("killed"));
             }
         }
-        let spared = slot == Slot::Resume && state.faults.spare_resume;
+        let faults = &state.faults;
+        let spared = if slot == Slot::Resume { faults.spare_resume } else { faults.spare_data };
         let mut count: usize = bufs.iter().map(|buf| buf.len()).sum();
         if !spared {
-            count = limit(&mut state.faults, count)?;
+            let granted = limit(&mut state.faults, count);
+            state.refused += u32::from(granted.is_err());
+            count = granted?;
         }
         state.writes += 1;
         state.clock += 1;
@@ -251,7 +303,7 @@ impl Storage for Memory {
     }
 
     fn sync(&self, slot: Slot) -> io::Result<()> {
-        let mut state = self.enter()?;
+        let mut state = self.enter_to_change()?;
         if slot != Slot::Resume {
             state.syncing += 1;
             self.gate.notify_all();
@@ -264,6 +316,9 @@ impl Storage for Memory {
         let spared = slot == Slot::Resume && state.faults.spare_resume;
         if let Some(left) = state.faults.fail_sync.filter(|_| !spared) {
             state.faults.fail_sync = left.checked_sub(1);
+            if left == 0 && state.faults.failed_sync_keeps {
+                return Err(io::Error::other("input/output error"));
+            }
             if left == 0 {
                 // As Linux does: the pages count as clean now, and are gone when evicted.
                 let safe = state.safe.get(&slot).cloned().unwrap_or_default();
@@ -278,7 +333,7 @@ impl Storage for Memory {
     }
 
     fn replace(&self, slot: Slot, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.enter()?;
+        let mut state = self.enter_to_change()?;
         if !state.faults.spare_resume {
             limit(&mut state.faults, bytes.len())?;
         }
