@@ -228,7 +228,8 @@ impl Trace {
     }
 
     fn put_table(&self, text: &mut String, id: Id, rows: &[Row<Id>]) {
-        let _ = writeln!(text, "\nnode {}", self.name(id));
+        let gap = if text.is_empty() { "" } else { "\n" };
+        let _ = writeln!(text, "{gap}node {}", self.name(id));
         let width = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
         for row in rows {
             let _ = writeln!(text, "    {:<width$}  {}", row.label, self.names(&row.peers));

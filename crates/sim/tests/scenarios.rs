@@ -121,6 +121,7 @@ fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
         ("total = 3", "", 5, "either total or every_s"),
         ("ask = \"find\"", "ask = \"lookup\"", 5, "add [records]"),
         ("total = 3\n", "total = 3\n[[failure]]\nat_s = 9\nshare = 0.1", 8, "at_s is 9"),
+        ("total = 3\n", "total = 3\n[records]\ncopies = 1\n", 7, "either count or per_node"),
         ("total = 3\n", "total = ", 6, ""),
     ];
     for (from, to, line, remedy) in wrong {

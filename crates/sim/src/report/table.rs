@@ -52,13 +52,17 @@ pub fn number(value: f64) -> String {
     } else if size >= 1_000.0 {
         format!("{value:.0}")
     } else if size >= 100.0 {
-        format!("{value:.1}")
+        bare(format!("{value:.1}"))
     } else if size >= 1.0 {
-        let text = format!("{value:.2}");
-        text.strip_suffix(".00").map(str::to_owned).unwrap_or(text)
+        bare(format!("{value:.2}"))
     } else {
-        format!("{value:.4}")
+        bare(format!("{value:.4}"))
     }
+}
+
+/// Without zeros at the end of the fraction.
+fn bare(text: String) -> String {
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -114,7 +114,11 @@ fn events(file: &File) -> Result<(), Blame> {
         );
     }
     let Some(records) = &file.records else { return Ok(()) };
-    range("count", f64::from(records.count), 1.0, 1e8)?;
+    if records.count.is_some() == records.per_node.is_some() {
+        return blame("[records]", "say either count or per_node of the records, and not both".into());
+    }
+    let key = if records.count.is_some() { "count" } else { "per_node" };
+    range(key, records.number(file.nodes), 1.0, 1e8)?;
     range("copies", f64::from(records.copies), 1.0, f64::from(file.nodes))?;
     range("vocabulary", f64::from(records.vocabulary), 1.0, 1e7)?;
     range("zipf", records.zipf, 0.0, 10.0)?;
@@ -166,7 +170,7 @@ pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
     let there = file.nodes.saturating_sub(arriving);
     let (converged, arrivals) = arrivals(file, there);
     let catalogue = file.records.as_ref().map(|records| Catalogue {
-        records: records.count,
+        records: records.number(file.nodes) as u32,
         copies: records.copies,
         vocabulary: records.vocabulary,
         zipf: records.zipf,

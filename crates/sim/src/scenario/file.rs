@@ -221,7 +221,9 @@ pub struct ArrivalTable {
 #[serde(deny_unknown_fields)]
 pub struct RecordsTable {
     /// How many different ones.
-    pub count: u32,
+    pub count: Option<u32>,
+    /// Or how many for each node.
+    pub per_node: Option<f64>,
     /// How many hosts have each.
     #[serde(default = "one")]
     pub copies: u32,
@@ -237,6 +239,14 @@ pub struct RecordsTable {
     /// How long it takes until all have begun.
     #[serde(default)]
     pub publish_over_s: f64,
+}
+
+impl RecordsTable {
+    /// How many different ones there are among `nodes` nodes.
+    pub fn number(&self, nodes: u32) -> f64 {
+        let by_size = || self.per_node.map(|each| (each * f64::from(nodes)).ceil());
+        self.count.map(f64::from).or_else(by_size).unwrap_or(0.0)
+    }
 }
 
 fn one() -> u32 {

@@ -147,8 +147,12 @@ fn line_at(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1
 }
 
-/// The line, from 1, on which `key` (its last part, if it has dots) is given a value.
+/// The line, from 1, on which `key` (its last part, if it has dots) is given a value,
+/// or the table `[key]` begins.
 fn line_of(text: &str, key: &str) -> usize {
+    if key.starts_with('[') {
+        return text.lines().position(|line| line.trim() == key).map_or(0, |at| at + 1);
+    }
     let last = key.rsplit('.').next().unwrap_or(key);
     let names = |line: &str| {
         let given = |rest: &str| rest.trim_start().starts_with('=');
