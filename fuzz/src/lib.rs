@@ -5,10 +5,15 @@
 //! read again. `tests/replay.rs` runs every committed input of `corpus/` through
 //! them; `cargo fuzz run NAME --features libfuzzer` looks for new ones.
 
+mod overlays;
 mod peers;
 mod torrents;
 mod trackers;
 
+pub use overlays::{
+    overlay_chord, overlay_fasttrack, overlay_gnutella, overlay_kademlia, overlay_kelips, overlay_napster,
+    overlay_pastry,
+};
 pub use peers::{extension, peer_message, resume};
 pub use torrents::{bencode, magnet, metainfo};
 pub use trackers::{lsd, tracker_http, tracker_udp};
@@ -17,12 +22,19 @@ pub use trackers::{lsd, tracker_http, tracker_udp};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All entry points.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 16] = [
     ("bencode", bencode),
     ("extension", extension),
     ("lsd", lsd),
     ("magnet", magnet),
     ("metainfo", metainfo),
+    ("overlay_chord", overlay_chord),
+    ("overlay_fasttrack", overlay_fasttrack),
+    ("overlay_gnutella", overlay_gnutella),
+    ("overlay_kademlia", overlay_kademlia),
+    ("overlay_kelips", overlay_kelips),
+    ("overlay_napster", overlay_napster),
+    ("overlay_pastry", overlay_pastry),
     ("peer_message", peer_message),
     ("resume", resume),
     ("tracker_http", tracker_http),
