@@ -29,10 +29,10 @@ pub enum Scheme {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum UrlError {
     /// Something but http, https and udp.
-    #[error("trackers of the kind \"{0}\" are not supported")]
+    #[error("addresses of the kind \"{0}\" are not supported")]
     Unsupported(String),
     /// No host, a bad port, forbidden characters, too long.
-    #[error("the tracker's address has {0}")]
+    #[error("the address has {0}")]
     Bad(&'static str),
 }
 

@@ -48,6 +48,9 @@ pub enum HttpError {
     /// The server redirects to nowhere.
     #[error("the server redirects without saying where")]
     NoLocation,
+    /// The server redirects to what is no web address.
+    #[error("the server redirects to where nobody can follow: {0}")]
+    BadLocation(UrlError),
     /// The server redirects from https to http.
     #[error("the server redirects from https to http")]
     Downgrade,

@@ -170,7 +170,8 @@ impl Hops {
         }
         self.left = self.left.checked_sub(1).ok_or(HttpError::TooManyRedirects(REDIRECTS_MAX))?;
         let location = response.headers().get(header::LOCATION).ok_or(HttpError::NoLocation)?;
-        let next = self.url.join(&String::from_utf8_lossy(location.as_bytes()))?;
+        let next = self.url.join(&String::from_utf8_lossy(location.as_bytes()));
+        let next = next.map_err(HttpError::BadLocation)?;
         // Content is checked by its hash, whatever way it came; other answers are not.
         if self.url.is_tls() && !next.is_tls() && self.purpose != Purpose::WebSeed {
             return Err(HttpError::Downgrade);

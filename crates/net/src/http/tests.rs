@@ -236,6 +236,25 @@ async fn an_https_server_cannot_lead_into_the_clear() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_what_is_no_web_address_is_named() {
+    LocalSet::new()
+        .run_until(async {
+            for (to, kind) in [("file:///etc/passwd", "file"), ("udp://x:1/", "udp"), ("ftp://x/", "ftp")] {
+                let location = format!("Location: {to}\r\n");
+                let server = Server::start(move |_| Reply::Send(answer("302 Found", &location, b""))).await;
+                let error = get(&server.url("/"), Purpose::Torrent).await.unwrap_err().to_string();
+                assert!(
+                    error.contains(&format!(
+                        "redirects to where nobody can follow: addresses of the kind \"{kind}\""
+                    )),
+                    "{error}"
+                );
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn one_family_can_be_asked_for() {
     LocalSet::new()
         .run_until(async {

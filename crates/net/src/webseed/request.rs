@@ -52,7 +52,7 @@ impl From<HttpError> for Failure {
             HttpError::TimedOut | HttpError::Broken(_) => retry(RETRY_BROKEN, detail),
             HttpError::Url(_) | HttpError::Refused(_) | HttpError::Tls { .. } => useless(detail),
             HttpError::TooLarge(_) | HttpError::TooManyRedirects(_) => useless(detail),
-            HttpError::NoLocation | HttpError::Downgrade => useless(detail),
+            HttpError::NoLocation | HttpError::BadLocation(_) | HttpError::Downgrade => useless(detail),
         }
     }
 }

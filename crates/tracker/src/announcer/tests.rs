@@ -369,7 +369,7 @@ fn what_is_no_tracker_is_shown_with_the_reason_and_never_tried() {
     assert_eq!(out.len(), 1);
     let shown: Vec<TrackerStatus> = announcer.trackers().collect();
     assert_eq!(shown.len(), 2);
-    assert_eq!(shown[1].message.as_deref(), Some("trackers of the kind \"wss\" are not supported"));
+    assert_eq!(shown[1].message.as_deref(), Some("addresses of the kind \"wss\" are not supported"));
 }
 
 #[test]

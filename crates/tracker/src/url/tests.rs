@@ -33,7 +33,7 @@ fn a_password_is_kept_but_not_shown() {
 #[test]
 fn other_kinds_are_refused_in_one_sentence() {
     let error = TrackerUrl::parse("wss://tracker.example/").unwrap_err();
-    assert_eq!(error.to_string(), "trackers of the kind \"wss\" are not supported");
+    assert_eq!(error.to_string(), "addresses of the kind \"wss\" are not supported");
 }
 
 #[test]
