@@ -52,6 +52,8 @@ struct Known {
     busy: u8,
     /// BEP 40 order among peers otherwise alike.
     rank: u32,
+    /// It said the v2 name last, and may know no other.
+    by_v2: bool,
 }
 
 /// The address book of one torrent. Bounded; an entry in use is never evicted.
@@ -92,8 +94,21 @@ impl Book {
         if self.known.len() >= self.limit && !self.evict_below(source) {
             return false;
         }
-        self.known.insert(addr, Known { source, failures: 0, not_before: Time::ZERO, busy: 0, rank });
+        self.known
+            .insert(addr, Known { source, failures: 0, not_before: Time::ZERO, busy: 0, rank, by_v2: false });
         true
+    }
+
+    /// Notes by which of a hybrid torrent's names a known address asked for it.
+    pub fn note_name(&mut self, addr: SocketAddr, v2: bool) {
+        if let Some(known) = self.known.get_mut(&addr) {
+            known.by_v2 = v2;
+        }
+    }
+
+    /// Whether an address asked for a hybrid torrent by its v2 name.
+    pub fn asked_by_v2(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|known| known.by_v2)
     }
 
     /// The best address to dial now, if any is due.

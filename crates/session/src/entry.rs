@@ -1,6 +1,7 @@
 //! One torrent of the session: its core, its addresses, its discovery.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use starling_metainfo::{Bitfield, InfoHashes, Sha1Hash, Sha256Hash, Torrent};
@@ -169,6 +170,13 @@ impl Entry {
             reserved.0[7] &= !V2_UPGRADE;
         }
         Handshake { reserved, info_hash: self.hashes.wire(), peer_id: self.peer_id }
+    }
+
+    /// The same to `addr`, by the name that it knows.
+    pub fn handshake_to(&self, addr: SocketAddr) -> Handshake {
+        let v2 = self.hashes.v2().map(Sha256Hash::truncated).filter(|_| self.book.asked_by_v2(addr));
+        let handshake = self.handshake();
+        Handshake { info_hash: v2.unwrap_or(handshake.info_hash), ..handshake }
     }
 
     /// Our answer to an incoming handshake, and whether the connection is v2 from then on

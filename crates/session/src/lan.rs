@@ -6,7 +6,7 @@ use bytes::Bytes;
 use starling_sansio::{Machine, Sink, Time};
 use starling_tracker::lsd::{Group, Input as Say, Output as Want};
 
-use crate::{Output, Session, Source, TorrentKey};
+use crate::{Output, Session, TorrentKey};
 
 impl Session {
     pub(crate) fn start_lsd(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
@@ -59,7 +59,7 @@ impl Session {
                 Want::Send { group, bytes } => out.put(Output::LsdSend { v6: group == Group::V6, bytes }),
                 Want::Found { info_hash, addr } => {
                     if let Some(key) = self.by_wire.get(&info_hash).copied() {
-                        self.peers_found(now, key, &[addr], Source::Lan, out);
+                        self.lan_found(now, key, addr, info_hash, out);
                     }
                 }
             }

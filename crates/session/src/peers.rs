@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use starling_metainfo::Sha1Hash;
 use starling_sansio::{Sink, Time};
 use starling_swarm::{Blame, Closing, ConnId, Input as Swarm, priority::peer_priority};
 
@@ -26,21 +27,46 @@ impl Session {
         source: Source,
         out: &mut impl Sink<Output>,
     ) {
-        let mut news = false;
-        for addr in addrs.iter().take(FOUND_MAX).map(canonical) {
-            let rank = self.rank(addr);
-            let Some(entry) = self.torrents.get_mut(&key) else { return };
-            if entry.is_over() || (entry.is_private() && source.is_gossip()) {
-                return;
-            }
-            if is_dialable(addr) && !self.bans.contains(addr.ip(), now) {
-                news |= entry.book.add(addr, source, rank);
-            }
+        if self.note_peers(now, key, addrs, source) {
+            self.dial_more(now, key, out);
+            self.retime(key);
+        }
+    }
+
+    /// Somebody on the LAN asks for a torrent by this name. A link may know but one of a
+    /// hybrid's, and whoever has only that refuses the other.
+    pub(crate) fn lan_found(
+        &mut self,
+        now: Time,
+        key: TorrentKey,
+        addr: SocketAddr,
+        name: Sha1Hash,
+        out: &mut impl Sink<Output>,
+    ) {
+        let news = self.note_peers(now, key, &[addr], Source::Lan);
+        if let Some(entry) = self.torrents.get_mut(&key) {
+            entry.book.note_name(canonical(&addr), name != entry.hashes.wire());
         }
         if news {
             self.dial_more(now, key, out);
             self.retime(key);
         }
+    }
+
+    /// Notes addresses; whether any can be dialled that could not before.
+    fn note_peers(&mut self, now: Time, key: TorrentKey, addrs: &[SocketAddr], source: Source) -> bool {
+        let mut news = false;
+        for addr in addrs.iter().take(FOUND_MAX).map(canonical) {
+            let rank = self.rank(addr);
+            let Some(entry) = self.torrents.get_mut(&key) else { return false };
+            if entry.is_over() || (entry.is_private() && source.is_gossip()) {
+                return false;
+            }
+            if is_dialable(addr) && !self.bans.contains(addr.ip(), now) {
+                news |= entry.book.add(addr, source, rank);
+            }
+        }
+        news
     }
 
     /// BEP 40 where our own address is known, else chance. Lower first.
@@ -94,7 +120,7 @@ impl Session {
             } else {
                 entry.book.begin(addr);
                 entry.conns += 1;
-                let handshake = entry.handshake();
+                let handshake = entry.handshake_to(addr);
                 let conn = self.new_conn();
                 self.conns.insert(conn, new_conn(Some(key), addr, true));
                 out.put(Output::Dial { conn, addr, handshake });

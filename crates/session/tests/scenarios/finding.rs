@@ -133,6 +133,26 @@ fn a_hybrid_is_found_by_its_v2_name_alone() {
     assert!(world.run_until(secs(20), |w| w.has_all(b, by_v2) && w.has_all(c, by_v1)));
 }
 
+/// Who has a hybrid torrent is called by the name that a link left out, which the caller would refuse
+/// from it: it must dial by the name it heard.
+#[test]
+fn who_asks_the_lan_by_the_v2_name_is_dialled_by_it() {
+    let mut took = Vec::new();
+    for by_v2 in [false, true] {
+        let mut world = World::new(15);
+        world.lan = true;
+        let content = Content::hybrid("a", MIB);
+        let (a, b) = (world.node(), world.node());
+        world.share(a, content.file());
+        world.run_for(secs(10));
+        let key = world.get(b, if by_v2 { content.magnet_v2() } else { content.magnet() });
+        let began = world.now;
+        assert!(world.run_until(secs(30), |w| w.has_all(b, key)));
+        took.push(world.now.since(began));
+    }
+    assert!(took[1] < took[0] * 2, "by the v1 name, and the v2 name: {took:?}");
+}
+
 /// A link may know one name of two; once the metadata tells the other, it is announced too.
 #[test]
 fn a_link_that_turns_out_hybrid_is_announced_by_both_its_names() {
