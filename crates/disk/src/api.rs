@@ -86,6 +86,9 @@ pub struct OpenSpec {
     pub resume: Option<PathBuf>,
     /// What to believe.
     pub check: Check,
+    /// Whether files may be changed before blocks come: empty ones made, room reserved, and
+    /// wanted ones that are too long cut, each once all its own bytes are verified.
+    pub tidy: bool,
 }
 
 impl OpenSpec {
@@ -99,6 +102,7 @@ impl OpenSpec {
             allocate: Allocate::Sparse,
             resume: None,
             check: Check::Trust,
+            tidy: true,
         }
     }
 }

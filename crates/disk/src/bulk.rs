@@ -8,7 +8,7 @@ use starling_metainfo::Layout;
 use crate::DiskError;
 use crate::scan::lanes;
 
-/// Told of bytes done and bytes in all, from any thread; [`ControlFlow::Break`] cancels.
+/// Told of bytes of files done and in all, padding left out, from any thread; [`ControlFlow::Break`] cancels.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) -> ControlFlow<()> + Sync);
 
 /// Cores, for a number of threads that is 0.
@@ -35,7 +35,7 @@ pub(crate) fn each_piece<S, R: Send>(
         progress,
         next: AtomicU32::new(0),
         done: AtomicU64::new(0),
-        total: (0..layout.pieces()).map(|piece| u64::from(layout.piece_len(piece))).sum(),
+        total: (0..layout.pieces()).map(|piece| u64::from(layout.content_len(piece))).sum(),
         stop: AtomicBool::new(false),
     };
     let results = std::thread::scope(|scope| {
@@ -100,7 +100,7 @@ impl Job<'_> {
                 return Ok(results);
             }
             results.extend(pieces.iter().copied().zip(work(&mut state, &pieces)?));
-            let bytes: u64 = pieces.iter().map(|&piece| u64::from(self.layout.piece_len(piece))).sum();
+            let bytes: u64 = pieces.iter().map(|&piece| u64::from(self.layout.content_len(piece))).sum();
             let done = self.done.fetch_add(bytes, Relaxed) + bytes;
             if self.stop.load(Relaxed) || (self.progress)(done, self.total).is_break() {
                 return Err(DiskError::Cancelled);

@@ -68,6 +68,7 @@ impl Disk {
             wanted: spec.wanted,
             allocate: spec.allocate,
             check: spec.check,
+            tidy: spec.tidy,
             layers: spec.piece_layers,
         };
         shared.lane(None).push(Job::Task(Box::new(move |_| open::begin(&torrent, wishes))));

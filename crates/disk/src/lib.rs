@@ -46,4 +46,4 @@ pub use bulk::Progress;
 pub use create::{CreateOptions, Created, Hashes, create, hash_layout};
 pub use disk::Disk;
 pub use error::DiskError;
-pub use verify::{FileReport, Report, verify};
+pub use verify::{FileReport, Report, too_long, verify};

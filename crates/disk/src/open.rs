@@ -19,6 +19,7 @@ pub(crate) struct Wishes {
     pub(crate) wanted: Vec<bool>,
     pub(crate) allocate: Allocate,
     pub(crate) check: Check,
+    pub(crate) tidy: bool,
     pub(crate) layers: BTreeMap<Sha256Hash, Vec<Sha256Hash>>,
 }
 
@@ -52,10 +53,25 @@ struct Plan {
     journal: Option<(u64, u64)>,
 }
 
+/// What is left to do when all is hashed.
+struct Rest {
+    trusted: Bitfield,
+    journal: Option<(u64, u64)>,
+    checked: bool,
+    /// Files to be cut to their length if all their bytes are right.
+    too_long: Vec<usize>,
+}
+
 /// What lies on disk.
 struct Found {
     files: Vec<Option<Stat>>,
     parts: Option<Stat>,
+}
+
+impl Found {
+    fn is_longer(&self, index: usize, length: u64) -> bool {
+        self.files.get(index).copied().flatten().is_some_and(|stat| stat.length > length)
+    }
 }
 
 impl Torrent {
@@ -72,10 +88,13 @@ impl Torrent {
             }
             None => Plan { trusted, recheck: self.all_possible(&found), journal: None },
         };
-        self.make_files(wishes.allocate)?;
+        if wishes.tidy {
+            self.make_files(wishes.allocate, &found)?;
+        }
         let Plan { trusted, recheck, journal } = plan;
-        let checked = !recheck.is_empty();
-        checking::start(self, recheck, move |torrent, good| torrent.opened(trusted, &good, journal, checked));
+        let too_long = if wishes.tidy { self.too_long(&wishes.wanted, &found) } else { Vec::new() };
+        let rest = Rest { trusted, journal, checked: !recheck.is_empty(), too_long };
+        checking::start(self, recheck, move |torrent, good| torrent.opened(rest, &good));
         Ok(())
     }
 
@@ -178,11 +197,20 @@ impl Torrent {
             })
     }
 
-    /// Creates empty files, and takes room for all if that is wished.
-    pub(crate) fn make_files(&self, allocate: Allocate) -> Result<(), DiskError> {
+    /// Wanted files that have more bytes than they should.
+    fn too_long(&self, wanted: &[bool], found: &Found) -> Vec<usize> {
+        let is_wanted = |index| wanted.get(index).copied().unwrap_or(true);
+        let files = self.info.layout.files().iter().enumerate();
+        let long = files.filter(|(index, file)| is_wanted(*index) && found.is_longer(*index, file.length));
+        long.map(|(index, _)| index).collect()
+    }
+
+    /// Creates empty files, and takes room for all if that is wished. What is too long is left
+    /// as it is: it may be another file.
+    fn make_files(&self, allocate: Allocate, found: &Found) -> Result<(), DiskError> {
         let held = self.places.hold();
         for (index, file) in self.info.layout.files().iter().enumerate() {
-            let here = !file.padding && held.is_placed(index);
+            let here = !file.padding && held.is_placed(index) && !found.is_longer(index, file.length);
             if here && (file.length == 0 || allocate == Allocate::Full) {
                 self.storage.prepare(Slot::File(index), file.length, allocate == Allocate::Full)?;
             }
@@ -190,23 +218,18 @@ impl Torrent {
         Ok(())
     }
 
-    fn opened(
-        self: &Arc<Torrent>,
-        trusted: Bitfield,
-        good: &[u32],
-        journal: Option<(u64, u64)>,
-        checked: bool,
-    ) {
+    fn opened(self: &Arc<Torrent>, rest: Rest, good: &[u32]) {
         {
             let mut ledger = lock(&self.ledger);
-            ledger.have.clone_from(&trusted);
-            ledger.synced = trusted;
+            ledger.have.clone_from(&rest.trusted);
+            ledger.synced = rest.trusted;
             for &piece in good {
                 ledger.verified(piece, self.info.layout.piece_len(piece));
             }
         }
         good.iter().for_each(|&piece| self.soil_piece(piece));
-        if let Err(error) = self.take_up_journal(journal, checked) {
+        let cut = self.cut(&rest.too_long);
+        if let Err(error) = cut.and_then(|()| self.take_up_journal(rest.journal, rest.checked)) {
             return give_up(self, error);
         }
         if !good.is_empty() {
@@ -215,6 +238,13 @@ impl Torrent {
         self.open.store(true, Release);
         let have = lock(&self.ledger).have.clone();
         self.shared.tell(Event::Opened { key: self.key, have, piece_layers: self.known_layers() });
+    }
+
+    /// Cuts those of `files` to their length whose own bytes are all right.
+    fn cut(&self, files: &[usize]) -> Result<(), DiskError> {
+        let have = lock(&self.ledger).have.clone();
+        let whole = |index: &&usize| self.info.layout.file_pieces(**index).all(|piece| have.get(piece));
+        files.iter().filter(whole).try_for_each(|&index| self.prepare(Slot::File(index)))
     }
 
     /// Goes on with the resume file, or replaces it: what a check found bad must not be

@@ -85,6 +85,16 @@ pub fn verify(
     Ok(Report { files: file_reports(&storage, torrent, &stats, &have), have })
 }
 
+/// Which files below `root` have more bytes than `torrent` says. Reads no data.
+pub fn too_long(torrent: &Torrent, root: &Path) -> Result<Vec<PathBuf>, DiskError> {
+    let info = &torrent.info;
+    let files = info.layout.files();
+    let storage = Folder::existing(Arc::clone(info), root.to_path_buf(), Arc::new(FdCache::new(16)));
+    let stats = find(&storage, files.iter().map(|file| file.padding))?;
+    let is_long = |index: &usize| stats[*index].is_some_and(|stat| stat.length > files[*index].length);
+    Ok((0..files.len()).filter(is_long).map(|index| storage.path(Slot::File(index))).collect())
+}
+
 fn find(storage: &Folder, padding: impl Iterator<Item = bool>) -> Result<Vec<Option<Stat>>, DiskError> {
     let stat = |(index, padding)| match padding {
         true => Ok(None),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{BLOCK, Bench, KEY, Sample, Version, sample};
-use starling_disk::{Allocate, Config, Event};
+use starling_disk::{Allocate, Config, Event, OpenSpec};
 use starling_metainfo::Layout;
 
 fn get(bench: &Bench, sample: &Sample, pieces: impl IntoIterator<Item = u32>) {
@@ -124,6 +124,40 @@ fn longer_files_are_cut_when_written_and_programs_may_run() {
     bench.open(sample.spec(root.path()));
     get(&bench, &sample, 0..2);
     assert!(std::fs::metadata(root.path().join("f0")).unwrap().permissions().mode() & 0o100 != 0);
+}
+
+/// A file that goes on after its end is cut when all that belongs to it was found right: not
+/// before, for it may be another file, not where only reading was asked for, and not if nobody
+/// wants it.
+#[test]
+fn longer_files_are_cut_once_their_own_bytes_are_right() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 2, BLOCK, 0], BLOCK);
+    sample.write_files(root.path());
+    let lengthen = |index| {
+        let file = std::fs::File::options().append(true).open(sample.path(root.path(), index));
+        std::io::Write::write_all(&mut file.unwrap(), b"extra").unwrap();
+    };
+    (0..3).for_each(lengthen);
+    let lengths = || [0, 1, 2].map(|i| std::fs::metadata(sample.path(root.path(), i)).unwrap().len());
+    let long = [BLOCK * 2 + 5, BLOCK + 5, 5];
+    let mut other = std::fs::read(sample.path(root.path(), 1)).unwrap();
+    other[7] ^= 1;
+    std::fs::write(sample.path(root.path(), 1), &other).unwrap();
+
+    let open = |change: &dyn Fn(&mut OpenSpec)| {
+        let bench = Bench::new(Config::default());
+        let mut spec = sample.spec_with_resume(root.path());
+        change(&mut spec);
+        assert_eq!(bench.open(spec).iter().collect::<Vec<_>>(), [0, 1]);
+        bench.close();
+        lengths()
+    };
+    assert_eq!(open(&|spec| spec.tidy = false), long);
+    assert_eq!(open(&|spec| spec.wanted = vec![false, true, false]), long);
+    // What an earlier run noted is believed, and the file is cut all the same.
+    assert_eq!(open(&|spec| spec.allocate = Allocate::Full), [BLOCK * 2, BLOCK + 5, 0]);
+    assert_eq!(std::fs::read(sample.path(root.path(), 1)).unwrap(), other);
 }
 
 #[test]

@@ -82,8 +82,8 @@ pub struct Add {
     pub metadata_only: bool,
     /// BEP 16, once complete.
     pub super_seeding: bool,
-    /// Fetch what is missing. If not, what is there is served and nothing is written: files
-    /// that differ may be somebody's work.
+    /// Fetch what is missing. If not, what is there is served, also where that is a part, and
+    /// nothing is written: files that differ may be somebody's work. It fails if no piece is there.
     pub fetch: bool,
     /// This torrent's own limits, bytes per second.
     pub rates: RateLimits,
@@ -153,12 +153,13 @@ pub struct Progress {
     pub pieces: u32,
     /// Pieces in all.
     pub pieces_total: u32,
-    /// Of these, pieces that were there when the torrent was opened.
-    pub pieces_had: u32,
-    /// Bytes of wanted pieces that are verified.
+    /// Bytes of files in wanted pieces that are verified; padding is counted nowhere.
     pub bytes_done: u64,
-    /// Bytes of wanted pieces in all.
+    /// Bytes of files in wanted pieces in all. Of a torrent that is not fetched only what
+    /// is there is wanted.
     pub bytes_wanted: u64,
+    /// Of `bytes_done`, what was there when the torrent was opened.
+    pub bytes_had: u64,
     /// Bytes per second of payload, in.
     pub down_rate: u64,
     /// Bytes per second of payload, out.

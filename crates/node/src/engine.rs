@@ -206,7 +206,10 @@ impl Engine {
                 local.learned(&torrent);
                 self.save_torrent(&torrent);
             }
-            Event::Opened { have } => local.opened(have),
+            Event::Opened { .. } => {
+                let swarm = core.session.stats(key).map(|stats| stats.swarm).unwrap_or_default();
+                local.opened(swarm.bytes_wanted.saturating_sub(swarm.bytes_left));
+            }
             Event::Have { .. } => return,
             Event::Lost { piece, fetch } => local.lost(piece, fetch),
             Event::Finished => local.finished = true,

@@ -27,12 +27,13 @@ pub(crate) struct Local {
     pub(crate) dir: PathBuf,
     pub(crate) check: Check,
     pub(crate) preallocate: bool,
+    pub(crate) fetch: bool,
     pub(crate) metadata_only: bool,
     pub(crate) select: Vec<u32>,
     pub(crate) checking: Option<(u32, u32)>,
     pub(crate) is_open: bool,
-    /// Pieces that were there when it was opened.
-    had: u32,
+    /// Wanted bytes that were there when it was opened.
+    had: u64,
     pub(crate) finished: bool,
     pub(crate) failed: Option<String>,
     pub(crate) paused: Option<String>,
@@ -53,6 +54,7 @@ impl Local {
             dir: add.dir.clone(),
             check: add.check,
             preallocate: add.preallocate,
+            fetch: add.fetch,
             metadata_only: add.metadata_only,
             select,
             checking: None,
@@ -73,8 +75,8 @@ impl Local {
         self.name = Some(torrent.info.name.clone());
     }
 
-    pub(crate) fn opened(&mut self, have: u32) {
-        self.had = have;
+    pub(crate) fn opened(&mut self, had: u64) {
+        self.had = had;
         self.checking = None;
         self.is_open = true;
     }
@@ -143,9 +145,9 @@ impl Local {
             state: self.state(stats.map_or(Phase::Failed, |stats| stats.phase)),
             pieces: swarm.pieces_have,
             pieces_total: swarm.pieces,
-            pieces_had: self.had,
             bytes_done: swarm.bytes_wanted.saturating_sub(swarm.bytes_left),
             bytes_wanted: swarm.bytes_wanted,
+            bytes_had: self.had,
             down_rate: swarm.down_rate,
             up_rate: swarm.up_rate,
             downloaded: swarm.downloaded,

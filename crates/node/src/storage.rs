@@ -1,10 +1,11 @@
 //! Between the engine and the disk's workers.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use starling_disk::{Allocate, Event as News, OpenSpec};
-use starling_metainfo::Torrent;
+use starling_metainfo::{Bitfield, Sha256Hash, Torrent};
 use starling_session::{Input, TorrentKey};
 use starling_swarm::Input as Swarm;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -14,6 +15,9 @@ use crate::engine::{Core, Engine};
 
 /// News from the disk handled before other tasks get their turn.
 const BATCH: usize = 64;
+
+/// BEP 52: hashes of pieces, by root.
+type Layers = BTreeMap<Sha256Hash, Vec<Sha256Hash>>;
 
 impl Engine {
     pub(crate) fn open(&self, core: &mut Core, key: TorrentKey, torrent: &Arc<Torrent>) {
@@ -32,6 +36,7 @@ impl Engine {
                 Check::Full => starling_disk::Check::Force,
                 Check::Complete => starling_disk::Check::Complete,
             },
+            tidy: local.fetch,
             ..OpenSpec::new(torrent.info.clone(), &local.dir)
         };
         self.disk.open(starling_disk::TorrentKey(key.0), spec);
@@ -85,7 +90,7 @@ impl Engine {
                 if known.is_none() {
                     return self.disk.close(key); // removed while it was being opened
                 }
-                self.feed(Input::Opened { key: TorrentKey(key.0), have, piece_layers });
+                self.opened(TorrentKey(key.0), have, piece_layers);
             }
             News::Checking { key, done, total } => {
                 if let Some(local) = self.core.borrow_mut().torrents.get_mut(&TorrentKey(key.0)) {
@@ -99,6 +104,19 @@ impl Engine {
                 let closed = error.map_or(Ok(()), |error| Err(error.to_string()));
                 self.forget(&mut self.core.borrow_mut(), TorrentKey(key.0), &closed);
             }
+        }
+    }
+
+    /// The session takes part with what is there; who only serves needs something to serve.
+    fn opened(&self, key: TorrentKey, have: Bitfield, piece_layers: Layers) {
+        let serves_only = self.core.borrow().torrents.get(&key).filter(|l| !l.fetch).map(|l| l.dir.clone());
+        match serves_only.filter(|_| !have.is_empty() && have.count() == 0) {
+            Some(dir) => {
+                let why =
+                    format!("no piece of it is right in {}, so there is nothing to seed", dir.display());
+                self.feed(Input::OpenFailed { key, why });
+            }
+            None => self.feed(Input::Opened { key, have, piece_layers }),
         }
     }
 

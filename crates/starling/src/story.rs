@@ -39,8 +39,7 @@ pub struct Story {
     asked: usize,
     alone_since: Option<Instant>,
     said_alone: bool,
-    /// Its data was hashed just now, and that it is complete was said.
-    known_complete: bool,
+    known: Known,
     ended: bool,
     banned: usize,
     lost: usize,
@@ -60,7 +59,7 @@ impl Story {
             asked: 0,
             alone_since: None,
             said_alone: false,
-            known_complete: add.check == Check::Complete,
+            known: Known::of(add),
             ended: false,
             banned: 0,
             lost: 0,
@@ -71,7 +70,7 @@ impl Story {
     /// Tells what is new.
     pub fn look(&mut self, view: &View, p: &Progress, peers: &[Peer], verbose: bool) {
         if self.started.is_none() && p.state == State::Downloading {
-            self.started = Some((Instant::now(), had(p)));
+            self.started = Some((Instant::now(), p.bytes_had));
         }
         self.asked = self.asked.max(peers.iter().filter(|peer| peer.in_flight > 0).count());
         let giving = peers.iter().filter(|peer| peer.down_rate > 0).map(|peer| peer.addr);
@@ -153,9 +152,31 @@ impl Story {
         self.ended = true;
     }
 
+    /// What is served of a torrent that is not fetched may be not all of it.
+    fn why_partial(&self, p: &Progress) -> Option<String> {
+        match self.known {
+            Known::Complete | Known::Fetched => None,
+            Known::Partial => Some(String::new()),
+            Known::Unchecked if p.pieces < p.pieces_total => {
+                let total = units::count(p.pieces_total as usize, "piece");
+                Some(format!("not complete, {} of {total} right", units::number(p.pieces.into())))
+            }
+            Known::Unchecked => {
+                let long = starling_disk::too_long(p.torrent.as_ref()?, &self.dir).ok()?;
+                long.first().map(|path| format!("not complete, {} is too long", path.display()))
+            }
+        }
+    }
+
     /// `ubuntu.iso: 1.0 GiB in 12 s, 87 MB/s, from 3 peers`
     fn completed(&self, view: &View, p: &Progress) {
         let (name, size) = (facts::short_name(p), units::bytes(p.bytes_wanted));
+        if let Some(why) = self.why_partial(p) {
+            if self.known != Known::Partial {
+                view.say(&format!("{name}: {why}; {size} verified in {} and seeded", self.dir.display()));
+            }
+            return;
+        }
         match self.started {
             Some((at, before)) => {
                 let (took, got) = (at.elapsed(), p.bytes_wanted.saturating_sub(before));
@@ -168,7 +189,7 @@ impl Story {
                     };
                 view.say(&format!("{name}: {what} in {}, {rate}{from}", units::elapsed(took)));
             }
-            None if self.known_complete => {}
+            None if self.known == Known::Complete => {}
             None => {
                 let dir = self.dir.display();
                 view.say(&format!("{name}: complete, {size} verified in {dir}"));
@@ -176,6 +197,30 @@ impl Story {
         }
         view.event(&json!({ "event": "complete", "info_hash": p.hashes.to_string(), "name": p.name,
             "bytes": p.bytes_wanted, "downloaded": p.downloaded }));
+    }
+}
+
+/// What was said of the data on disk before it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// That it is complete: it was hashed just now.
+    Complete,
+    /// How much of it is right, and that this is seeded.
+    Partial,
+    /// Nothing, and what is missing is not fetched.
+    Unchecked,
+    /// Nothing; what is missing is fetched.
+    Fetched,
+}
+
+impl Known {
+    fn of(add: &Add) -> Known {
+        match add.check {
+            Check::Complete => Known::Complete,
+            _ if add.fetch => Known::Fetched,
+            Check::Full if add.torrent.is_some() => Known::Partial,
+            _ => Known::Unchecked,
+        }
     }
 }
 
@@ -203,16 +248,6 @@ impl Places {
     }
 }
 
-/// Bytes that were there before this run: the first look at a fast transfer comes late.
-fn had(p: &Progress) -> u64 {
-    let piece = p.torrent.as_ref().map_or(0, |torrent| torrent.info.layout.piece_length());
-    before(p.bytes_done, p.pieces.saturating_sub(p.pieces_had), piece)
-}
-
-fn before(done: u64, new_pieces: u32, piece_length: u32) -> u64 {
-    done.saturating_sub(u64::from(new_pieces) * u64::from(piece_length))
-}
-
 /// `photos: 2024/cat.jpg is not on disk as it was verified; piece 17 is not served any more`
 fn lost_sentence(p: &Progress, piece: u32) -> String {
     let layout = p.torrent.as_ref().map(|torrent| &torrent.info.layout);
@@ -224,16 +259,4 @@ fn lost_sentence(p: &Progress, piece: u32) -> String {
 
 fn per_second(bytes: u64, took: Duration) -> u64 {
     (bytes as f64 / took.as_secs_f64().max(1e-3)) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_came_before_the_first_look_was_not_there_before() {
-        assert_eq!(before(3 * 1024, 3, 1024), 0);
-        assert_eq!(before(2 * 1024 + 5, 3, 1024), 0);
-        assert_eq!(before(7 * 1024, 2, 1024), 5 * 1024);
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use starling_disk::Report;
+use starling_disk::{FileReport, Report};
 use starling_metainfo::Torrent;
 use starling_node::source::{self, Loaded};
 use starling_node::{Add, Check, Progress};
@@ -12,6 +12,9 @@ use super::verify;
 use crate::args::Seed;
 use crate::run::{self, Exit, Until};
 use crate::{interrupt, screen, units};
+
+/// Files that a sentence names.
+const NAMED_MAX: usize = 3;
 
 pub async fn seed(args: &Seed) -> Result<Exit> {
     let mut adds = Vec::with_capacity(args.sources.len());
@@ -63,27 +66,52 @@ async fn add(args: &Seed, source: &str) -> Result<Result<Add, String>> {
         say_complete(args, &torrent);
         return Ok(Ok(Add { check: Check::Complete, ..given }));
     }
-    let select = complete_files(&report);
     verify::tell_bad(&report, &args.talk);
-    if select.is_empty() {
+    if report.have.count() == 0 {
         return Ok(Err(format!(
-            "{}: no file of it is complete in {}, so there is nothing to seed; `starling get` fetches the rest",
+            "{}: no piece of it is right in {}, so there is nothing to seed; `starling get` fetches it",
             torrent.info.name,
             args.output.display()
         )));
     }
-    screen::line(&format!(
-        "starling: {}: only {} of {} complete, these are seeded; `starling get` fetches the rest",
-        torrent.info.name,
-        select.len(),
-        units::count(report.files.len(), "file")
-    ));
-    Ok(Ok(Add { check: Check::Full, select, ..given }))
+    screen::line(&format!("starling: {}", partial(&torrent, &report, args.talk.verbose > 0)));
+    Ok(Ok(Add { check: Check::Full, ..given }))
 }
 
-fn complete_files(report: &Report) -> Vec<u32> {
-    let files = (0..).zip(&report.files);
-    files.filter(|(_, file)| file.is_complete()).map(|(index, _)| index).collect()
+/// `photos: 1,199 of 1,200 pieces are right (299 MiB of 300 MiB) and seeded: all of a.jpg and
+/// part of b.jpg; starling get fetches the rest`
+fn partial(torrent: &Torrent, report: &Report, all: bool) -> String {
+    let (info, layout) = (&torrent.info, &torrent.info.layout);
+    let bytes = report.have.iter().map(|piece| u64::from(layout.content_len(piece))).sum();
+    let right = format!(
+        "{} of {} right ({} of {})",
+        units::number(report.have.count().into()),
+        units::count_of(layout.pieces() as usize, "piece is", "pieces are"),
+        units::bytes(bytes),
+        units::bytes(layout.content_length())
+    );
+    let rest = if report.have.is_full() { "puts the rest right" } else { "fetches the rest" };
+    let which = if info.single_file { String::new() } else { format!(": {}", seeded(torrent, report, all)) };
+    format!("{}: {right} and seeded{which}; `starling get` {rest}", info.name)
+}
+
+/// `all of a.jpg, b.jpg and 3 more files, part of c.jpg`
+fn seeded(torrent: &Torrent, report: &Report, all: bool) -> String {
+    let real = torrent.info.layout.files().iter().filter(|file| !file.padding);
+    let named: Vec<_> = real.map(|file| file.path.join("/")).zip(&report.files).collect();
+    let of = |what: &str, is: &dyn Fn(&FileReport) -> bool| {
+        let names: Vec<&str> =
+            named.iter().filter(|(_, file)| is(file)).map(|(name, _)| name.as_str()).collect();
+        let shown = if all { names.len() } else { names.len().min(NAMED_MAX) };
+        let more = match names.len() - shown {
+            0 => String::new(),
+            more => format!(" and {}", units::count(more, "more file")),
+        };
+        (!names.is_empty()).then(|| format!("{what} {}{more}", names[..shown].join(", ")))
+    };
+    let whole = of("all of", &|file| file.good == file.pieces && file.found >= Some(file.length));
+    let parts = of("part of", &|file| file.good > 0 && file.good < file.pieces);
+    whole.into_iter().chain(parts).collect::<Vec<_>>().join(", ")
 }
 
 fn say_complete(args: &Seed, torrent: &Torrent) {

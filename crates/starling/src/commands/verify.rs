@@ -60,8 +60,9 @@ fn what_is_wrong(file: &FileReport) -> String {
     match file.found {
         None => "missing".to_owned(),
         Some(found) if found != file.length => {
-            let (found, length) = (units::number(found), units::number(file.length));
-            format!("{found} bytes long instead of {length}, {bad}")
+            let lengths =
+                format!("{} bytes long instead of {}", units::number(found), units::number(file.length));
+            if file.good == file.pieces { lengths } else { format!("{lengths}, {bad}") }
         }
         Some(_) => bad,
     }

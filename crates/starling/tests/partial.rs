@@ -1,0 +1,167 @@
+//! Data that is there in part, is too long, or is named twice: what each command takes it for.
+
+#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::process::Output;
+
+use common::{Room, Run, Sharing, event, get, noise, run, starling};
+use serde_json::Value;
+
+const PIECE: usize = 64 << 10;
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn create(room: &Room, what: &str, torrent: &str, more: &[&str]) -> String {
+    let (path, file) = (room.text(what), room.text(torrent));
+    let output = run(&[&["create", &path, "-o", &file, "--piece-length", "64k"], more].concat());
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    file
+}
+
+/// `starling seed` of what lies in `source`.
+fn seed(room: &Room, torrent: &str, more: &[&str]) -> std::process::Command {
+    let mut command = starling();
+    command.args(["seed", torrent, "-o", &room.text("source"), "--no-lan", "--listen", "127.0.0.4:0"]);
+    command.args(["--state", &room.text("seeding")]).args(more);
+    command
+}
+
+fn seeding(value: &Value) -> Option<Value> {
+    (value["state"] == "seeding").then(|| value.clone())
+}
+
+fn lengthen(path: &std::path::Path) {
+    fs::File::options().append(true).open(path).unwrap().write_all(b"extra\n").unwrap();
+}
+
+/// One rule: a file that is too long is not complete. Who only reads leaves it as it is and says so,
+/// `get` cuts it.
+#[test]
+fn a_file_that_is_too_long_is_not_complete_until_get_has_cut_it() {
+    let room = Room::new();
+    let content = noise(1, 3 * PIECE + 5);
+    room.source(&content);
+    let torrent = create(&room, "source/file.bin", "file.torrent", &[]);
+    let path = room.path("source/file.bin");
+    lengthen(&path);
+    let source = room.text("source");
+    let verify = || run(&["verify", &torrent, "-o", &source]);
+    assert_eq!(code(&verify()), Some(1));
+
+    for more in [&[][..], &["--trust"]] {
+        let mut seeds = Run::start(seed(&room, &torrent, more).arg("--json"));
+        assert_eq!(seeds.until(seeding)["pieces"], 4);
+        seeds.signal(rustix::process::Signal::INT);
+        let (_, said, _) = seeds.end();
+        assert!(said.iter().all(|value| value["event"] != "complete"), "{more:?}: {said:?}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), content.len() as u64 + 6, "seed wrote");
+    }
+    let got = run(&[
+        "get",
+        &torrent,
+        "-o",
+        &source,
+        "--no-lan",
+        "--listen",
+        "127.0.0.4:0",
+        "--state",
+        &room.text("s"),
+    ]);
+    assert_eq!(code(&got), Some(0), "{}", stderr(&got));
+    assert!(stderr(&got).contains("complete"), "{}", stderr(&got));
+    assert!(fs::read(&path).unwrap() == content);
+    assert_eq!(code(&verify()), Some(0));
+}
+
+#[test]
+fn what_is_right_of_a_file_is_seeded_and_how_much_that_is_said() {
+    let room = Room::new();
+    let content = noise(2, 20 * PIECE);
+    let file = room.source(&content);
+    let torrent = create(&room, "source/file.bin", "file.torrent", &[]);
+    let mut spoilt = content.clone();
+    spoilt[7 * PIECE] ^= 1;
+    fs::write(&file, &spoilt).unwrap();
+    let mut seeds = Run::start(&mut seed(&room, &torrent, &["--json"]));
+    let state = seeds.until(seeding);
+    assert_eq!((&state["pieces"], &state["bytes_wanted"]), (&19.into(), &(19 * PIECE).into()));
+    seeds.signal(rustix::process::Signal::INT);
+    let (status, said, stderr) = seeds.end();
+    assert_eq!(status.code(), Some(130));
+    assert!(
+        stderr.contains("file.bin: 19 of 20 pieces are right (1.2 MiB of 1.2 MiB) and seeded"),
+        "{stderr}"
+    );
+    assert!(said.iter().all(|value| value["event"] != "complete"), "{said:?}");
+    assert!(fs::read(&file).unwrap() == spoilt, "seed wrote");
+
+    // Of nothing, nothing is seeded.
+    fs::write(&file, noise(9, 20 * PIECE)).unwrap();
+    for more in [&[][..], &["--trust"]] {
+        let none = seed(&room, &torrent, more).output().unwrap();
+        assert_eq!(code(&none), Some(1), "{more:?}");
+        let said = String::from_utf8(none.stderr).unwrap();
+        assert!(said.contains("no piece of it is right in"), "{more:?}: {said}");
+    }
+}
+
+#[test]
+fn of_a_folder_it_is_said_which_files_are_seeded() {
+    let room = Room::new();
+    fs::create_dir_all(room.path("source/photos")).unwrap();
+    for (name, seed) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        fs::write(room.path(&format!("source/photos/{name}")), noise(seed, 2 * PIECE)).unwrap();
+    }
+    let torrent = create(&room, "source/photos", "photos.torrent", &[]);
+    let spoil = |name: &str, from: usize| {
+        let mut bytes = fs::read(room.path(&format!("source/photos/{name}"))).unwrap();
+        bytes[from..].fill(0);
+        fs::write(room.path(&format!("source/photos/{name}")), bytes).unwrap();
+    };
+    spoil("b", PIECE);
+    spoil("d", 0);
+    let mut seeds = Run::start(&mut seed(&room, &torrent, &["--json"]));
+    assert_eq!(seeds.until(seeding)["pieces"], 5);
+    seeds.signal(rustix::process::Signal::INT);
+    let said = seeds.end().2;
+    let sentence = "photos: 5 of 8 pieces are right (320 KiB of 512 KiB) and seeded: all of a, c, part of b; \
+        `starling get` fetches the rest";
+    assert!(said.contains(sentence), "{said}");
+}
+
+/// Padding between the files of a hybrid torrent is nobody's data, and no size counts it.
+#[test]
+fn sizes_are_of_content_without_padding() {
+    let room = Room::new();
+    fs::create_dir_all(room.path("source/small")).unwrap();
+    for n in 0..5u64 {
+        fs::write(room.path(&format!("source/small/{n}")), noise(n, 1000 + n as usize)).unwrap();
+    }
+    let bytes = Value::from(5 * 1000 + 10);
+    let folder = room.text("source/small");
+    let sharing = Sharing::start(&room, &folder, "127.0.0.1:0", &["--hybrid", "--piece-length", "64k"]);
+    let (status, said, _) = Run::start(&mut get(&room, &sharing.link, &sharing.addr, &[])).end();
+    assert!(status.success());
+    assert_eq!(said.iter().find_map(event("complete")).unwrap()["bytes"], bytes);
+    let sizes = said.iter().filter(|value| value["event"] == "progress").map(|value| &value["bytes_wanted"]);
+    assert!(sizes.clone().all(|size| *size == bytes || *size == 0), "{:?}", sizes.collect::<Vec<_>>());
+    let torrent = room.text("file.torrent");
+    let torrent = starling_metainfo::Torrent::parse(&fs::read(&torrent).unwrap()).unwrap();
+    let told = std::sync::Mutex::new((0, 0));
+    let tell = |done, total| {
+        *told.lock().unwrap() = (done, total);
+        std::ops::ControlFlow::Continue(())
+    };
+    starling_disk::verify(&torrent, &room.path("source"), 1, &tell).unwrap();
+    assert_eq!(told.into_inner().unwrap(), (5010, 5010), "what a bar shows");
+}
