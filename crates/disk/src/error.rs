@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+/// The verb of errors of making files and folders.
+pub(crate) const CREATE: &str = "create";
+
 /// What went wrong, and whose doing it was.
 #[derive(Clone, Debug, Error)]
 pub enum DiskError {
@@ -64,6 +67,8 @@ impl DiskError {
     pub fn is_recoverable(&self) -> bool {
         match self {
             DiskError::Full(_) => true,
+            // Where nothing can be made at all, as in /proc, or in a folder that was removed.
+            DiskError::Io { doing: CREATE, source, .. } if source.kind() == io::ErrorKind::NotFound => false,
             DiskError::Io { source, .. } => !matches!(
                 source.kind(),
                 io::ErrorKind::PermissionDenied

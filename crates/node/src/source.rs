@@ -22,6 +22,10 @@ pub async fn load(source: &str) -> Result<Loaded, Error> {
         let magnet = magnet.map_err(|error| Error::Source(error.to_string()))?;
         return Ok(Loaded::Magnet(Box::new(magnet)));
     }
+    if source.trim().is_empty() {
+        let why = "an empty source; name a torrent file, a link, an info-hash or an address";
+        return Err(Error::Source(why.to_owned()));
+    }
     let bytes = if source.starts_with("http://") || source.starts_with("https://") {
         web::fetch_torrent(source).await?
     } else {
@@ -73,6 +77,7 @@ mod tests {
         assert!(matches!(run("magnet:?dn=x"), Err(Error::Source(_))));
         assert!(matches!(run("/no/such/file"), Err(Error::Disk { .. })));
         assert!(matches!(run("/"), Err(Error::Source(_))));
+        assert!(matches!(run(""), Err(Error::Source(_))) && matches!(run(" "), Err(Error::Source(_))));
         assert!(matches!(run("/dev/null"), Err(Error::Source(_))), "a device may never end");
     }
 

@@ -237,5 +237,14 @@ pub async fn finish(
 
 /// The peers, trackers and web seeds that flags add to a torrent.
 pub fn with_flags(add: Add, network: &Network, trackers: &[String], web_seeds: &[String]) -> Add {
-    Add { peers: network.peer.clone(), trackers: trackers.to_vec(), web_seeds: web_seeds.to_vec(), ..add }
+    let and = |mut own: Vec<String>, more: &[String]| {
+        own.extend_from_slice(more);
+        own
+    };
+    Add {
+        peers: and(add.peers, &network.peer),
+        trackers: and(add.trackers, trackers),
+        web_seeds: and(add.web_seeds, web_seeds),
+        ..add
+    }
 }

@@ -165,3 +165,53 @@ fn sizes_are_of_content_without_padding() {
     starling_disk::verify(&torrent, &room.path("source"), 1, &tell).unwrap();
     assert_eq!(told.into_inner().unwrap(), (5010, 5010), "what a bar shows");
 }
+
+#[test]
+fn a_torrent_named_twice_is_fetched_once() {
+    let room = Room::new();
+    let content = noise(4, 2 * PIECE);
+    let sharing = Sharing::start(&room, &room.source(&content), "127.0.0.1:0", &[]);
+    let torrent = room.text("file.torrent");
+    let mut command = get(&room, &torrent, "", &[&torrent, &sharing.link]);
+    let mut got = Run::start(&mut command);
+    got.until(|value| {
+        assert!(value["event"] != "failed", "{value}");
+        (value["event"] == "complete").then_some(())
+    });
+    let (status, said, why) = got.end();
+    assert_eq!(status.code(), Some(0), "{why}");
+    assert!(said.iter().all(|value| value["event"] != "complete"), "twice: {said:?}");
+    assert!(fs::read(room.path("data/file.bin")).unwrap() == content, "the link's peer was not asked");
+    let args = ["-o", &room.text("data"), "--state", &room.text("state"), "--listen", "127.0.0.1:0"];
+    let again = run(&[&["get", &sharing.link, &torrent, "--no-lan"], &args[..]].concat());
+    assert_eq!(code(&again), Some(0), "{}", stderr(&again));
+    assert!(stderr(&again).contains("the same torrent as magnet:"), "{}", stderr(&again));
+}
+
+#[test]
+fn where_nothing_can_be_made_ends_with_the_path() {
+    let room = Room::new();
+    fs::create_dir_all(room.path("source/folder")).unwrap();
+    fs::write(room.path("source/folder/a"), noise(1, PIECE)).unwrap();
+    let sharing = Sharing::start(&room, &room.text("source/folder"), "127.0.0.1:0", &[]);
+    let mut command = starling();
+    command.args(["get", &sharing.link, "-o", "/proc", "--no-lan", "--json", "--peer", &sharing.addr]);
+    command.args(["--state", &room.text("s"), "--listen", "127.0.0.1:0"]);
+    let mut got = Run::start(&mut command);
+    got.until(|value| {
+        assert!(value["state"] != "paused", "it waits for what cannot come: {value}");
+        (value["event"] == "failed").then_some(())
+    });
+    let (status, _, said) = got.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("cannot create /proc/folder"), "{said}");
+}
+
+#[test]
+fn an_empty_source_is_called_so() {
+    for command in ["get", "seed", "show", "verify"] {
+        let output = run(&[command, ""]);
+        assert_eq!(code(&output), Some(1), "{command}");
+        assert!(stderr(&output).contains("an empty source"), "{command}: {}", stderr(&output));
+    }
+}

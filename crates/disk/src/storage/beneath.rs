@@ -13,6 +13,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::DiskError;
+use crate::error::CREATE;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
@@ -40,7 +41,8 @@ impl Root {
     pub(crate) fn open_file(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<File, DiskError> {
         // NONBLOCK: a FIFO in the file's place must not hold us up; it means nothing for files.
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = self.resolve(path, flags, mode).map_err(|errno| self.blame("open", path, errno))?;
+        let doing = if flags.contains(OFlags::CREATE) { CREATE } else { "open" };
+        let fd = self.resolve(path, flags, mode).map_err(|errno| self.blame(doing, path, errno))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| self.blame("open", path, errno))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(DiskError::NotAFile(self.path.join(path)));
@@ -60,7 +62,7 @@ impl Root {
             match rustix::fs::mkdirat(&dir, component.as_os_str(), FOLDER_MODE) {
                 Ok(()) => created.push(above),
                 Err(Errno::EXIST) => {}
-                Err(errno) => return Err(self.blame("create", &at, errno)),
+                Err(errno) => return Err(self.blame(CREATE, &at, errno)),
             }
             dir = rustix::fs::openat(&dir, component.as_os_str(), FOLDER | OFlags::NOFOLLOW, Mode::empty())
                 .map_err(|errno| self.blame("open", &at, errno))?;

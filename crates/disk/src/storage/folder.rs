@@ -14,6 +14,7 @@ use starling_metainfo::Info;
 use super::beneath::Root;
 use super::{FdCache, Slot, Stat, Storage, names};
 use crate::DiskError;
+use crate::error::CREATE;
 
 /// A torrent's files below a folder: `root/name` or `root/name/…`.
 pub struct Folder {
@@ -65,7 +66,7 @@ impl Folder {
             return Ok(root);
         }
         if self.create {
-            std::fs::create_dir_all(&self.path).map_err(|e| DiskError::io("create", &self.path, e))?;
+            std::fs::create_dir_all(&self.path).map_err(|e| DiskError::io(CREATE, &self.path, e))?;
         }
         let root = Root::open(&self.path)?;
         Ok(self.root.get_or_init(|| root))

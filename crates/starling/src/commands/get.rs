@@ -3,21 +3,25 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use starling_metainfo::{InfoHashes, Magnet};
+use starling_node::source::{self, Loaded};
 use starling_node::{Add, Check, Progress};
 
 use crate::args::Get;
 use crate::run::{self, Exit, Until};
-use crate::units;
+use crate::text::printable;
+use crate::{interrupt, screen, units};
 
 pub async fn get(args: &Get) -> Result<Exit> {
     let select = args.select.clone().unwrap_or_default().0;
-    let adds = args.sources.iter().map(|source| {
+    let sources = once_each(args).await?;
+    let adds = sources.into_iter().map(|source| {
         let add = Add {
             select: select.clone(),
             sequential: args.sequential,
             preallocate: args.preallocate,
             check: if args.recheck { Check::Full } else { Check::Resume },
-            ..Add::source(source, &args.output)
+            ..source.add(&args.output)
         };
         run::with_flags(add, &args.network, &args.tracker, &args.web_seed)
     });
@@ -26,6 +30,65 @@ pub async fn get(args: &Get) -> Result<Exit> {
     let until = if args.seed { Until::Interrupted } else { Until::Complete };
     let ended = run::run(&node, adds.collect(), &args.talk, until, !args.network.no_lan).await?;
     run::finish(node, ended, &args.talk, hint).await
+}
+
+/// What to fetch, and what else names it.
+struct Wanted {
+    source: String,
+    loaded: Loaded,
+    /// More links to the same torrent: where else to look for peers.
+    links: Vec<Magnet>,
+}
+
+impl Wanted {
+    fn hashes(&self) -> InfoHashes {
+        match &self.loaded {
+            Loaded::Torrent(torrent) => torrent.info.hashes,
+            Loaded::Magnet(magnet) => magnet.hashes,
+        }
+    }
+
+    fn add(self, dir: &Path) -> Add {
+        let mut add = Add::source(self.source, dir);
+        if let Loaded::Torrent(torrent) = self.loaded {
+            add.torrent = Some(torrent);
+        }
+        for link in self.links {
+            add.peers.extend(link.peers.iter().map(ToString::to_string));
+            add.trackers.extend(link.trackers);
+            add.web_seeds.extend(link.web_seeds);
+        }
+        add
+    }
+}
+
+/// Reads all sources. One that names a torrent another names too is only a further place to look.
+async fn once_each(args: &Get) -> Result<Vec<Wanted>> {
+    let mut all: Vec<Wanted> = Vec::with_capacity(args.sources.len());
+    for source in &args.sources {
+        let loaded = interrupt::unless(source::load(source)).await??;
+        let mut new = Wanted { source: source.clone(), loaded, links: Vec::new() };
+        let Some(same) = all.iter_mut().find(|other| other.hashes().matches(&new.hashes())) else {
+            all.push(new);
+            continue;
+        };
+        if !args.talk.quiet && !args.talk.json {
+            screen::line(&format!(
+                "{}: the same torrent as {}, fetched once",
+                printable(source),
+                printable(&same.source)
+            ));
+        }
+        // The torrent itself is worth more than a link.
+        if matches!((&same.loaded, &new.loaded), (Loaded::Magnet(_), Loaded::Torrent(_))) {
+            std::mem::swap(same, &mut new);
+            same.links = std::mem::take(&mut new.links);
+        }
+        if let Loaded::Magnet(magnet) = new.loaded {
+            same.links.push(*magnet);
+        }
+    }
+    Ok(all)
 }
 
 fn make_folder(dir: &Path) -> Result<()> {
