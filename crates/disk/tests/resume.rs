@@ -198,6 +198,89 @@ fn a_crash_after_a_check_does_not_bring_rot_back() {
     assert_eq!(list(&have), [1, 2, 3]);
 }
 
+/// A sync that passes while a block is being written does not count for that block.
+#[test]
+fn a_write_under_way_is_not_covered_by_a_sync_before_its_end() {
+    for power_cut in 0..8 {
+        let sample = sample(Version::V1, &[BLOCK * 2], BLOCK);
+        let memory = Arc::new(Memory::new(1));
+        let config = Config { checkpoint_interval: Duration::from_secs(3600), ..Config::default() };
+        let bench = Bench::new(config);
+        reopen(&bench, &sample, &memory, Check::Trust);
+        sample.store_piece(&bench.disk, 0);
+        bench.verified(1);
+        memory.close_gate();
+        sample.store_piece(&bench.disk, 1);
+        memory.wait_for_writer();
+        bench.disk.checkpoint(KEY);
+        wait_until(|| synced(&sample, &memory).count() == 1);
+        memory.open_gate();
+        bench.verified(1);
+        bench.disk.checkpoint(KEY);
+        wait_until(|| synced(&sample, &memory).count() == 2);
+        assert_true_after_power_cut(&sample, &memory, power_cut, Some(2));
+    }
+}
+
+/// Nor does a checkpoint count for what was verified, and put on record, after it began.
+#[test]
+fn a_checkpoint_does_not_cover_what_was_verified_meanwhile() {
+    for power_cut in 0..8 {
+        let sample = sample(Version::V1, &[BLOCK * 80], BLOCK);
+        let memory = Arc::new(Memory::new(1));
+        let config = Config { checkpoint_interval: Duration::from_secs(3600), ..Config::default() };
+        let bench = Bench::new(config);
+        reopen(&bench, &sample, &memory, Check::Trust);
+        sample.store_piece(&bench.disk, 0);
+        bench.verified(1);
+        memory.have_syncs_meet(2);
+        bench.disk.checkpoint(KEY);
+        memory.wait_for_sync();
+        (1..80).for_each(|piece| sample.store_piece(&bench.disk, piece)); // enough for a record
+        bench.verified(79);
+        assert!(unsynced(&sample, &memory).len() > 1);
+        memory.have_syncs_meet(0);
+        wait_until(|| synced(&sample, &memory).count() > 0);
+        assert_true_after_power_cut(&sample, &memory, power_cut, None);
+    }
+}
+
+/// What boundary pieces keep of an unwanted file moves when the file becomes wanted, and is
+/// safe at its new place before the old one goes.
+#[test]
+fn a_power_cut_after_a_file_became_wanted_loses_nothing() {
+    for power_cut in 0..8 {
+        let sample = sample(Version::V1, &[BLOCK + 100, BLOCK * 3], BLOCK * 2);
+        let memory = Arc::new(Memory::new(1));
+        let bench = Bench::new(Config::default());
+        let mut spec = sample.spec_with_resume("memory".as_ref());
+        spec.wanted = vec![true, false];
+        bench.disk.open_on(KEY, spec, Arc::clone(&memory) as Arc<dyn Storage>);
+        bench.opened();
+        sample.store_piece(&bench.disk, 0);
+        bench.verified(1);
+        bench.disk.checkpoint(KEY);
+        wait_until(|| synced(&sample, &memory).count() == 1);
+        assert!(memory.bytes(Slot::Parts).is_some());
+        bench.disk.set_wanted(KEY, vec![true, true]);
+        wait_until(|| memory.bytes(Slot::Parts).is_none());
+        assert_true_after_power_cut(&sample, &memory, power_cut, Some(1));
+    }
+}
+
+/// After a power cut now so many pieces are claimed, if told, and all of them are there.
+fn assert_true_after_power_cut(sample: &Sample, memory: &Memory, seed: u64, count: Option<u32>) {
+    memory.kill();
+    let bench = Bench::new(Config::default());
+    let memory = Arc::new(memory.reborn(Some(seed)));
+    let (have, _) = reopen(&bench, sample, &memory, Check::Trust);
+    assert!(count.is_none_or(|count| have.count() == count), "power cut {seed}: {:?}", list(&have));
+    bench.close();
+    let (truth, _) = reopen(&bench, sample, &memory, Check::Force);
+    let wrong: Vec<u32> = have.iter().filter(|&piece| !truth.get(piece)).collect();
+    assert!(wrong.is_empty(), "power cut {seed}: {wrong:?} are claimed");
+}
+
 fn journal(sample: &Sample, memory: &Memory) -> Option<starling_disk::resume::Resume> {
     let identity = starling_disk::resume::Identity::of(&sample.info);
     starling_disk::resume::parse(&memory.bytes(Slot::Resume)?, &identity).ok()

@@ -74,6 +74,19 @@ fn looking_costs_a_sixteenth_of_serving() {
     assert!(looked > 0 && looked <= served / 16, "{looked} bytes hashed for {served} served");
 }
 
+/// What was found lost is not claimed again by the journal's older words.
+#[test]
+fn a_lost_piece_stays_lost_after_a_crash() {
+    let (bench, sample, memory) = seeder(Version::V1);
+    bench.close();
+    assert_eq!(open(&bench, &sample, &memory), [0, 1, 2, 3]);
+    memory.rot(Slot::File(0), |bytes| bytes[BLOCK as usize * 3] ^= 1);
+    (0..1000).map(|_| serve(&bench, 1)).find(|lost| !lost.is_empty()).unwrap();
+    memory.kill();
+    let memory = Arc::new(memory.reborn(Some(3)));
+    assert_eq!(open(&Bench::new(Config::default()), &sample, &memory), [0, 2, 3]);
+}
+
 /// A file that is gone is noticed by the first read of it.
 #[test]
 fn a_file_that_vanishes_is_noticed_at_once() {

@@ -84,15 +84,24 @@ impl Memory {
         self.gate.notify_all();
     }
 
-    /// Syncs wait until so many are under way.
+    /// Syncs wait until so many are under way; they are of what was written before them.
     pub fn have_syncs_meet(&self, count: u32) {
         self.state.lock().unwrap().syncs_meet = count;
+        self.gate.notify_all();
     }
 
     /// Returns once somebody waits at the closed gate.
     pub fn wait_for_writer(&self) {
         let mut state = self.state.lock().unwrap();
         while state.waiting == 0 {
+            state = self.gate.wait(state).unwrap();
+        }
+    }
+
+    /// Returns once somebody waits in a sync.
+    pub fn wait_for_sync(&self) {
+        let mut state = self.state.lock().unwrap();
+        while state.syncing == 0 {
             state = self.gate.wait(state).unwrap();
         }
     }
@@ -304,6 +313,7 @@ impl Storage for Memory {
 
     fn sync(&self, slot: Slot) -> io::Result<()> {
         let mut state = self.enter_to_change()?;
+        let held = state.seen.get(&slot).cloned();
         if slot != Slot::Resume {
             state.syncing += 1;
             self.gate.notify_all();
@@ -326,7 +336,7 @@ impl Storage for Memory {
                 return Err(io::Error::other("input/output error"));
             }
         }
-        if let Some(held) = state.seen.get(&slot).cloned() {
+        if let Some(held) = held {
             state.safe.insert(slot, held);
         }
         Ok(())
