@@ -1,4 +1,4 @@
-//! Every socket of a node: peers, trackers, web seeds, local discovery.
+//! Every socket of a node: peers, trackers, web seeds, local discovery, overlays.
 //!
 //! One thread owns them all, a tokio current-thread runtime with a `LocalSet`; nothing
 //! here is shared between threads but memory that comes back when its last user drops it.
@@ -10,6 +10,7 @@ pub mod http;
 pub mod interfaces;
 mod limits;
 pub mod lsd;
+pub mod overlay;
 pub mod peer;
 pub mod udp;
 pub mod webseed;

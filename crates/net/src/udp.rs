@@ -66,7 +66,7 @@ impl Udp {
     }
 }
 
-fn open(at: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) fn open(at: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
