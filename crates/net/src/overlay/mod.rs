@@ -150,7 +150,7 @@ impl<O: Overlay<Contact>> Driver<O> {
                     None => return,
                 },
                 _ = self.socket.readable() => self.read(&mut buf).await,
-                () = self.until(due) => self.step(|station, now| station.timeout(now)),
+                () = self.until(due) => self.step(Station::timeout),
             }
         }
     }
@@ -172,6 +172,7 @@ impl<O: Overlay<Contact>> Driver<O> {
                 Err(_) => return tokio::time::sleep(ERROR_PAUSE).await,
             }
         }
+        tokio::task::yield_now().await;
     }
 
     /// Takes one input, and does what follows from it.

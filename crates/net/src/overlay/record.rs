@@ -3,7 +3,8 @@
 //! A record is a sequence of entries: the time in µs (8 bytes), the length of what
 //! follows (4), what it is (1), and its content. It begins with the node's name, seed and
 //! network; inputs and outputs follow in their order. Events are written as a person
-//! reads them. The configuration is not in it.
+//! reads them. The configuration is not in it. Texts in commands are cut as messages cut
+//! them ([`starling_overlay::wire::MAX_TEXT`]).
 
 use std::cell::RefCell;
 use std::io::{self, Write};

@@ -206,3 +206,74 @@ impl<M: Wire> Host<Contact, M, Event<Contact>> for Outside {
         *self.counts.refused.entry(offence).or_default() += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use starling_overlay::chord;
+    use starling_overlay::dht::Dht;
+    use starling_overlay::wire::List;
+
+    use super::*;
+
+    type Chord = Dht<Contact, chord::Chord<Contact>>;
+
+    fn station(host: u8) -> (Contact, Station<Chord>) {
+        let me = Contact::new(([10, 0, 0, host], 1).into(), 0);
+        let config = Arc::new(Chord::config(chord::Config::default()));
+        (me, Station::new(me, &config, "ours", host.into(), None))
+    }
+
+    fn datagrams(station: &mut Station<Chord>) -> Vec<Vec<u8>> {
+        let outputs = station.take_outputs().into_iter();
+        outputs
+            .filter_map(|out| if let Output::Datagram(_, bytes) = out { Some(bytes) } else { None })
+            .collect()
+    }
+
+    #[test]
+    fn two_stations_measure_the_way_between_them() {
+        let ((a, mut at_a), (b, mut at_b)) = (station(1), station(2));
+        at_a.command(Time::ZERO, Command::Join(None));
+        at_b.command(Time::ZERO, Command::Join(Some(a)));
+        for trip in 0..3 {
+            let now = |half: u64| Time::from_millis(60 * trip + 30 * half);
+            datagrams(&mut at_b).iter().for_each(|bytes| at_a.datagram(now(1), b.addr(), bytes));
+            datagrams(&mut at_a).iter().for_each(|bytes| at_b.datagram(now(2), a.addr(), bytes));
+        }
+        assert_eq!(at_b.outside.roads.round_trip(a.addr()), Some(Duration::from_millis(60)));
+        assert_eq!(at_a.outside.roads.round_trip(b.addr()), Some(Duration::from_millis(60)));
+    }
+
+    #[test]
+    fn a_datagram_cut_short_longer_or_for_somebody_else_changes_nothing() {
+        let ((_, mut at_a), (b, mut at_b)) = (station(1), station(2));
+        at_a.command(Time::ZERO, Command::Join(None));
+        at_a.take_outputs();
+        let before = at_a.next_timeout();
+        at_b.command(Time::ZERO, Command::Join(Some(at_a.outside.me)));
+        let whole = datagrams(&mut at_b).remove(0);
+        let mut wrong: Vec<Vec<u8>> = (0..whole.len()).map(|cut| whole[..cut].to_vec()).collect();
+        wrong.push([&whole[..], &[0]].concat());
+        wrong.push(whole.iter().enumerate().map(|(at, &byte)| byte ^ u8::from(at == 9)).collect());
+        wrong.iter().for_each(|bytes| at_a.datagram(Time::from_millis(1), b.addr(), bytes));
+
+        let counts = at_a.counts().clone();
+        assert_eq!((counts.received, counts.foreign), (wrong.len() as u64, 8));
+        assert_eq!(counts.malformed, wrong.len() as u64 - 8);
+        assert!(at_a.take_outputs().is_empty() && at_a.next_timeout() == before);
+        at_a.datagram(Time::from_millis(2), b.addr(), &whole);
+        assert_eq!(at_a.take_outputs().len(), 1, "the whole one is answered");
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_datagram_is_counted() {
+        let (me, station) = station(1);
+        let mut outside = station.outside;
+        for length in [100, UNFRAGMENTED_MAX, DATAGRAM_MAX] {
+            outside.send(me, List::<u8, 65535>::new(vec![0; length]));
+        }
+        let counts = &outside.counts;
+        assert_eq!((counts.sent, counts.fragmented, counts.too_large), (2, 1, 1));
+        assert_eq!(outside.outputs.len(), 2);
+    }
+}

@@ -1,6 +1,6 @@
 //! Two hundred nodes of each overlay, on sockets of this machine's loopback.
 
-#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may panic and tell, helpers included
 
 mod configs;
 mod crowd;
