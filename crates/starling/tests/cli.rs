@@ -309,7 +309,7 @@ fn an_interrupt_while_hashing_is_130_and_leaves_nothing() {
 }
 
 #[test]
-fn seed_serves_what_is_complete_and_refuses_what_is_not() {
+fn seed_serves_what_is_complete_and_refuses_what_is_another_file() {
     let (room, content) = room_with_torrent();
     let (torrent, source) = (room.text("file.torrent"), room.text("source"));
     let seed = |listen: &str| {
@@ -328,7 +328,7 @@ fn seed_serves_what_is_complete_and_refuses_what_is_not() {
     seeding.signal(Signal::INT);
     assert_eq!(seeding.end().0.code(), Some(130));
 
-    room.source(&content[..MIB / 2]);
+    room.source(&noise(4, MIB / 2));
     let output = seed("127.0.0.1:0").output().unwrap();
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("nothing to seed"), "{}", stderr(&output));
