@@ -248,13 +248,14 @@ impl Places {
     }
 }
 
-/// `photos: 2024/cat.jpg is not on disk as it was verified; piece 17 is not served any more`
+/// `photos: piece 17 (2024/cat.jpg) has changed on disk since it was verified; it is not served any more`
 fn lost_sentence(p: &Progress, piece: u32) -> String {
-    let layout = p.torrent.as_ref().map(|torrent| &torrent.info.layout);
-    let file = layout.and_then(|layout| layout.files().get(layout.file_of_piece(piece)?));
-    let file = file.map_or_else(|| "a file".to_owned(), |file| file.path.join("/"));
+    let info = p.torrent.as_ref().map(|torrent| &torrent.info).filter(|info| !info.single_file);
+    let file = info.and_then(|info| info.layout.files().get(info.layout.file_of_piece(piece)?));
+    let file = file.map_or_else(String::new, |file| format!(" ({})", file.path.join("/")));
     let then = if p.state == State::Seeding { "not served any more" } else { "fetched again" };
-    format!("{}: {file} is not on disk as it was verified; piece {piece} is {then}", facts::short_name(p))
+    let name = facts::short_name(p);
+    format!("{name}: piece {piece}{file} has changed on disk since it was verified; it is {then}")
 }
 
 fn per_second(bytes: u64, took: Duration) -> u64 {
