@@ -95,7 +95,7 @@ impl Scene {
 fn kill_9_at_200_random_moments() {
     let mut scene = Scene::new();
     let mut random = Random(7);
-    let (mut kills, mut lives, mut completions) = (0, 0u32, 0u64);
+    let (mut kills, mut lives, mut completions, mut most) = (0, 0u32, 0u64, 0);
     let mut before = scene.claimed();
     while kills < KILLS {
         lives += 1;
@@ -117,12 +117,15 @@ fn kill_9_at_200_random_moments() {
             let lost: Vec<u32> = before.iter().filter(|piece| !now.get(*piece)).collect();
             assert!(lost.is_empty(), "kill {kills}: pieces {lost:?} were verified and are forgotten");
             before = now;
+            most = most.max(before.count());
         } else {
             completions += 1;
             scene.complete();
             before = scene.claimed();
         }
     }
+    // More than one life can fetch: they build on each other.
+    assert!(most as usize > LENGTH / PIECE / 2, "never more than {most} pieces were on record");
     let (status, _, stderr) = scene.get().end();
     assert!(status.success(), "{stderr}");
     scene.complete();

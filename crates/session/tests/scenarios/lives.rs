@@ -46,7 +46,7 @@ fn removed(world: &World, node: NodeId) -> Vec<TorrentKey> {
 #[test]
 fn a_full_disk_pauses_and_room_resumes() {
     let mut world = World::new(3);
-    let content = Content::v1("a", 16 * MIB);
+    let content = Content::v1("a", 256 * MIB);
     let (a, b) = (world.node(), world.node());
     world.share(a, content.file());
     world.run_for(secs(1));
@@ -58,6 +58,7 @@ fn a_full_disk_pauses_and_room_resumes() {
     let stats = world.nodes[b].session.stats(key).unwrap();
     assert!(stats.paused && stats.swarm.in_flight == 0);
     let before = world.nodes[b].received;
+    assert!(before < 64 * MIB, "it asked on for {before} bytes that have no place");
     world.run_for(secs(60));
     assert_eq!(world.nodes[b].received, before);
     let paused = world.nodes[b].events.iter().filter(|(_, _, e)| matches!(e, Event::Paused(_))).count();
