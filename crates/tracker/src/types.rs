@@ -181,8 +181,16 @@ impl TrackerError {
 
 /// A stranger's text as it may be shown: no control characters, bounded.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    let bounded = &bytes[..bytes.len().min(Limits::TEXT)];
-    String::from_utf8_lossy(bounded).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    // The last character that fits is whole; what stands for a bad byte is longer than it.
+    let enough = &bytes[..bytes.len().min(Limits::TEXT + 3)];
+    let mut text = String::new();
+    for c in String::from_utf8_lossy(enough).chars() {
+        if text.len() + c.len_utf8() > Limits::TEXT {
+            break;
+        }
+        text.push(if c.is_control() { ' ' } else { c });
+    }
+    text
 }
 
 #[cfg(test)]
@@ -194,5 +202,9 @@ mod tests {
         assert_eq!(text(b"go\x1b[2J away\n"), "go [2J away ");
         assert_eq!(text(&[b'x'; 10_000]).len(), Limits::TEXT);
         assert_eq!(text(b"\xff"), "\u{fffd}");
+        // What stands for a bad byte is longer than it.
+        let shown = text(&[0xff; 10_000]);
+        assert!(shown.len() <= Limits::TEXT && text(shown.as_bytes()) == shown, "{}", shown.len());
+        assert_eq!(text("é".repeat(300).as_bytes()), "é".repeat(Limits::TEXT / 2));
     }
 }
