@@ -77,7 +77,8 @@ def session(flags, values):
         "ssrf_mitigation": False,
         # What exceeds the queue is dropped in silence, and some clients then wait for ever.
         "max_allowed_in_request_queue": 100000,
-        "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification,
+        "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
+        | lt.alert.category_t.storage_notification,
     }
     session = lt.session(settings, 0)
     if "pex" in flags:
@@ -122,6 +123,8 @@ def tell(alert, handle):
     if isinstance(alert, lt.metadata_received_alert):
         say("metadata")
     elif isinstance(alert, lt.torrent_finished_alert):
+        handle.flush_cache()  # it has all, but has not written all
+    elif isinstance(alert, lt.cache_flushed_alert) and handle.status().is_finished:
         say("done")
     elif isinstance(alert, (lt.torrent_error_alert, lt.file_error_alert)):
         say("error " + alert.message())
