@@ -161,14 +161,6 @@ impl<T> Queue<T> {
         time.map(Time::from_micros)
     }
 
-    /// The event that comes `ahead` places after the next one in the same slot, if
-    /// there are so many: a hint for fetching memory early.
-    #[inline]
-    pub fn upcoming(&self, ahead: usize) -> Option<&T> {
-        let key = self.order.get(self.taken + ahead)?;
-        self.current[(key & u64::from(u32::MAX)) as usize].1.as_ref()
-    }
-
     fn time_of(&self, key: u64) -> u64 {
         (self.slot << SLOT_BITS) + (key >> 32)
     }

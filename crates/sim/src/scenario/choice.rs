@@ -39,11 +39,6 @@ impl Overlays {
 }
 
 impl Choice {
-    /// The overlay of that name with its defaults.
-    pub fn named(name: &str, bits: u32) -> Option<Choice> {
-        Table::named(name).map(|table| Choice { table, bits })
-    }
-
     /// The overlay of that name as a lecture draws it: tables so small that a look-up
     /// in a network of a few nodes takes several steps. Chord has one successor,
     /// Kademlia buckets of one and one question at a time, Pastry digits of two bits
