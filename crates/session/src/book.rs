@@ -54,6 +54,8 @@ struct Known {
     rank: u32,
     /// It said the v2 name last, and may know no other.
     by_v2: bool,
+    /// It waits because neither side had a use for the last connection.
+    no_use: bool,
 }
 
 /// The address book of one torrent. Bounded; an entry in use is never evicted.
@@ -94,8 +96,9 @@ impl Book {
         if self.known.len() >= self.limit && !self.evict_below(source) {
             return false;
         }
-        self.known
-            .insert(addr, Known { source, failures: 0, not_before: Time::ZERO, busy: 0, rank, by_v2: false });
+        let fresh =
+            Known { source, failures: 0, not_before: Time::ZERO, busy: 0, rank, by_v2: false, no_use: false };
+        self.known.insert(addr, fresh);
         true
     }
 
@@ -160,6 +163,7 @@ impl Book {
         let Some(known) = self.known.get_mut(&addr) else { return };
         known.busy = known.busy.saturating_sub(1);
         let user = known.source == Source::User;
+        known.no_use = ending == Ending::NoUse;
         let wait = match ending {
             Ending::Never => {
                 known.failures = u8::MAX;
@@ -183,6 +187,13 @@ impl Book {
             }
         };
         known.not_before = now + wait;
+    }
+
+    /// There is something to fetch again: whoever was of no use may be of use now.
+    pub fn of_use_again(&mut self, now: Time) {
+        for known in self.known.values_mut().filter(|known| known.no_use && known.busy == 0) {
+            known.not_before = known.not_before.min(now);
+        }
     }
 
     fn idle(&self) -> impl Iterator<Item = (&SocketAddr, &Known)> {
@@ -255,6 +266,21 @@ mod tests {
         assert_eq!(waits, [5, 10, 20].map(Time::from_secs));
         book.succeeded(addr(1));
         assert_eq!(wait(&mut book), Time::from_secs(5));
+    }
+
+    #[test]
+    fn who_was_of_no_use_can_be_dialled_as_soon_as_there_is_one_again() {
+        let mut book = Book::new(10);
+        for (n, ending) in [(1, Ending::NoUse), (2, Ending::Misbehaved)] {
+            book.add(addr(n), Source::Tracker, 0);
+            book.begin(addr(n));
+            book.end(addr(n), ending, Time::ZERO);
+        }
+        assert_eq!(book.candidate(Time::from_secs(9)), None);
+        book.of_use_again(Time::from_secs(9));
+        assert_eq!(book.candidate(Time::from_secs(9)), Some(addr(1)));
+        book.begin(addr(1));
+        assert_eq!(book.candidate(Time::from_secs(9)), None, "the other one had earned its wait");
     }
 
     #[test]

@@ -226,6 +226,15 @@ impl Session {
         self.dial_waiting(now, out);
     }
 
+    /// A torrent that was complete is not any more: other seeds, of no use until now, are.
+    pub(crate) fn seek_again(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
+        let Some(entry) = self.torrents.get_mut(&key) else { return };
+        entry.book.of_use_again(now);
+        self.dial_more(now, key, out);
+        self.need_peers(now, key, out);
+        self.retime(key);
+    }
+
     /// If the other side of two seeds was the one to close, that is no reason to come back soon.
     fn ending(&self, key: TorrentKey, conn: ConnId, old: &Conn) -> Ending {
         let core = self.torrents.get(&key).map(|entry| &entry.core).filter(|core| core.is_finished());

@@ -148,7 +148,12 @@ impl Session {
         match event {
             E::Metadata(bytes) => self.metadata(now, key, bytes, out),
             E::Have { piece } => tell(Event::Have { piece }),
-            E::Lost { piece, fetch } => tell(Event::Lost { piece, fetch }),
+            E::Lost { piece, fetch } => {
+                tell(Event::Lost { piece, fetch });
+                if fetch {
+                    self.seek_again(now, key, out);
+                }
+            }
             E::Finished => {
                 tell(Event::Finished);
                 self.completed(now, key, out);
