@@ -19,6 +19,26 @@ fn two_torrents_in_one_session() {
     assert!(world.run_until(secs(20), |w| w.has_all(a, ka) && w.has_all(b, other)));
 }
 
+/// Two seeds part, having no use for each other. As soon as a piece rots under one of
+/// them, it has.
+#[test]
+fn a_seed_that_loses_a_piece_asks_the_others_at_once() {
+    let mut world = World::new(3);
+    let content = Content::v1("a", 8 * MIB);
+    let (a, b) = (world.node(), world.node());
+    let ka = world.share(a, content.file());
+    let kb = world.get(b, content.file());
+    world.run_for(secs(1));
+    world.introduce(b, kb, a);
+    assert!(world.run_until(secs(20), |w| w.has_all(b, kb)));
+    world.run_for(secs(5));
+    assert_eq!((world.nodes[a].peers(ka), world.nodes[b].peers(kb)), (0, 0));
+    world.nodes[b].disks.get_mut(&kb).unwrap().have.remove(3);
+    let lost = Input::Torrent { key: kb, input: starling_swarm::Input::PieceLost { piece: 3 } };
+    world.input(b, lost);
+    assert!(world.run_until(secs(5), |w| w.has_all(b, kb)));
+}
+
 #[test]
 fn the_same_torrent_twice_is_refused_and_can_be_removed() {
     let mut world = World::new(2);
