@@ -10,6 +10,8 @@ use crate::{Id, Peer, Routing, View};
 
 /// The bit, among those of buckets, that stands for our own place.
 const OWN: usize = BUCKETS - 1;
+/// At what interval a newcomer, who knows nothing of the weather, begins to probe.
+const NEWCOMER: Duration = Duration::from_secs(20);
 
 /// A node that has joined lately, or tries to.
 #[derive(Clone, Debug)]
@@ -34,7 +36,7 @@ impl<P: Peer> Kademlia<P> {
         match through.filter(|&peer| peer != self.me) {
             None => {
                 self.become_member(host);
-                self.plan_refresh(host);
+                self.plan_refresh(self.config.probe_min, host);
                 self.settling = None;
                 host.emit(Routing::Joined);
             }
@@ -76,7 +78,7 @@ impl<P: Peer> Kademlia<P> {
             self.role = Role::Member;
             self.pending |= bits_below(near);
             self.touched = u32::MAX;
-            self.plan_refresh(host);
+            self.plan_refresh(NEWCOMER.clamp(self.config.probe_min, self.config.probe_max), host);
             host.emit(Routing::Joined);
         }
     }
@@ -104,7 +106,7 @@ impl<P: Peer> Kademlia<P> {
         }
         self.fill_bucket(OWN, members, host);
         self.table.shrink();
-        self.plan_refresh(host);
+        self.plan_refresh(self.config.probe_max, host);
     }
 
     /// k of `members`, each as likely as any other (Floyd's sampling).
@@ -123,8 +125,13 @@ impl<P: Peer> Kademlia<P> {
 
     /// What is due by the clock alone.
     pub(super) fn periodic(&mut self, host: &mut impl World<P>) {
-        if self.role == Role::Member && self.last >= self.refresh_at {
-            self.next_bucket();
+        if self.role == Role::Member {
+            if self.last >= self.refresh_at {
+                self.refresh();
+            }
+            if self.last >= self.probe_at {
+                self.turn(host);
+            }
         }
         let Some(settling) = self.settling.as_mut().filter(|settling| settling.at <= self.last) else {
             return;
@@ -168,7 +175,10 @@ impl<P: Peer> Kademlia<P> {
     pub(super) fn next_work(&self) -> Time {
         let pings = self.busy.as_ref().and_then(|busy| busy.pings.next_deadline());
         let settling = self.settling.as_ref().map(|settling| settling.at);
-        [pings, self.finds_deadline(), settling].into_iter().flatten().fold(self.refresh_at, Time::min)
+        [pings, self.finds_deadline(), settling]
+            .into_iter()
+            .flatten()
+            .fold(self.refresh_at.min(self.probe_at), Time::min)
     }
 
     fn look_up_own_place(&mut self, host: &mut impl World<P>) {
@@ -177,25 +187,63 @@ impl<P: Peer> Kademlia<P> {
         self.begin(Task::Join, own, &through, host);
     }
 
-    /// The bucket whose turn it is, unless we looked something up in it lately. Our own
-    /// place has its turn after the buckets that are farther than the neighbourhood.
-    fn next_bucket(&mut self) {
+    /// Refreshes the buckets with room in which we looked nothing up for an interval, of
+    /// those in our neighbourhood only the largest.
+    fn refresh(&mut self) {
         let near = self.table.neighborhood(self.config.k).min(OWN);
-        let turn = usize::from(self.cursor).min(near);
-        let bit = 1 << if turn == near { OWN } else { turn };
-        self.pending |= bit & !self.touched;
-        self.touched &= !bit;
-        self.cursor = if turn == near { 0 } else { turn as u8 + 1 };
-        self.refresh_at = self.last + self.config.refresh / (near as u32 + 1);
+        let open = (0..=near).filter(|&bucket| !self.table.is_full(bucket));
+        let due = open.fold(0, |bits, bucket| bits | 1 << bucket);
+        self.pending |= due & !self.touched;
+        self.touched = 0;
+        self.refresh_at = self.last + self.config.refresh;
     }
 
-    /// Buckets get their turns at a pace that brings each one's once in an interval,
-    /// from a random one and a random moment on.
-    fn plan_refresh(&mut self, host: &mut impl World<P>) {
-        let near = self.table.neighborhood(self.config.k).min(OWN);
-        self.cursor = host.rng().index(near + 1) as u8;
-        self.refresh_at = self.last + spread(self.config.refresh, host) / (near as u32 + 1);
-        self.wake = self.wake.min(self.refresh_at);
+    /// The next bucket has its turn: its oldest contact is pinged; or, if one of it died
+    /// and nobody has taken the place since, somebody is looked for.
+    fn turn(&mut self, host: &mut impl World<P>) {
+        self.probe_at = self.last + Duration::from_millis(self.pace.into());
+        let Some(bucket) = self.table.next_used(self.cursor.into()) else { return };
+        self.cursor = bucket as u8;
+        if self.lossy & 1 << bucket != 0 {
+            self.lossy &= !(1 << bucket);
+            if bucket >= self.table.neighborhood(self.config.k) {
+                self.pending |= 1 << OWN;
+                return;
+            }
+            if !self.table.is_full(bucket) {
+                self.pending |= 1 << bucket;
+                return;
+            }
+        }
+        if let Some(oldest) = self.table.oldest(bucket) {
+            self.ping(oldest, host);
+        }
+    }
+
+    /// A contact answered: probes may come more rarely.
+    pub(super) fn calm(&mut self) {
+        let longer = self.pace.saturating_add(self.pace / self.config.probe_calm.max(1));
+        self.pace = longer.min(millis(self.config.probe_max));
+    }
+
+    /// A contact proved to be dead: there may be more of them.
+    pub(super) fn hurry(&mut self) {
+        if self.role != Role::Member {
+            return;
+        }
+        self.pace = (self.pace / 2).max(millis(self.config.probe_min)).max(1);
+        self.probe_at = self.probe_at.min(self.last + Duration::from_millis(self.pace.into()));
+        self.wake = self.wake.min(self.probe_at);
+    }
+
+    /// Refreshes and probes come at intervals, from a random moment on; `pace` is that of
+    /// the probes.
+    fn plan_refresh(&mut self, pace: Duration, host: &mut impl World<P>) {
+        self.cursor = host.rng().index(BUCKETS) as u8;
+        self.pace = millis(pace);
+        self.probe_at = self.last + Duration::from_millis(host.rng().below(u64::from(self.pace).max(1)));
+        self.refresh_at = self.last + spread(self.config.refresh, host);
+        self.wake = self.wake.min(self.refresh_at).min(self.probe_at);
     }
 
     /// A random id in the range of `bucket`.
@@ -205,6 +253,10 @@ impl<P: Peer> Kademlia<P> {
         let prefix = own.xor(Id::bit(place)).truncated(place + 1);
         prefix.xor(random).xor(random.truncated(place + 1)).truncated(self.config.bits)
     }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn bits_below(bit: usize) -> u32 {

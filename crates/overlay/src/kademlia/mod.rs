@@ -7,8 +7,8 @@
 //! itself (2.2, 4.1: [`KTable`]). It finds the `k` nodes closest to a key by asking
 //! the closest it knows for closer ones, `alpha` at a time (2.3: [`IterativeLookup`]).
 //! To join it looks itself up, then refreshes the buckets farther away than its
-//! neighbourhood; each bucket in whose range it looked nothing up for an hour it
-//! refreshes by a look-up of a random id in it. As an option the look-up goes over
+//! neighbourhood; each bucket with room in whose range it looked nothing up for an hour
+//! it refreshes by a look-up of a random id in it. As an option the look-up goes over
 //! disjoint paths (Baumgart and Mies, "S/Kademlia", ICPADS 2007, section 4.4).
 //!
 //! Where it goes its own way:
@@ -19,7 +19,11 @@
 //!   one is silent its bucket's least recently heard of is pinged, until one answers;
 //! - a peer silent for [`Config::patience`] does not keep others from being asked;
 //! - a refresh ends when the few closest have answered ([`Config::refresh_enough`]);
-//!   it is to find live contacts, not all of one place;
+//!   it is to find live contacts, not all of one place. A full bucket needs none: of
+//!   each bucket in turn the least recently heard of is pinged, the more often the more
+//!   of them prove to be dead, as MSPastry tunes its probes (Mahajan, Castro and
+//!   Rowstron, "Controlling the cost of reliability in peer-to-peer overlays", IPTPS
+//!   2003); only where one died and no other has taken its place a look-up follows;
 //! - a node that joined looks itself up again, at growing intervals, as long as that
 //!   shows it new neighbours: many may have joined at once; a node that leaves says so
 //!   to its neighbours;
@@ -89,8 +93,16 @@ pub struct Config {
     pub patience: Duration,
     /// How long a peer may take to answer.
     pub timeout: Duration,
-    /// After what time without a look-up a bucket is refreshed.
+    /// After what time without a look-up a bucket that has room is refreshed.
     pub refresh: Duration,
+    /// The shortest interval at which a node pings one of its contacts, the least
+    /// recently heard of in the bucket whose turn it is.
+    pub probe_min: Duration,
+    /// The longest such interval, to which it grows if all are there.
+    pub probe_max: Duration,
+    /// A contact that answers makes the interval longer by one part in so many; one that
+    /// proves to be dead halves it. With 16, about one probe in twelve finds a dead one.
+    pub probe_calm: u32,
     /// After what time a node that joined looks itself up again, if its neighbourhood
     /// is still changing; twice as long each time.
     pub settle: Duration,
@@ -115,6 +127,9 @@ impl Default for Config {
             patience: Duration::from_millis(500),
             timeout: Duration::from_millis(1500),
             refresh: Duration::from_secs(3600),
+            probe_min: Duration::from_secs(2),
+            probe_max: Duration::from_secs(300),
+            probe_calm: 16,
             settle: Duration::from_secs(10),
             retry: Duration::from_secs(5),
         }
@@ -126,12 +141,14 @@ impl Default for Config {
 pub struct Kademlia<P: Peer> {
     me: P,
     role: Role,
-    /// The bucket whose turn to be refreshed is next.
+    /// The bucket whose oldest was pinged last.
     cursor: u8,
     /// Whether a refresh is under way.
     refreshing: bool,
-    /// Buckets that we looked something up in since their last turn, bit i for bucket i.
+    /// Buckets that we looked something up in since the last refresh, bit i for bucket i.
     touched: u32,
+    /// Buckets that lost a contact since they last had their turn.
+    lossy: u32,
     /// Buckets to refresh now; the last bit is our own place.
     pending: u32,
     table: KTable<P>,
@@ -140,6 +157,9 @@ pub struct Kademlia<P: Peer> {
     last: Time,
     wake: Time,
     refresh_at: Time,
+    probe_at: Time,
+    /// The interval of probes, in milliseconds.
+    pace: u32,
     config: Arc<Config>,
 }
 
@@ -174,6 +194,7 @@ impl<P: Peer> Core<P> for Kademlia<P> {
             cursor: 0,
             refreshing: false,
             touched: 0,
+            lossy: 0,
             pending: 0,
             table: KTable::new(Id::ZERO, config.k, config.spares),
             busy: None,
@@ -181,6 +202,8 @@ impl<P: Peer> Core<P> for Kademlia<P> {
             last: Time::ZERO,
             wake: Time::NEVER,
             refresh_at: Time::NEVER,
+            probe_at: Time::NEVER,
+            pace: 0,
             config: config.clone(),
         }
     }
@@ -344,7 +367,10 @@ impl<P: Peer> Kademlia<P> {
 
     fn pong(&mut self, from: P, rpc: RpcId, host: &mut impl World<P>) {
         match self.busy.as_mut().and_then(|busy| busy.pings.close(rpc, from)) {
-            Some(()) => self.heard(from, host),
+            Some(()) => {
+                self.calm();
+                self.heard(from, host);
+            }
             None => host.refuse(Some(from), Offence::UnknownReply),
         }
         self.rest();
@@ -376,8 +402,13 @@ impl<P: Peer> Kademlia<P> {
         match change {
             Failed::Unknown => return,
             Failed::Doubted => {}
-            Failed::Gone => self.update(peer, id, false, host),
+            Failed::Gone => {
+                self.lossy |= 1 << self.table.bucket_of(id);
+                self.hurry();
+                self.update(peer, id, false, host);
+            }
             Failed::Replaced(by) => {
+                self.hurry();
                 self.update(peer, id, false, host);
                 self.update(by, id, true, host);
             }

@@ -293,9 +293,17 @@ impl<P: Copy + PartialEq> KTable<P> {
         self.len() == 0
     }
 
-    /// Whether `bucket` has all the contacts it may have.
+    /// Whether `bucket` has all the contacts it may have, none of them stale.
     pub fn is_full(&self, bucket: usize) -> bool {
-        self.buckets[bucket].contacts() >= usize::from(self.k)
+        let places = self.buckets[bucket];
+        places.contacts() - usize::from(places.stale) >= usize::from(self.k)
+    }
+
+    /// The next bucket after `bucket`, and around, in which anybody stands.
+    pub fn next_used(&self, bucket: usize) -> Option<usize> {
+        let after = self.used & u32::MAX.checked_shl(bucket as u32 + 1).unwrap_or(0);
+        let next = if after == 0 { self.used } else { after };
+        (next != 0).then_some(next.trailing_zeros() as usize)
     }
 
     /// The first bucket of our neighbourhood: it and all nearer ones hold together at

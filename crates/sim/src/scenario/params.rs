@@ -180,7 +180,12 @@ structured! {
         strict: bool => |c, v| c.strict = v;
         spares: usize => |c, v| c.spares = v;
         timeout_s: f64 => |c, v| c.timeout = secs(v);
+        patience_s: f64 => |c, v| c.patience = secs(v);
         refresh_s: f64 => |c, v| c.refresh = secs(v);
+        refresh_enough: usize => |c, v| c.refresh_enough = v;
+        probe_min_s: f64 => |c, v| c.probe_min = secs(v);
+        probe_max_s: f64 => |c, v| c.probe_max = secs(v);
+        probe_calm: u32 => |c, v| c.probe_calm = v;
     }
 }
 
