@@ -172,6 +172,13 @@ pub trait Core<P: Peer>: Sized {
     /// The tables, for a person to read; empty rows may be left out.
     fn rows(&self, host: &impl Host<P, Self::Message, Self::Event>) -> Vec<Row<P>>;
 
+    /// Reads what the node will need for `message`, or for what is due, and gives a number
+    /// that means nothing: a driver of a million nodes calls it for several in a row, so
+    /// that the processor fetches their memory side by side. It changes nothing.
+    fn warm(&self, _message: Option<&Self::Message>) -> u64 {
+        0
+    }
+
     /// Bytes of the node's state: the struct itself and all it owns on the heap.
     fn state_bytes(&self) -> usize;
 }

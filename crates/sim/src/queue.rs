@@ -43,6 +43,8 @@ pub struct Queue<T> {
     late: BinaryHeap<Reverse<Late<T>>>,
     /// Numbers the late ones.
     sequence: u64,
+    /// Up to which slot events were shown by [`Queue::look_ahead`].
+    shown: u64,
     len: usize,
     spare: Vec<Array<T>>,
 }
@@ -82,6 +84,7 @@ impl<T> Default for Queue<T> {
             taken: 0,
             late: BinaryHeap::new(),
             sequence: 0,
+            shown: 0,
             len: 0,
             spare: Vec::new(),
         }
@@ -144,6 +147,32 @@ impl<T> Queue<T> {
                 return None;
             }
             self.enter(next);
+        }
+    }
+
+    /// Once all that were shown before have been taken, or nearly so, shows the next
+    /// events, `count` or somewhat more if there are so many within an epoch, in no order.
+    /// Those that are added later for the same time are not shown.
+    #[inline]
+    pub fn look_ahead(&mut self, count: usize, see: impl FnMut(&T)) {
+        if self.shown <= self.slot {
+            self.show(count, see);
+        }
+    }
+
+    fn show(&mut self, count: usize, mut see: impl FnMut(&T)) {
+        let end = ((self.slot >> EPOCH_BITS) + 2) << EPOCH_BITS;
+        self.shown = self.slot;
+        let mut shown = 0;
+        while let Some(slot) = self.next_used(self.shown + 1, end).filter(|_| shown < count) {
+            let events = &self.near[slot as usize % SLOTS];
+            events.iter().filter_map(|event| event.1.as_ref()).for_each(&mut see);
+            shown += events.len();
+            self.shown = slot;
+        }
+        if shown < count {
+            // Nothing else is near: not before what is here has been taken.
+            self.shown = self.shown.max(self.slot + 1);
         }
     }
 

@@ -114,6 +114,8 @@ pub struct Trial<C: Overlay<Node>> {
     rng: Rng,
     at_measure: Option<Tally>,
     node_secs: f64,
+    /// Who is up, in the order of ids, and how many changes ago that was.
+    members: (u64, Vec<(Id, Node)>),
 }
 
 impl<C> Trial<C>
@@ -136,7 +138,7 @@ where
             script.begin(part, setting.converged);
         }
         let rng = Rng::from_seed(setting.seed ^ 0x7472_6961);
-        Trial { engine, setting, rng, at_measure: None, node_secs: 0.0 }
+        Trial { engine, setting, rng, at_measure: None, node_secs: 0.0, members: (0, Vec::new()) }
     }
 
     /// Runs to the end, or until `watch` stops it.
@@ -244,8 +246,11 @@ where
         if answers.is_empty() {
             return;
         }
-        let members = self.engine.members();
-        let view = View::new(&members);
+        let changes = self.engine.parts().map(|(part, _)| part.changes()).sum();
+        if self.members.0 != changes {
+            self.members = (changes, self.engine.members());
+        }
+        let view = View::new(&self.members.1);
         let right =
             answers.iter().filter(|answer| truth(root, &view, answer.key) == Some(answer.node)).count();
         if let Some((_, script)) = self.engine.parts_mut().next() {

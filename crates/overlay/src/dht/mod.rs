@@ -242,6 +242,14 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
         self.routing.rows(&Seen::new(host))
     }
 
+    fn warm(&self, message: Option<&Self::Message>) -> u64 {
+        let inner = match message {
+            Some(DhtMessage::Routing { message, .. }) => Some(message),
+            _ => None,
+        };
+        self.now.as_micros() ^ self.routing.warm(inner)
+    }
+
     fn state_bytes(&self) -> usize {
         let routing = self.routing.state_bytes() - size_of::<K>();
         size_of::<Self>() + routing + self.app.as_ref().map_or(0, |app| app.bytes())

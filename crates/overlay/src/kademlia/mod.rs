@@ -277,6 +277,20 @@ impl<P: Peer> Core<P> for Kademlia<P> {
         rows
     }
 
+    fn warm(&self, message: Option<&KademliaMessage<P>>) -> u64 {
+        let own = self.last.as_micros() ^ self.probe_at.as_micros() ^ u64::from(self.pending);
+        own ^ match message {
+            Some(KademliaMessage::Find { key, .. }) => self.table.warm(*key),
+            Some(KademliaMessage::Found { rpc, peers, .. }) => {
+                let find = self.busy.as_ref().and_then(|busy| busy.finds.get(rpc.0 as usize % MAX_FINDS));
+                let find = find.and_then(Option::as_ref).map_or(0, |find| find.lookup.warm());
+                let ends = [peers.first(), peers.last()].into_iter().flatten();
+                find ^ ends.filter(|&&peer| peer == self.me).count() as u64
+            }
+            _ => 0,
+        }
+    }
+
     fn state_bytes(&self) -> usize {
         let busy = self.busy.as_ref().map_or(0, |busy| {
             let finds = busy.finds.iter().flatten().map(|find| find.lookup.heap_bytes());

@@ -319,6 +319,13 @@ impl<P: Copy + PartialEq> KTable<P> {
         0
     }
 
+    /// Reads what [`KTable::closest`] will read for `target`, so that it is in the cache.
+    pub fn warm(&self, target: Id) -> u64 {
+        let start = self.start(self.bucket_of(target));
+        let lines = (0..3).filter_map(|line| self.peers.get(start + line * 16));
+        lines.filter(|&&peer| Some(&peer) == self.peers.first()).count() as u64
+    }
+
     /// Gives back memory that is not used.
     pub fn shrink(&mut self) {
         self.peers.shrink_to_fit();
