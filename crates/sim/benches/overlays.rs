@@ -1,0 +1,112 @@
+//! How fast each overlay runs, and what a node takes: events a second on one thread,
+//! bytes of protocol state and of memory a node, and how the speed compares with that of
+//! the queue alone in the same run. The network begins with perfect tables, which counts
+//! apart; then every node looks for a random key once a minute.
+//!
+//! `cargo bench -p starling-sim --bench overlays -- [NODES] [OVERLAY...]`; a million nodes
+//! of all seven take 16 GB.
+#![allow(clippy::print_stdout)] // a program that measures and prints
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use starling_overlay::Overlay;
+use starling_sim::Node;
+use starling_sim::scenario::{NAMES, Scenario, Visit};
+use starling_sim::trial::{Setting, Trial};
+
+mod hold;
+
+/// Nodes, unless the caller says otherwise.
+const NODES: u32 = 100_000;
+/// Events that are enough to tell, after the first ones.
+const EVENTS: u64 = 20_000_000;
+/// Simulated seconds at the beginning that are not measured.
+const WARM_UP: u64 = 2;
+/// Simulated seconds at most.
+const SECONDS: u64 = 600;
+
+struct Speed {
+    converge: f64,
+    run: f64,
+    events: u64,
+    state: f64,
+    memory: f64,
+}
+
+struct Measure {
+    setting: Setting,
+}
+
+impl Visit for Measure {
+    type Output = Speed;
+
+    fn visit<C>(self, config: &Arc<C::Config>) -> Speed
+    where
+        C: Overlay<Node> + Send,
+        C::Message: Send,
+        C::Config: Send + Sync,
+    {
+        let nodes = f64::from(self.setting.plan.hosts);
+        let before = resident();
+        let start = Instant::now();
+        let mut trial = Trial::<C>::new(config, self.setting);
+        let converge = start.elapsed().as_secs_f64();
+        let (mut seconds, mut first, mut start, mut run) = (0, 0, Instant::now(), 0.0);
+        let mut events = 0;
+        trial.run(1, &mut |_, so_far| {
+            seconds += 1;
+            if seconds == WARM_UP {
+                (first, start) = (so_far, Instant::now());
+            }
+            (events, run) = (so_far - first, start.elapsed().as_secs_f64());
+            seconds < WARM_UP || events < EVENTS
+        });
+        let memory = resident().saturating_sub(before) as f64 / nodes;
+        Speed { converge, run, events, state: trial.findings().state.mean().unwrap_or(0.0), memory }
+    }
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+fn scenario(overlay: &str, nodes: u32) -> Result<Scenario, String> {
+    let text = format!(
+        "nodes = {nodes}\nduration_s = {SECONDS}\n[overlay.{overlay}]\n\
+         [network]\nlatency = {{ model = \"uniform\", low_ms = 20, high_ms = 160 }}\n\
+         [[traffic]]\nask = \"find\"\nevery_s = 60\n"
+    );
+    Scenario::parse("bench", &text).map_err(|wrong| wrong.to_string())
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|one| !one.starts_with("--")).collect();
+    let nodes = arguments.iter().find_map(|one| one.parse().ok()).unwrap_or(NODES);
+    let chosen = |name: &&&str| {
+        arguments.iter().all(|one| one.parse::<u32>().is_ok()) || arguments.iter().any(|one| one == **name)
+    };
+    let queue = hold::wheel();
+    println!("queue alone: {:.1} M events/s", queue / 1e6);
+    println!("overlay    nodes    M events/s  of the queue  state B  memory B  converge s");
+    for name in NAMES.iter().filter(chosen) {
+        match scenario(name, nodes) {
+            Ok(scenario) => {
+                let choice = &scenario.overlays[0];
+                let speed = choice.visit(nodes, Measure { setting: scenario.setting(choice, 1) });
+                let rate = speed.events as f64 / speed.run.max(1e-9);
+                println!(
+                    "{name:<10} {nodes:<8} {:<11.2} {:<13} {:<8.0} {:<9.0} {:.1}",
+                    rate / 1e6,
+                    format!("1/{:.0}", queue / rate),
+                    speed.state,
+                    speed.memory,
+                    speed.converge
+                );
+            }
+            Err(wrong) => println!("{name:<10} {wrong}"),
+        }
+    }
+}
