@@ -109,7 +109,8 @@ where
         }
         let members = self.members();
         let view = View::new(&members);
-        for host in hosts {
+        // In the order of ids, since neighbours' tables are made of the same stretches.
+        for host in members.iter().map(|member| member.1.host()).filter(|host| hosts.contains(host)) {
             self.part_of_mut(host).converge(host, &view);
         }
     }

@@ -26,9 +26,17 @@ pub trait Script<C: Core<Node>>: Send {
     fn told(&mut self, node: Node, event: C::Event, part: &mut Part<C>);
 }
 
-/// An event that waits for its time.
-pub(crate) enum Due<M> {
-    Message { from: Node, to: Node, message: M },
+/// A message on its way.
+pub(crate) struct Letter<M> {
+    from: Node,
+    to: Node,
+    message: M,
+}
+
+/// What is due without a message. Most pending events are wakes, so that they have a
+/// queue of their own, whose entries are small.
+#[derive(Clone, Copy)]
+pub(crate) enum Due {
     Wake { host: u32 },
     Plan { tag: u64 },
 }
@@ -59,7 +67,8 @@ pub struct Part<C: Core<Node>> {
 /// What a core can reach: the driver of a simulated node.
 pub struct Outside<M, E> {
     pub(crate) now: Time,
-    pub(crate) queue: Queue<Due<M>>,
+    pub(crate) letters: Queue<Letter<M>>,
+    pub(crate) timers: Queue<Due>,
     /// Messages to other parts, by part.
     pub(crate) outbox: Vec<Vec<(Time, Node, Node, M)>>,
     pub(crate) tally: Tally,
@@ -117,7 +126,8 @@ impl<C: Core<Node>> Part<C> {
         let slot = || Slot { core: None, wake: Time::NEVER, received: 0, listed: 0, life: 0 };
         let outside = Outside {
             now: Time::ZERO,
-            queue: Queue::default(),
+            letters: Queue::default(),
+            timers: Queue::default(),
             outbox: (0..shape.parts).map(|_| Vec::new()).collect(),
             tally: Tally::default(),
             rng: Rng::from_seed(seed ^ (u64::from(shape.index) << 56)),
@@ -215,7 +225,7 @@ impl<C: Core<Node>> Part<C> {
 
     /// Calls the script with `tag` at `time`.
     pub fn plan(&mut self, time: Time, tag: u64) {
-        self.outside.queue.push(time, Due::Plan { tag });
+        self.outside.timers.push(time, Due::Plan { tag });
     }
 
     /// Starts a node on `host`; with `fresh`, under a name that it did not have before.
@@ -289,19 +299,31 @@ impl<C: Core<Node>> Part<C> {
             && due < slot.wake
         {
             slot.wake = due.max(outside.now);
-            outside.queue.push(slot.wake, Due::Wake { host });
+            outside.timers.push(slot.wake, Due::Wake { host });
         }
     }
 
-    /// Everything that happens before `limit`.
+    /// Everything that happens before `limit`. Of one moment, messages come first.
     pub(crate) fn run_before(&mut self, limit: Time, script: &mut impl Script<C>) {
-        while let Some((time, due)) = self.outside.queue.pop_before(limit) {
-            self.outside.now = self.outside.now.max(time);
-            self.warm_ahead();
-            match due {
-                Due::Message { from, to, message } => self.deliver(from, to, message),
-                Due::Wake { host } => self.wake(time, host),
-                Due::Plan { tag } => script.due(tag, self),
+        loop {
+            let due = self.outside.timers.peek_before(limit);
+            // A message that arrives when a timer is due comes before it.
+            let until = due.map_or(limit, |due| due + Duration::from_micros(1));
+            if self.outside.letters.peek_before(until).is_some() {
+                self.warm_receivers();
+                let Some((time, letter)) = self.outside.letters.take() else { break };
+                self.outside.now = self.outside.now.max(time);
+                self.deliver(letter.from, letter.to, letter.message);
+            } else if due.is_some() {
+                self.warm_sleepers();
+                let Some((time, due)) = self.outside.timers.take() else { break };
+                self.outside.now = self.outside.now.max(time);
+                match due {
+                    Due::Wake { host } => self.wake(time, host),
+                    Due::Plan { tag } => script.due(tag, self),
+                }
+            } else {
+                break;
             }
             while let Some((node, event)) = self.outside.told.pop_front() {
                 script.told(node, event, self);
@@ -309,20 +331,27 @@ impl<C: Core<Node>> Part<C> {
         }
     }
 
-    /// Has the nodes of the next events fetched from memory, all at once: one after the
+    /// Has the nodes of the next messages fetched from memory, all at once: one after the
     /// other, each event of a large world would wait for its own.
-    fn warm_ahead(&mut self) {
+    fn warm_receivers(&mut self) {
         let (slots, parts) = (&self.slots, self.outside.shape.parts);
         let mut sum = 0u64;
-        self.outside.queue.look_ahead(AHEAD, |due| {
-            let (host, message) = match due {
-                Due::Message { to, message, .. } => (to.host(), Some(message)),
-                Due::Wake { host } => (*host, None),
-                Due::Plan { .. } => return,
-            };
-            if let Some(core) = slots.get((host / parts) as usize).and_then(|slot| slot.core.as_ref()) {
-                sum = sum.wrapping_add(core.warm(message));
-            }
+        self.outside.letters.look_ahead(AHEAD, |letter| {
+            let slot = slots.get((letter.to.host() / parts) as usize);
+            let core = slot.and_then(|slot| slot.core.as_ref());
+            sum = sum.wrapping_add(core.map_or(0, |core| core.warm(Some(&letter.message))));
+        });
+        std::hint::black_box(sum);
+    }
+
+    /// The same for nodes that will be woken.
+    fn warm_sleepers(&mut self) {
+        let (slots, parts) = (&self.slots, self.outside.shape.parts);
+        let mut sum = 0u64;
+        self.outside.timers.look_ahead(AHEAD, |due| {
+            let Due::Wake { host } = *due else { return };
+            let core = slots.get((host / parts) as usize).and_then(|slot| slot.core.as_ref());
+            sum = sum.wrapping_add(core.map_or(0, |core| core.warm(None)));
         });
         std::hint::black_box(sum);
     }
@@ -363,7 +392,7 @@ impl<C: Core<Node>> Part<C> {
 
     /// Brings a message from another part.
     pub(crate) fn bring(&mut self, time: Time, from: Node, to: Node, message: C::Message) {
-        self.outside.queue.push(time, Due::Message { from, to, message });
+        self.outside.letters.push(time, Letter { from, to, message });
     }
 
     pub(crate) fn outbox(&mut self, part: usize) -> &mut Vec<(Time, Node, Node, C::Message)> {
@@ -371,7 +400,8 @@ impl<C: Core<Node>> Part<C> {
     }
 
     pub(crate) fn next_time(&self) -> Option<Time> {
-        self.outside.queue.next_time()
+        let times = [self.outside.letters.next_time(), self.outside.timers.next_time()];
+        times.into_iter().flatten().min()
     }
 
     pub(crate) fn set_now(&mut self, now: Time) {
@@ -482,7 +512,7 @@ impl<M: Message<Node>, E> Host<Node, M, E> for Outside<M, E> {
         let time = self.now + waits + delay;
         let part = to.host() % self.shape.parts;
         if part == self.shape.index {
-            self.queue.push(time, Due::Message { from, to, message });
+            self.letters.push(time, Letter { from, to, message });
         } else {
             self.outbox[part as usize].push((time, from, to, message));
         }

@@ -130,23 +130,45 @@ impl<T> Queue<T> {
     /// Takes the next event if it comes before `limit`.
     #[inline]
     pub fn pop_before(&mut self, limit: Time) -> Option<(Time, T)> {
+        self.peek_before(limit)?;
+        self.take()
+    }
+
+    /// When the next event is due, if that is before `limit`.
+    #[inline]
+    pub fn peek_before(&mut self, limit: Time) -> Option<Time> {
         let limit = limit.as_micros();
         loop {
-            let sorted = self.order.get(self.taken).map(|key| self.time_of(*key));
-            let late = self.late.peek().map(|late| late.0.time);
-            if let Some(time) = sorted
-                && late.is_none_or(|late| time <= late)
-            {
-                return if time < limit { self.take_sorted(time) } else { None };
-            }
-            if let Some(time) = late {
-                return if time < limit { self.take_late() } else { None };
+            if let Some(time) = self.here() {
+                return (time < limit).then(|| Time::from_micros(time));
             }
             let next = self.next_slot()?;
             if next << SLOT_BITS >= limit {
                 return None;
             }
             self.enter(next);
+        }
+    }
+
+    /// Takes the event of which [`Queue::peek_before`] told.
+    #[inline]
+    pub fn take(&mut self) -> Option<(Time, T)> {
+        let sorted = self.order.get(self.taken).map(|key| self.time_of(*key));
+        match (sorted, self.late.peek()) {
+            (Some(time), None) => self.take_sorted(time),
+            (Some(time), Some(late)) if time <= late.0.time => self.take_sorted(time),
+            _ => self.take_late(),
+        }
+    }
+
+    /// The time of the next event of this slot.
+    #[inline]
+    fn here(&self) -> Option<u64> {
+        let sorted = self.order.get(self.taken).map(|key| self.time_of(*key));
+        let late = self.late.peek().map(|late| late.0.time);
+        match (sorted, late) {
+            (Some(sorted), Some(late)) => Some(sorted.min(late)),
+            (sorted, late) => sorted.or(late),
         }
     }
 
@@ -178,10 +200,7 @@ impl<T> Queue<T> {
 
     /// When the next event is due.
     pub fn next_time(&self) -> Option<Time> {
-        let sorted = self.order.get(self.taken).map(|key| self.time_of(*key));
-        let late = self.late.peek().map(|late| late.0.time);
-        let here = sorted.into_iter().chain(late).min();
-        let time = here.or_else(|| {
+        let time = self.here().or_else(|| {
             let next = self.next_slot()?;
             let near = &self.near[next as usize % SLOTS];
             let array = if near.is_empty() { self.far.get(&(next >> EPOCH_BITS))? } else { near };

@@ -173,6 +173,12 @@ impl<P: Peer> Find<P> {
         self.candidates.retain(|one| !one.last || one.tried || one.distance < distance);
     }
 
+    /// Reads what an answer will need, so that it is in the cache.
+    pub fn warm(&self) -> u64 {
+        let ends = [self.candidates.first(), self.candidates.last()];
+        ends.into_iter().flatten().fold(u64::from(self.questions), |sum, one| sum ^ u64::from(one.hops))
+    }
+
     pub fn heap_bytes(&self) -> usize {
         let root = self.root.as_ref().map_or(0, |root| root.1.capacity() * size_of::<P>());
         self.candidates.capacity() * size_of::<Candidate<P>>() + root

@@ -204,12 +204,18 @@ impl<P: Peer> Core<P> for Chord<P> {
         self.table_rows(host)
     }
 
-    fn warm(&self, _message: Option<&Message<P>>) -> u64 {
+    fn warm(&self, message: Option<&Message<P>>) -> u64 {
+        let finds = match (&self.busy, message) {
+            (Some(busy), Some(Message::Next { .. } | Message::Last { .. } | Message::Root { .. })) => {
+                busy.finds.iter().fold(busy.due.as_micros(), |sum, find| sum ^ find.warm())
+            }
+            _ => 0,
+        };
         let table = self.table.all();
         let ends = [table.first(), table.get(table.len() / 2), table.last()];
         // The struct's other lines, and the table's.
         let own = self.now.as_micros() ^ u64::from(self.version) ^ u64::from(self.walk);
-        ends.into_iter().flatten().filter(|&&peer| peer == self.me).count() as u64 ^ own
+        ends.into_iter().flatten().filter(|&&peer| peer == self.me).count() as u64 ^ own ^ finds
     }
 
     fn state_bytes(&self) -> usize {
