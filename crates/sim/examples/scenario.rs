@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use starling_sim::report::table;
 use starling_sim::runner;
-use starling_sim::scenario::Scenario;
+use starling_sim::scenario::{Any, Scenario};
+use starling_sim::swarm;
 
 fn main() -> ExitCode {
     let Some(path) = std::env::args().nth(1) else {
@@ -17,20 +18,31 @@ fn main() -> ExitCode {
     };
     let scenario = std::fs::read_to_string(&path)
         .map_err(|error| format!("{path}: {error}"))
-        .and_then(|text| Scenario::parse(&path, &text).map_err(|wrong| wrong.to_string()));
-    let scenario = match scenario {
-        Ok(scenario) => scenario,
+        .and_then(|text| Any::parse(&path, &text).map_err(|wrong| wrong.to_string()));
+    let start = Instant::now();
+    let (table, events) = match scenario {
+        Ok(Any::Overlays(scenario)) => overlays(&scenario),
+        Ok(Any::Swarm(scenario)) => swarm(&scenario),
         Err(wrong) => {
             eprintln!("{wrong}");
             return ExitCode::FAILURE;
         }
     };
-    let start = Instant::now();
-    let report = runner::run(&scenario, 1, &|_| true);
     let secs = start.elapsed().as_secs_f64();
-    print!("{}", table(&report));
-    let events: u64 =
-        report.rows.iter().flat_map(|row| &row.trials).map(|(_, findings)| findings.whole.events()).sum();
+    print!("{table}");
     println!("{events} events in {secs:.2} s: {:.2} M events/s", events as f64 / secs / 1e6);
     ExitCode::SUCCESS
+}
+
+fn overlays(scenario: &Scenario) -> (String, u64) {
+    let report = runner::run(scenario, 1, &|_| true);
+    let trials = report.rows.iter().flat_map(|row| &row.trials);
+    let events = trials.map(|(_, findings)| findings.whole.events()).sum();
+    (table(&report), events)
+}
+
+fn swarm(scenario: &swarm::Scenario) -> (String, u64) {
+    let report = swarm::run(scenario, 1, &|_| true);
+    let events = report.trials.iter().map(|(_, outcome)| outcome.events).sum();
+    (report.table(), events)
 }

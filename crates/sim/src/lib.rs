@@ -3,7 +3,8 @@
 //! A [`Part`] holds hosts and their pending events, an [`Engine`] runs the parts of a
 //! world in step, a [`Script`] decides who joins, leaves, publishes and asks. Links
 //! ([`Network`]) have delay, loss, limited uplinks, partitions and NATs; some hosts may
-//! be hostile. Same seed, same world: the same events, on one thread or two.
+//! be hostile. Same seed, same world: the same events, on one thread or two. [`swarm`] is
+//! another world, of streams and disks, for BitTorrent.
 //!
 //! What is deliberately absent: real sockets and real time; the simulator and `net`
 //! never meet.
@@ -20,6 +21,7 @@ pub mod queue;
 pub mod report;
 pub mod runner;
 pub mod scenario;
+pub mod swarm;
 mod tally;
 pub mod trace;
 pub mod trial;

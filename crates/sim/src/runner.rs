@@ -26,8 +26,8 @@ pub struct Progress {
     pub seed: u64,
     /// The simulated time it has come to.
     pub reached: Time,
-    /// The simulated time it goes to.
-    pub until: Time,
+    /// The share of it that is done, 0 to 1.
+    pub share: f64,
     /// Events so far.
     pub events: u64,
 }
@@ -37,64 +37,76 @@ pub struct Progress {
 /// that were not begun are not.
 pub fn run(scenario: &Scenario, threads: usize, watch: &(impl Fn(&Progress) -> bool + Sync)) -> Report {
     let seeds = 1..=scenario.seeds;
-    let trials: Vec<(usize, &Choice, u64)> = (0..)
-        .zip(scenario.overlays.iter().flat_map(|choice| seeds.clone().map(move |seed| (choice, seed))))
-        .map(|(number, (choice, seed))| (number, choice, seed))
-        .collect();
-    let results: Vec<Mutex<Option<Findings>>> = trials.iter().map(|_| Mutex::new(None)).collect();
+    let each = |choice| seeds.clone().map(move |seed| (choice, seed));
+    let plan: Vec<(&Choice, u64)> = scenario.overlays.iter().flat_map(each).collect();
+    let inside = if plan.len() == 1 { threads } else { 1 };
+    let results = trials(plan.len(), threads, |number| {
+        let &(choice, seed) = plan.get(number)?;
+        let progress = Progress {
+            trial: number,
+            trials: plan.len(),
+            label: choice.label(),
+            seed,
+            reached: Time::ZERO,
+            share: 0.0,
+            events: 0,
+        };
+        if !watch(&progress) {
+            return None;
+        }
+        let setting = scenario.setting(choice, seed);
+        let until = setting.until;
+        Some(choice.run(setting, inside, &mut Follow { progress, until, watch }))
+    });
+    collect(scenario, &plan, results)
+}
+
+/// Takes trials `0..count` on at most `threads` threads; what each gave, in order. The
+/// first that gives nothing ends its thread's work.
+pub(crate) fn trials<T: Send>(
+    count: usize,
+    threads: usize,
+    trial: impl Fn(usize) -> Option<T> + Sync,
+) -> Vec<Option<T>> {
+    let results: Vec<Mutex<Option<T>>> = (0..count).map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
-    let inside = if trials.len() == 1 { threads } else { 1 };
     let work = || {
-        while let Some(&(number, choice, seed)) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut progress = Progress {
-                trial: number,
-                trials: trials.len(),
-                label: choice.label(),
-                seed,
-                reached: Time::ZERO,
-                until: Time::ZERO,
-                events: 0,
-            };
-            if !watch(&progress) {
-                return;
-            }
-            let setting = scenario.setting(choice, seed);
-            progress.until = setting.until;
-            let findings = choice.run(setting, inside, &mut Follow { progress, watch });
-            *results[number].lock().unwrap_or_else(PoisonError::into_inner) = Some(findings);
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(place) = results.get(number) else { return };
+            let Some(result) = trial(number) else { return };
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, trials.len().max(1)) {
+        for _ in 1..threads.clamp(1, count.max(1)) {
             scope.spawn(work);
         }
         work();
     });
-    collect(scenario, &trials, results)
+    results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
 /// Tells a trial's progress to the watcher of all.
 struct Follow<'a, F> {
     progress: Progress,
+    until: Time,
     watch: &'a F,
 }
 
 impl<F: Fn(&Progress) -> bool> Watch for Follow<'_, F> {
     fn go_on(&mut self, now: Time, events: u64) -> bool {
         self.progress.reached = now;
+        self.progress.share = now.as_micros() as f64 / self.until.as_micros().max(1) as f64;
         self.progress.events = events;
         (self.watch)(&self.progress)
     }
 }
 
-fn collect(
-    scenario: &Scenario,
-    trials: &[(usize, &Choice, u64)],
-    results: Vec<Mutex<Option<Findings>>>,
-) -> Report {
+fn collect(scenario: &Scenario, plan: &[(&Choice, u64)], results: Vec<Option<Findings>>) -> Report {
     let mut report = Report::of(scenario);
-    for (&(_, choice, seed), result) in trials.iter().zip(results) {
-        let Some(findings) = result.into_inner().unwrap_or_else(PoisonError::into_inner) else { continue };
+    for (&(choice, seed), result) in plan.iter().zip(results) {
+        let Some(findings) = result else { continue };
         let label = choice.label();
         match report.rows.last_mut().filter(|row| row.label == label) {
             Some(row) => row.trials.push((seed, findings)),

@@ -19,7 +19,8 @@ pub fn report(report: &Report) -> String {
     text
 }
 
-fn quoted(field: &str) -> String {
+/// A field, in quotes if it needs them.
+pub(crate) fn quoted(field: &str) -> String {
     if field.contains(['"', ',', '\n', '\r']) {
         return format!("\"{}\"", field.replace('"', "\"\""));
     }

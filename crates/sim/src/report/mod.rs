@@ -13,6 +13,9 @@ pub use interval::Interval;
 pub use page::{Page, page};
 pub use table::table;
 
+pub(crate) use csv::quoted;
+pub(crate) use table::{cell, lined_up};
+
 use crate::scenario::Scenario;
 use crate::trial::Findings;
 

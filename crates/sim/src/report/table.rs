@@ -14,11 +14,16 @@ pub fn table(report: &Report) -> String {
         std::iter::once(row.label.clone()).chain(cells).collect()
     });
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    lined_up(&lines)
+}
+
+/// Lines of as many cells each, the first to the left, the others to the right.
+pub(crate) fn lined_up(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let widths: Vec<usize> =
         (0..columns).map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
-    for line in &lines {
+    for line in lines {
         let cells = line.iter().zip(&widths).enumerate();
         let cells: Vec<String> = cells.map(|(at, (cell, &width))| padded(cell, width, at == 0)).collect();
         text.push_str(cells.join("  ").trim_end());
@@ -32,7 +37,7 @@ fn padded(cell: &str, width: usize, left: bool) -> String {
 }
 
 /// A figure with as many digits as it deserves.
-fn cell(interval: &Interval) -> String {
+pub(crate) fn cell(interval: &Interval) -> String {
     let mean = number(interval.mean);
     match interval.half {
         Some(half) if half > 0.0 => format!("{mean} ±{}", number(half)),

@@ -20,10 +20,10 @@ use crate::trial::{Failure, Setting};
 use crate::workload::{Amount, Arrival, Plan, Traffic};
 
 /// A key that is to blame, and what is wrong with its value.
-type Blame = (&'static str, String);
+pub(crate) type Blame = (&'static str, String);
 
 /// Longest simulation, in seconds: a year.
-const MOST_SECS: f64 = 366.0 * 86_400.0;
+pub(crate) const MOST_SECS: f64 = 366.0 * 86_400.0;
 
 /// Whether a file makes sense.
 pub fn sense(file: &File) -> Result<(), Blame> {
@@ -47,11 +47,13 @@ pub fn sense(file: &File) -> Result<(), Blame> {
     file.traffic.iter().try_for_each(|traffic| asked(traffic, file))
 }
 
-fn blame(key: &'static str, what: String) -> Result<(), Blame> {
+/// It is the fault of this key.
+pub(crate) fn blame(key: &'static str, what: String) -> Result<(), Blame> {
     Err((key, what))
 }
 
-fn range(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Blame> {
+/// Whether a key's value lies between two bounds.
+pub(crate) fn range(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Blame> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
@@ -73,23 +75,28 @@ fn network(links: &Links) -> Result<(), Blame> {
     range("loss", links.loss, 0.0, 1.0)?;
     range("natted", links.natted, 0.0, 1.0)?;
     range("uplink_kb_s", links.uplink_kb_s.unwrap_or(1.0), 0.001, 1e9)?;
-    match links.latency {
-        LatencyTable::Constant { ms } => range("ms", ms, 0.001, 1e6)?,
-        LatencyTable::Uniform { low_ms, high_ms } => {
-            range("low_ms", low_ms, 0.001, 1e6)?;
-            range("high_ms", high_ms, low_ms, 1e6)?;
-        }
-        LatencyTable::Euclidean { base_ms, across_ms } => {
-            range("base_ms", base_ms, 0.001, 1e6)?;
-            range("across_ms", across_ms, 0.0, 1e6)?;
-        }
-        LatencyTable::Internet {} => {}
-    }
+    delays(&links.latency)?;
     for partition in &links.partition {
         range("share", partition.share, 0.0, 1.0)?;
         range("until_s", partition.until_s, partition.from_s, MOST_SECS)?;
     }
     links.hostile.as_ref().map_or(Ok(()), |hostile| range("share", hostile.share, 0.0, 1.0))
+}
+
+/// Whether delays are possible ones.
+pub(crate) fn delays(latency: &LatencyTable) -> Result<(), Blame> {
+    match *latency {
+        LatencyTable::Constant { ms } => range("ms", ms, 0.001, 1e6),
+        LatencyTable::Uniform { low_ms, high_ms } => {
+            range("low_ms", low_ms, 0.001, 1e6)?;
+            range("high_ms", high_ms, low_ms, 1e6)
+        }
+        LatencyTable::Euclidean { base_ms, across_ms } => {
+            range("base_ms", base_ms, 0.001, 1e6)?;
+            range("across_ms", across_ms, 0.0, 1e6)
+        }
+        LatencyTable::Internet {} => Ok(()),
+    }
 }
 
 fn events(file: &File) -> Result<(), Blame> {
@@ -155,7 +162,8 @@ fn time(secs: f64) -> Time {
     Time::ZERO + duration(secs)
 }
 
-fn duration(secs: f64) -> Duration {
+/// Seconds as a duration; nothing for nonsense.
+pub(crate) fn duration(secs: f64) -> Duration {
     Duration::try_from_secs_f64(secs).unwrap_or(Duration::ZERO)
 }
 
@@ -266,15 +274,19 @@ fn churning(table: &ChurnTable) -> Churn {
     }
 }
 
-fn links(links: &Links, seed: u64) -> Network {
-    let latency = match links.latency {
+/// The model that a table names.
+pub(crate) fn latency(table: &LatencyTable) -> Latency {
+    match *table {
         LatencyTable::Constant { ms } => Latency::Constant(millis(ms)),
         LatencyTable::Uniform { low_ms, high_ms } => Latency::Uniform(millis(low_ms), millis(high_ms)),
         LatencyTable::Euclidean { base_ms, across_ms } => {
             Latency::Euclidean { base: millis(base_ms), across: millis(across_ms) }
         }
         LatencyTable::Internet {} => Latency::Internet,
-    };
+    }
+}
+
+fn links(links: &Links, seed: u64) -> Network {
     let partition = |p: &super::file::PartitionTable| Partition {
         from: time(p.from_s),
         until: time(p.until_s),
@@ -285,7 +297,7 @@ fn links(links: &Links, seed: u64) -> Network {
         HostileDeed::Drop | HostileDeed::Crowd => (hostile.share, Hostility::Drop),
     });
     Network {
-        latency,
+        latency: latency(&links.latency),
         loss: links.loss,
         uplink: links.uplink_kb_s.map(|rate| (rate * 1e3) as u64),
         natted: links.natted,

@@ -2,11 +2,13 @@
 //!
 //! `file` is what may be written, `check` makes a [`Setting`] of it or says in one
 //! sentence what is wrong, on which line, and what to do; `params` are the overlays'
-//! own parameters; `library` are the scenarios that come with the program.
+//! own parameters; `library` are the scenarios that come with the program. Scenarios of
+//! a BitTorrent swarm say other things ([`crate::swarm::Scenario`]); [`Any`] is either.
 
-mod check;
+mod any;
+pub(crate) mod check;
 mod choice;
-mod file;
+pub(crate) mod file;
 mod library;
 mod params;
 
@@ -14,8 +16,9 @@ use std::fmt;
 
 use crate::trial::Setting;
 
+pub use any::Any;
 pub use choice::{Choice, Visit};
-pub use library::{LIBRARY, named};
+pub use library::{Entry, LIBRARY, named};
 pub use params::NAMES;
 
 use file::File;
@@ -65,12 +68,8 @@ impl Scenario {
     /// # Errors
     /// The author's fault: a wrong key, a value of the wrong kind, an impossible one.
     pub fn parse(name: &str, text: &str) -> Result<Scenario, Wrong> {
-        let wrong = |line, what| Wrong { file: name.to_owned(), line, what };
-        let file: File = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| line_at(text, span.start));
-            wrong(line, one_line(error.message()))
-        })?;
-        check::sense(&file).map_err(|(key, what)| wrong(line_of(text, key), what))?;
+        let file: File = read(name, text)?;
+        check::sense(&file).map_err(|blame| at_line(name, text, blame))?;
         let overlays = file.overlay.choices(file.bits);
         Ok(Scenario {
             name: name.to_owned(),
@@ -94,11 +93,7 @@ impl Scenario {
     /// If the scenario makes no sense with so many.
     pub fn with_nodes(mut self, nodes: u32) -> Result<Scenario, Wrong> {
         self.file.nodes = nodes;
-        check::sense(&self.file).map_err(|(key, what)| Wrong {
-            file: self.name.clone(),
-            line: line_of(&self.text, key),
-            what,
-        })?;
+        check::sense(&self.file).map_err(|blame| at_line(&self.name, &self.text, blame))?;
         Ok(self)
     }
 
@@ -140,6 +135,19 @@ impl Scenario {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// A file of this kind, if the text is one.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, Wrong> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(0, |span| line_at(text, span.start));
+        Wrong { file: name.to_owned(), line, what: one_line(error.message()) }
+    })
+}
+
+/// What is wrong, with the line of the key that is to blame.
+pub(crate) fn at_line(name: &str, text: &str, (key, what): check::Blame) -> Wrong {
+    Wrong { file: name.to_owned(), line: line_of(text, key), what }
 }
 
 /// The line, from 1, of the byte at `at`.

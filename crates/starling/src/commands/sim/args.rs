@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::args::Talk;
 
-/// Run overlays in a simulator, and compare them.
+/// Run overlays and swarms in a simulator, and compare them.
 #[derive(Args, Debug)]
 #[command(arg_required_else_help = true)]
 pub struct Sim {
@@ -36,7 +36,7 @@ pub enum What {
 /// How a simulation is run, and where its figures go.
 #[derive(Args, Debug, Clone)]
 pub struct How {
-    /// Nodes, instead of the scenario's
+    /// Nodes (of a swarm: those beside the origin), instead of the scenario's
     #[arg(long, value_name = "N")]
     pub nodes: Option<u32>,
     /// Repeat with this many seeds and give 95 % intervals
@@ -48,7 +48,7 @@ pub struct How {
     /// Threads [default: as many as the machine has cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Write report.html, figures.json and figures.csv into this folder, created if need be
+    /// Write figures.json, figures.csv and, of overlays, report.html into this folder, created if need be
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// How the command talks.

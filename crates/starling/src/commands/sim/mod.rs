@@ -1,6 +1,7 @@
-//! `starling sim`: overlays in the simulator.
+//! `starling sim`: overlays and swarms in the simulator.
 
 mod args;
+mod swarm;
 mod watch;
 
 use std::fmt::Write as _;
@@ -8,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use starling_sim::report::{self, Page, Report};
-use starling_sim::scenario::{self, Choice, Scenario};
+use starling_sim::scenario::{self, Any, Choice, Scenario};
 use starling_sim::trace;
 
 use crate::Usage;
@@ -35,7 +36,7 @@ pub fn sim(args: &Sim) -> Result<Exit> {
         What::Run(args) => run(args),
         What::Trace(args) => follow(args),
         What::Scenarios { name: Some(name) } => {
-            super::print(scenario::named(name)?.text().as_bytes())?;
+            super::print(Any::named(name)?.text().as_bytes())?;
             Ok(Exit::Done)
         }
         What::Scenarios { name: None } => list_scenarios(),
@@ -83,11 +84,14 @@ fn run(args: &Run) -> Result<Exit> {
     let scenario = if path.is_file() {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Scenario::parse(&args.scenario, &text)?
+        Any::parse(&args.scenario, &text)?
     } else {
-        scenario::named(&args.scenario)?
+        Any::named(&args.scenario)?
     };
-    let scenario = prepared(scenario, &args.how)?;
+    let scenario = match scenario {
+        Any::Overlays(scenario) => prepared(*scenario, &args.how)?,
+        Any::Swarm(scenario) => return swarm::run(*scenario, &args.how),
+    };
     let report = simulated(&scenario, &args.how)?;
     if let Some(folder) = &args.how.out {
         save(&Page { report: &report, sizes: &[], churn: None }, folder)?;
@@ -108,11 +112,13 @@ fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
         scenario.columns.clone_from(&how.columns);
     }
     scenario.fits(watch::free_memory(), threads(how))?;
-    if let Some(folder) = &how.out {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    }
+    make_folder(how)?;
     Ok(scenario)
+}
+
+fn make_folder(how: &How) -> Result<()> {
+    let Some(folder) = &how.out else { return Ok(()) };
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 fn threads(how: &How) -> usize {
@@ -127,22 +133,28 @@ fn simulated(scenario: &Scenario, how: &How) -> Result<Report> {
 
 /// Prints the figures.
 fn finish(report: &Report, how: &How) -> Result<Exit> {
-    put(report, how)?;
-    if interrupt::is_asked() {
-        screen::line("starling: interrupted; the figures are of what was simulated until then");
-        return Ok(Exit::Interrupted);
-    }
-    Ok(Exit::Done)
+    put(how, report::table(report), || report.json())?;
+    Ok(ended())
 }
 
-fn put(report: &Report, how: &How) -> Result<()> {
+/// Says so if somebody interrupted.
+fn ended() -> Exit {
+    if interrupt::is_asked() {
+        screen::line("starling: interrupted; the figures are of what was simulated until then");
+        return Exit::Interrupted;
+    }
+    Exit::Done
+}
+
+/// The figures as a table for people, or as an event.
+fn put(how: &How, table: String, json: impl FnOnce() -> String) -> Result<()> {
     if how.talk.json {
-        let mut value: serde_json::Value = serde_json::from_str(&report.json())?;
+        let mut value: serde_json::Value = serde_json::from_str(&json())?;
         value["event"] = "report".into();
         progress::emit(&value);
         return Ok(());
     }
-    super::print(report::table(report).as_bytes())
+    super::print(table.as_bytes())
 }
 
 fn save(page: &Page<'_>, folder: &Path) -> Result<()> {
@@ -190,21 +202,26 @@ fn follow(args: &Trace) -> Result<Exit> {
 
 fn list_scenarios() -> Result<Exit> {
     let mut text = String::new();
-    let width = scenario::LIBRARY.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
-    for entry in scenario::LIBRARY {
-        let scenario = scenario::named(entry.name)?;
-        let _ = writeln!(text, "{:<width$}  {}", entry.name, scenario.about);
-    }
+    let library = Any::library()?;
+    list(&mut text, library.iter().map(|scenario| (scenario.name(), scenario.about())));
     super::print(text.as_bytes())?;
     Ok(Exit::Done)
 }
 
 fn list_columns() -> Result<Exit> {
     let mut text = String::new();
-    let width = report::COLUMNS.iter().map(|column| column.name.len()).max().unwrap_or(0);
-    for column in &report::COLUMNS {
-        let _ = writeln!(text, "{:<width$}  {}", column.name, column.about);
-    }
+    let columns = report::COLUMNS.iter().map(|column| (column.name, column.about));
+    list(&mut text, columns);
+    text.push_str("\nof a swarm:\n");
+    list(&mut text, starling_sim::swarm::COLUMNS.iter().map(|column| (column.name, column.about)));
     super::print(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// A line each: a name and what it is about.
+fn list<'a>(text: &mut String, lines: impl Iterator<Item = (&'a str, &'a str)> + Clone) {
+    let width = lines.clone().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, about) in lines {
+        let _ = writeln!(text, "{name:<width$}  {about}");
+    }
 }

@@ -50,11 +50,7 @@ impl Watch {
     /// Shows how far a trial is. `false` when somebody has interrupted.
     pub fn tell(&self, progress: &Progress) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let share = match progress.until.as_micros() {
-            0 => 0.0,
-            until => progress.reached.as_micros() as f64 / until as f64,
-        };
-        state.trials.insert(progress.trial, (share, progress.events));
+        state.trials.insert(progress.trial, (progress.share, progress.events));
         let every = if self.live.is_some() { REDRAW } else { LINE_EVERY };
         if !self.quiet && state.told.elapsed() >= every {
             state.told = Instant::now();

@@ -1,0 +1,40 @@
+//! `starling sim run` of a swarm.
+
+use anyhow::{Result, bail};
+use starling_sim::swarm::{self, Scenario};
+
+use super::args::How;
+use super::watch;
+use crate::Usage;
+use crate::run::Exit;
+
+/// Runs a swarm as the flags change it, prints its figures and writes them.
+pub fn run(scenario: Scenario, how: &How) -> Result<Exit> {
+    let scenario = prepared(scenario, how)?;
+    let watch = watch::Watch::begin(&how.talk);
+    let report = swarm::run(&scenario, super::threads(how), &|progress| watch.tell(progress));
+    drop(watch);
+    if let Some(folder) = &how.out {
+        for (name, text) in [("figures.json", report.json()), ("figures.csv", report.csv())] {
+            crate::commands::create::write(&folder.join(name), text.as_bytes())?;
+        }
+    }
+    super::put(how, report.table(), || report.json())?;
+    Ok(super::ended())
+}
+
+fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
+    if let Some(nodes) = how.nodes {
+        scenario = scenario.with_nodes(nodes)?;
+    }
+    scenario.seeds = how.seeds.unwrap_or(scenario.seeds);
+    if let Some(name) = how.columns.iter().find(|name| swarm::column(name).is_none()) {
+        bail!(Usage(format!("a swarm has no figure {name:?}; `starling sim columns` lists them")));
+    }
+    if !how.columns.is_empty() {
+        scenario.columns.clone_from(&how.columns);
+    }
+    scenario.fits(watch::free_memory(), super::threads(how))?;
+    super::make_folder(how)?;
+    Ok(scenario)
+}
