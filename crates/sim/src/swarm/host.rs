@@ -23,8 +23,10 @@ pub(super) const KEY: TorrentKey = TorrentKey(1);
 /// come first, the others take turns: what fair queueing at a home router does.
 #[derive(Debug, Default)]
 pub struct Uplink {
-    /// Something is leaving.
-    pub busy: bool,
+    /// When all that was sent has left.
+    pub free: Time,
+    /// An event is pending for that moment.
+    pub waits: bool,
     /// Ends of connections that may send and are not bulky, next first.
     pub brief: VecDeque<usize>,
     /// Those with a block next.

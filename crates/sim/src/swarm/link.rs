@@ -17,6 +17,10 @@ use super::world::{Happening, World};
 /// The first port that connections come from, and how many there are.
 const PORTS: (u16, u16) = (32_768, 28_000);
 
+/// What takes less is not worth an event of its own: uplinks plan so far ahead, and what
+/// is small and finds a downlink idle is there at once.
+const AHEAD: Duration = Duration::from_millis(1);
+
 /// One side of a connection.
 #[derive(Debug)]
 pub struct End {
@@ -121,27 +125,35 @@ impl World {
         if e.pipe.is_brief() { uplink.brief.push_back(end) } else { uplink.bulk.push_back(end) }
     }
 
-    /// If the uplink is free, the next packet goes.
+    /// If the uplink is free, or will be in a moment, the next packets go.
     pub(super) fn transmit(&mut self, host: usize) {
-        let uplink = &mut self.hosts[host].uplink;
-        while !uplink.busy
-            && let Some(end) = uplink.brief.pop_front().or_else(|| uplink.bulk.pop_front())
-        {
+        let rate = self.hosts[host].access.up;
+        loop {
+            let uplink = &mut self.hosts[host].uplink;
+            if uplink.free >= self.now + AHEAD {
+                break;
+            }
+            let Some(end) = uplink.brief.pop_front().or_else(|| uplink.bulk.pop_front()) else { break };
             let e = &mut self.ends[end];
             e.queued = false;
             let Some(packet) = e.pipe.next_packet() else { continue };
-            uplink.busy = true;
-            let takes = taking(packet.bytes.into(), self.hosts[host].access.up);
-            let arrives = takes + e.delay;
-            self.after(takes, Happening::Left { host });
+            uplink.free = uplink.free.max(self.now) + taking(packet.bytes.into(), rate);
+            let arrives = uplink.free.since(self.now) + e.delay;
             self.after(arrives, Happening::Arrived { end: end ^ 1, packet });
-            return self.queue_up(end);
+            self.queue_up(end);
+        }
+        let uplink = &mut self.hosts[host].uplink;
+        let more = !uplink.brief.is_empty() || !uplink.bulk.is_empty();
+        if more && !uplink.waits {
+            uplink.waits = true;
+            let wait = uplink.free.since(self.now);
+            self.after(wait, Happening::Free { host });
         }
     }
 
-    /// The uplink is free again.
-    pub(super) fn left(&mut self, host: usize) {
-        self.hosts[host].uplink.busy = false;
+    /// The uplink is free again, and somebody waits for it.
+    pub(super) fn free(&mut self, host: usize) {
+        self.hosts[host].uplink.waits = false;
         self.transmit(host);
     }
 
@@ -150,8 +162,12 @@ impl World {
         let Some(host) = self.ends[end].host else { return };
         let host = &mut self.hosts[host];
         let Some(rate) = host.access.down else { return self.received(end, packet) };
+        let idle = host.down_free <= self.now;
         host.down_free = host.down_free.max(self.now) + taking(packet.bytes.into(), rate);
         let wait = host.down_free.since(self.now);
+        if idle && wait < AHEAD {
+            return self.received(end, packet);
+        }
         self.after(wait, Happening::Received { end, packet });
     }
 

@@ -51,7 +51,7 @@ pub(super) enum Happening {
     Refused {
         end: usize,
     },
-    Left {
+    Free {
         host: usize,
     },
     Arrived {
@@ -177,7 +177,7 @@ impl World {
             Happening::Dialled { end } => self.dialled(end),
             Happening::Connected { end } => self.connected(end),
             Happening::Refused { end } => self.refused(end),
-            Happening::Left { host } => self.left(host),
+            Happening::Free { host } => self.free(host),
             Happening::Arrived { end, packet } => self.arrived(end, packet),
             Happening::Received { end, packet } => self.received(end, packet),
             Happening::Acknowledged { end, bytes } => self.acknowledged(end, bytes),
