@@ -97,6 +97,7 @@ def rooms():
     f.line((318, 100), (318, 68))
     knows("overlay", "sansio")
     knows("sim", "overlay")
+    knows("sim", "session", 20, -40)
     f.line((440, 401), (220, 401), arrow=False)
     f.line((220, 401), (220, 296))
     knows("session", "swarm", -15, 10)
