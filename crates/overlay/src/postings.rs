@@ -67,7 +67,7 @@ impl<P> Default for Postings<P> {
 
 impl<P: Copy + Eq> Postings<P> {
     /// Keeps `posting` under `key`, in place of what its provider said of the same
-    /// record before.
+    /// record before: where that stood, so that who reads page by page misses nothing.
     ///
     /// # Errors
     /// [`Full`], and nothing is changed.
@@ -87,8 +87,12 @@ impl<P: Copy + Eq> Postings<P> {
             return Err(Full);
         }
         let shelf = self.shelves.entry(key).or_insert(Shelf { postings: Vec::new(), last_replica: None });
-        shelf.postings.retain(|one| (one.provider, one.record.key) != (posting.provider, posting.record.key));
-        shelf.postings.push(posting);
+        let same =
+            |one: &Posting<P>| (one.provider, one.record.key) == (posting.provider, posting.record.key);
+        match shelf.postings.iter().position(same) {
+            Some(at) => shelf.postings[at] = posting,
+            None => shelf.postings.push(posting),
+        }
         self.bytes = grown;
         Ok(())
     }
@@ -195,6 +199,11 @@ mod tests {
         let one = postings.bytes();
         postings.put(key, posting(1, 7, 20), &limits).unwrap();
         assert_eq!((postings.get(key, Time::from_secs(15)).count(), postings.bytes()), (1, one));
+        postings.put(key, posting(2, 7, 10), &limits).unwrap();
+        postings.put(key, posting(1, 7, 20), &limits).unwrap();
+        let order: Vec<Id> = postings.get(key, Time::ZERO).map(|one| one.record.key).collect();
+        assert_eq!(order, [1, 2].map(Id::from_high), "a renewal keeps its place");
+        assert!(postings.withdraw(key, 7, Id::from_high(2)));
         assert!(!postings.withdraw(key, 8, Id::from_high(1)));
         assert!(postings.withdraw(key, 7, Id::from_high(1)));
         assert_eq!((postings.is_empty(), postings.bytes()), (true, 0));
