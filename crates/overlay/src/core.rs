@@ -7,7 +7,7 @@ use bytes::Bytes;
 use starling_sansio::{Rng, Time};
 
 use crate::wire::{Malformed, Reader, Wire, Writer};
-use crate::{Command, Event, Id, Op, Peer, Route, Routing, View};
+use crate::{Checked, Command, Event, Id, Op, Peer, Route, Routing, View};
 
 /// What a core asks of its driver while it handles an input.
 pub trait Host<P, M, E> {
@@ -185,7 +185,7 @@ pub trait Core<P: Peer>: Sized {
 
 /// Key-based routing: the common API of Dabek et al. 2003. `route` is [`Route::Send`],
 /// `forward` is [`Host::forward`], `deliver` and `update` are events.
-pub trait KeyBased<P: Peer>: Core<P, Command = Route<P>, Event = Routing<P>> {
+pub trait KeyBased<P: Peer>: Core<P, Command = Route<P>, Event = Routing<P>> + Checked<P> {
     /// The overlay's name on the command line.
     const NAME: &'static str;
 
@@ -259,7 +259,7 @@ pub struct Wanted<P> {
 }
 
 /// Locating: what every overlay does for its user.
-pub trait Overlay<P: Peer>: Core<P, Command = Command<P>, Event = Event<P>> {
+pub trait Overlay<P: Peer>: Core<P, Command = Command<P>, Event = Event<P>> + Checked<P> {
     /// The overlay's name on the command line.
     const NAME: &'static str;
 }

@@ -22,6 +22,7 @@
 //! says of itself: ids follow from addresses, replies are matched to requests, and
 //! every table has a bound.
 
+mod check;
 pub mod chord;
 mod core;
 pub mod dht;
@@ -42,6 +43,7 @@ mod view;
 pub mod wire;
 
 pub use crate::core::{Core, Host, Input, KeyBased, Message, Offence, Overlay, Purpose, Row, Wanted};
+pub use check::Checked;
 pub use event::{Command, Cost, Event, Hit, Op, Outcome, Route, Routing};
 pub use id::Id;
 pub use peer::{Contact, Peer};

@@ -26,8 +26,7 @@ fn joined(world: &mut Ring, count: u32, gap: Duration) {
 
 /// Whether the ring is what it comes to without joins and failures.
 fn ideal(world: &Ring, r: usize) -> Result<(), Violation> {
-    let mut standings: Vec<Standing> =
-        world.nodes.values().map(|node| node.standing(&world.outside)).collect();
+    let mut standings: Vec<Standing> = world.nodes.values().map(|node| node.stands(&world.outside)).collect();
     standings.sort_unstable_by_key(|one| one.id);
     Checker::new(r).ideal(&standings)
 }

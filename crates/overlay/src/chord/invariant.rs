@@ -53,9 +53,23 @@ pub enum Violation {
     NotIdeal(Id),
 }
 
+impl Violation {
+    /// The member that shows it, if one does.
+    pub fn member(&self) -> Option<Id> {
+        match *self {
+            Violation::DisorderedList(id)
+            | Violation::NoLiveSuccessor(id)
+            | Violation::DisorderedRing(id)
+            | Violation::TwoRings(id)
+            | Violation::NotIdeal(id) => Some(id),
+            Violation::TooFewPrincipals { .. } => None,
+        }
+    }
+}
+
 impl<P: Peer> Chord<P> {
     /// This member, as the checker sees it.
-    pub fn standing(&self, host: &impl Host<P, Message<P>, Routing<P>>) -> Standing {
+    pub fn stands(&self, host: &impl Host<P, Message<P>, Routing<P>>) -> Standing {
         Standing {
             id: host.id(self.me),
             successors: self.successors().iter().map(|&peer| host.id(peer)).collect(),

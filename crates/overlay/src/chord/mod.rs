@@ -31,6 +31,7 @@
 //! rings that each believe to be whole, and virtual nodes, which are nothing but
 //! further nodes with names of their own.
 
+mod check;
 mod config;
 mod find;
 pub mod invariant;

@@ -34,11 +34,12 @@ use starling_sansio::Time;
 
 pub use message::{Ask, DhtMessage, Handed, MAX_POSTINGS, POSTINGS_BYTES, Put, Shown};
 
+use crate::chord::invariant::Standing;
 pub use crate::postings::PostingLimits;
 use crate::postings::Postings;
 use crate::{
-    Command, Core, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose, Route, Routing,
-    Row, Rpcs, View,
+    Checked, Command, Core, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose, Route,
+    Routing, Row, Rpcs, View,
 };
 use host::{Seen, Under};
 use jobs::{Job, Task};
@@ -156,6 +157,24 @@ struct Ctx<'a, P: Peer, K: KeyBased<P>, H> {
 
 impl<P: Peer, K: KeyBased<P>> Overlay<P> for Dht<P, K> {
     const NAME: &'static str = K::NAME;
+}
+
+impl<P: Peer, K: KeyBased<P>> Checked<P> for Dht<P, K> {
+    fn standing(&self, host: &impl Host<P, Self::Message, Self::Event>) -> Option<(usize, Standing)> {
+        self.routing.standing(&Seen::new(host))
+    }
+
+    fn flaw<'a>(
+        &self,
+        view: &View<'_, P>,
+        node: &dyn Fn(P) -> Option<&'a Self>,
+        host: &impl Host<P, Self::Message, Self::Event>,
+    ) -> Option<String>
+    where
+        Self: 'a,
+    {
+        self.routing.flaw(view, &|peer| node(peer).map(Dht::routing), &Seen::new(host))
+    }
 }
 
 impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {

@@ -35,6 +35,7 @@
 //! Deliberately absent: downloads, encryption, the UDP probes by which KaZaA's leaves
 //! choose the nearest of several super-peers, shuffling of links over time.
 
+mod check;
 mod config;
 mod index;
 mod leaf;

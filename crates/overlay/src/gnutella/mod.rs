@@ -22,6 +22,7 @@
 //! and any check of what a hit claims of its provider. A neighbour can drop, invent and
 //! misroute what passes through it; only the content's hash tells.
 
+mod check;
 pub(crate) mod config;
 mod lookup;
 mod maintain;

@@ -34,6 +34,7 @@
 //! bounds on contacts from one subnet: a driver that wants them does not let such a
 //! peer's messages in.
 
+mod check;
 mod iterative;
 mod lookup;
 mod maintain;

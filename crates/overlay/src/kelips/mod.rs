@@ -35,6 +35,7 @@
 //! not exist, and keep them alive by repeating them; what he cannot do is grow a table
 //! past its bound, or answer for a node that was asked. Also absent: transfer of files.
 
+mod check;
 mod gossip;
 mod lookup;
 mod maintain;

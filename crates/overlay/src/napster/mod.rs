@@ -32,6 +32,7 @@
 //! any privacy: a server sees all that is offered and asked, and can suppress it. A
 //! server believes what others with the token say of their clients.
 
+mod check;
 mod index;
 mod lookup;
 mod maintain;

@@ -22,6 +22,7 @@
 //! self-tuning of probe intervals, and exactly-once delivery: a payload whose
 //! acknowledgement got lost may arrive twice.
 
+mod check;
 mod join;
 mod kbr;
 mod leaf;

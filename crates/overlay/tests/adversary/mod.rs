@@ -369,7 +369,7 @@ impl Adversary {
         if !node.core.is_member() {
             return self.unlist(place);
         }
-        let standing = node.core.standing(&self.outside);
+        let standing = node.core.stands(&self.outside);
         match self.standings.binary_search_by_key(&standing.id, |one| one.id) {
             Ok(at) => self.standings[at] = standing,
             Err(at) => self.standings.insert(at, standing),

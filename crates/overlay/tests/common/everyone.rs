@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use starling_overlay::wire::List;
 use starling_overlay::{
-    Core, Cost, Host, Id, Input, KeyBased, Message, Op, Purpose, Route, Routing, Row, View, Wanted, wire_enum,
+    Checked, Core, Cost, Host, Id, Input, KeyBased, Message, Op, Purpose, Route, Routing, Row, View, Wanted,
+    wire_enum,
 };
 use starling_sansio::Time;
 
@@ -234,6 +235,20 @@ impl Core<u32> for Everyone {
 
     fn state_bytes(&self) -> usize {
         size_of::<Self>() + self.others.capacity() * 16 + self.finds.capacity() * size_of::<Find>()
+    }
+}
+
+impl Checked<u32> for Everyone {
+    fn flaw<'a>(
+        &self,
+        _view: &View<'_, u32>,
+        _node: &dyn Fn(u32) -> Option<&'a Self>,
+        _host: &impl Host<u32, Say, Event>,
+    ) -> Option<String>
+    where
+        Self: 'a,
+    {
+        None
     }
 }
 
