@@ -34,7 +34,7 @@ impl<P> Parent<P> {
 }
 
 impl<P: Peer> FastTrack<P> {
-    /// Looks for a super-peer: a spare one, else whoever we joined through.
+    /// Looks for a super-peer: a spare one, else one that was known once.
     pub(super) fn seek(&mut self, now: Time, host: &mut impl World<P>) {
         let seeking = self.asked.iter().any(|(_, asked)| matches!(asked, Asked::Attach));
         if self.state == State::Out || self.parent.is_some() || self.office.is_some() || seeking {
@@ -43,8 +43,8 @@ impl<P: Peer> FastTrack<P> {
         if self.tries == 0 {
             return;
         }
-        let next = if self.spares.is_empty() { self.boot } else { Some(self.spares.remove(0)) };
-        let Some(next) = next else { return };
+        let spare = (!self.spares.is_empty()).then(|| self.spares.remove(0));
+        let Some(next) = spare.or_else(|| self.past.take_turn()) else { return };
         let deadline = now + self.config.timeout;
         if let Some(rpc) = self.asked.open(next, deadline, Asked::Attach, host.rng()) {
             self.tries -= 1;
@@ -69,6 +69,7 @@ impl<P: Peer> FastTrack<P> {
         self.learn_all(from, supers, host);
         self.parent = Some(Box::new(Parent::new(from, &self.shelf)));
         self.orphaned = 0;
+        self.past.found();
         host.emit(Event::Update { peer: from, joined: true });
         self.joined(host);
         self.share(now, host);
@@ -85,11 +86,16 @@ impl<P: Peer> FastTrack<P> {
     ) {
         match self.asked.close(rpc, from) {
             Some(Asked::Attach) => {
+                // It lives: it may have room, or know others, later.
+                self.past.remember(from);
                 // The first named has room; it comes before older names.
                 self.learn_all(from, supers, host);
                 self.seek(now, host);
             }
-            Some(Asked::Link) => self.learn_all(from, supers, host),
+            Some(Asked::Link) => {
+                self.past.remember(from);
+                self.learn_all(from, supers, host);
+            }
             _ => host.refuse(Some(from), Offence::UnknownReply),
         }
     }
@@ -156,7 +162,10 @@ impl<P: Peer> FastTrack<P> {
                 }
                 Asked::Ping { tries } if ours && tries < TRIES => self.ping_parent(now, tries + 1, host),
                 Asked::Share { .. } | Asked::Ping { .. } if ours => self.lost(now, peer, host),
-                Asked::Attach | Asked::Link => self.look_around(now, host),
+                Asked::Attach | Asked::Link => {
+                    self.past.remember(peer);
+                    self.look_around(now, host);
+                }
                 _ => {}
             }
         }

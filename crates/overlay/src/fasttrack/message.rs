@@ -15,7 +15,7 @@ wire_enum! {
     pub enum Message<P> {
         /// Will you be my super-peer? I say that I can bear so much.
         1 => Attach { rpc: RpcId, capacity: u8 },
-        /// I am; these are spare ones.
+        /// I am; these are spare ones, or would be if I died.
         2 => Attached { rpc: RpcId, supers: List<P, MAX_NAMED> },
         /// To [`Message::Attach`] and [`Message::Link`]: no, but try these.
         3 => Redirect { rpc: RpcId, supers: List<P, MAX_NAMED> },

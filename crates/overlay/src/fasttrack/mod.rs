@@ -20,6 +20,14 @@
 //! with more; one that leaves names an heir. Leaves whose super-peer dies move to a
 //! spare one and publish again; if none answers they become super-peers themselves.
 //!
+//! **Repair.** Whoever has no super-peer, or too few links, turns to the spare names
+//! and then, ever more rarely, to those it knew once ([`past`](self)): the boot peer,
+//! super-peers that fell silent or were full. A super-peer whose links died looks for
+//! half as many at once and for the mean in the course of time, so that parts of the
+//! network that lost each other meet again. A super-peer with few links also names its
+//! best leaves to the others: when it dies, they turn to these, and a leaf without a
+//! super-peer that is turned to becomes one.
+//!
 //! **Earned reputation.** Capacity is only claimed. Time is measured by the super-peer
 //! itself. A *vouch* is sent by a searcher that dialled the provider of a hit and was
 //! served; it travels the way the hit came, so each super-peer takes it only from its
@@ -42,6 +50,7 @@ mod leaf;
 mod lookup;
 mod message;
 mod office;
+mod past;
 mod search;
 mod upkeep;
 
@@ -53,10 +62,12 @@ pub use self::config::{Config, Counters};
 pub use self::index::MAX_SCAN;
 pub use self::message::{MAX_BATCH, MAX_NAMED, Message};
 pub use self::office::{MAX_LEAVES, MAX_LINKS, MAX_VOUCHERS};
+pub use self::past::MAX_PAST;
 pub use self::search::{MAX_HITS, MAX_SEARCHES};
 
 use self::leaf::Parent;
 use self::office::Office;
+use self::past::Past;
 use self::search::Search;
 use crate::gnutella::What;
 use crate::gnutella::shelf::Shelf;
@@ -113,7 +124,7 @@ pub struct FastTrack<P> {
     now: Time,
     tick: Time,
     due: Option<Time>,
-    boot: Option<P>,
+    past: Past<P>,
     /// Super-peers to turn to.
     spares: Vec<P>,
     parent: Option<Box<Parent<P>>>,
@@ -199,7 +210,7 @@ impl<P: Peer> FastTrack<P> {
                 self.on_share(from, rpc, records.into_vec(), &withdrawn, host);
             }
             Message::Shared { rpc } => self.on_shared(now, from, rpc, host),
-            Message::Ping { rpc } => self.on_ping(from, rpc, host),
+            Message::Ping { rpc } => self.on_ping(now, from, rpc, host),
             Message::Pong { rpc, load, supers } => self.on_pong(now, from, rpc, load, &supers, host),
             Message::Query { id, ttl, what } => self.on_query(now, from, id, ttl, what, host),
             Message::Hits { id, hops, hits } => self.on_hits(now, from, id, hops, hits, host),
@@ -260,7 +271,7 @@ impl<P: Peer> Core<P> for FastTrack<P> {
             now: Time::ZERO,
             tick: Time::ZERO,
             due: None,
-            boot: None,
+            past: Past::new(),
             spares: Vec::new(),
             parent: None,
             office: None,
@@ -354,6 +365,7 @@ impl<P: Peer> Core<P> for FastTrack<P> {
             ("leaves", self.leaves().collect()),
             ("links", self.links().collect()),
             ("spares", self.spares.clone()),
+            ("known once", self.past.peers().to_vec()),
         ];
         let full = rows.into_iter().filter(|row: &(_, Vec<P>)| !row.1.is_empty());
         full.map(|(label, peers)| Row { label: label.into(), peers }).collect()
@@ -362,6 +374,7 @@ impl<P: Peer> Core<P> for FastTrack<P> {
     fn state_bytes(&self) -> usize {
         size_of::<Self>()
             + self.spares.capacity() * size_of::<P>()
+            + self.past.heap_bytes()
             + self.parent.as_ref().map_or(0, |parent| parent.heap_bytes())
             + self.office.as_ref().map_or(0, |office| office.heap_bytes())
             + self.shelf.heap_bytes()

@@ -16,6 +16,9 @@ pub const MAX_LINKS: u16 = 64;
 /// Vouchers remembered for a leaf; more do not count.
 pub const MAX_VOUCHERS: usize = 8;
 
+/// Leaves that a super-peer names to the others, to be turned to if it dies.
+const HEIRS: usize = 8;
+
 /// What somebody is to a super-peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Role {
@@ -189,6 +192,16 @@ impl<P: Copy + Ord> Office<P> {
         rng.shuffle(&mut links);
         links.sort_by_key(|link| usize::from(link.load) >= room);
         links.into_iter().map(|link| link.peer).collect()
+    }
+
+    /// Whom to name to a leaf: super-peers, and, as far as there is room, the best leaves,
+    /// which will be super-peers if this one dies.
+    pub fn named_to_leaf(&self, now: Time, leaf: P, room: usize, rng: &mut Rng) -> List<P, MAX_NAMED> {
+        let mut named = self.named(leaf, room, rng).into_vec();
+        for _ in 0..HEIRS.min(MAX_NAMED - named.len()) {
+            named.extend(self.best(now, |one| one.peer != leaf && !named.contains(&one.peer)));
+        }
+        List::new(named)
     }
 
     /// Bytes on the heap, this struct's own included.

@@ -3,7 +3,7 @@
 use starling_sansio::Time;
 
 use super::message::Message;
-use super::office::{MAX_VOUCHERS, Office};
+use super::office::{MAX_VOUCHERS, Office, Role};
 use super::{Asked, FastTrack, State, World};
 use crate::gnutella::config::count;
 use crate::wire::List;
@@ -23,9 +23,11 @@ impl<P: Peer> FastTrack<P> {
             return;
         }
         self.enter(now, host);
-        self.boot = boot.filter(|&boot| boot != self.me).or(self.boot);
-        match boot {
-            Some(_) => self.seek(now, host),
+        match boot.filter(|&boot| boot != self.me) {
+            Some(boot) => {
+                self.past.remember_first(boot);
+                self.seek(now, host);
+            }
             None => self.rise(host),
         }
     }
@@ -38,6 +40,8 @@ impl<P: Peer> FastTrack<P> {
         let interval = self.config.interval.as_micros() as u64;
         self.tick = now + std::time::Duration::from_micros(1 + host.rng().below(interval));
         self.tries = TRIES_A_TICK;
+        self.past.found();
+        self.past.tick(true);
     }
 
     /// Leaves. A super-peer makes its best leaf its heir and sends the others there.
@@ -97,16 +101,23 @@ impl<P: Peer> FastTrack<P> {
         host: &mut impl World<P>,
     ) {
         let room = self.config.room();
+        if self.orphaned > 0 && self.parent.is_none() && self.office.is_none() {
+            // Somebody took us for an heir, or has no better name: our super-peer is dead
+            // to both, so that waiting would only make more super-peers of its leaves.
+            self.rise(host);
+            self.look_around(now, host);
+            self.ask_again(now, host);
+        }
         let Some(office) = &mut self.office else {
             let known = self.parent.iter().map(|parent| parent.peer).chain(self.spares.iter().copied());
             let supers = known.filter(|&peer| peer != from).collect();
             return host.send(from, Message::Redirect { rpc, supers });
         };
-        let supers = office.named(from, room, host.rng());
         if office.hear_leaf(from).is_none() {
             if office.leaves.len() >= room {
                 // Whoever comes to a full house shows that there are too few.
                 office.pressed = true;
+                let supers = office.named(from, room, host.rng());
                 host.send(from, Message::Redirect { rpc, supers });
                 return self.promote_for_room(now, host);
             }
@@ -115,6 +126,7 @@ impl<P: Peer> FastTrack<P> {
             }
             office.add_leaf(now, from, capacity.clamp(1, 100));
         }
+        let supers = office.named_to_leaf(now, from, room, host.rng());
         host.send(from, Message::Attached { rpc, supers });
         self.promote_for_room(now, host);
     }
@@ -153,13 +165,14 @@ impl<P: Peer> FastTrack<P> {
         host.send(from, Message::Bye { supers });
     }
 
-    pub(super) fn on_ping(&mut self, from: P, rpc: RpcId, host: &mut impl World<P>) {
+    pub(super) fn on_ping(&mut self, now: Time, from: P, rpc: RpcId, host: &mut impl World<P>) {
         let room = self.config.room();
         let Some(office) = &mut self.office else { return self.disown(from, host) };
-        if office.hear(from).is_none() {
-            return self.disown(from, host);
-        }
-        let supers = office.named(from, room, host.rng());
+        let supers = match office.hear(from) {
+            Some(Role::Link) => office.named(from, room, host.rng()),
+            Some(Role::Leaf) => office.named_to_leaf(now, from, room, host.rng()),
+            None => return self.disown(from, host),
+        };
         host.send(from, Message::Pong { rpc, load: office.leaves.len() as u16, supers });
     }
 
@@ -216,6 +229,7 @@ impl<P: Peer> FastTrack<P> {
         let Some(office) = &mut self.office else { return };
         office.remove_leaf(peer);
         if office.add_link(peer) {
+            self.past.found();
             host.emit(Event::Update { peer, joined: true });
         }
     }
@@ -248,36 +262,54 @@ impl<P: Peer> FastTrack<P> {
         let was_link = self.office.as_mut().is_some_and(|office| office.remove_link(peer));
         let was_leaf = self.office.as_mut().is_some_and(|office| office.remove_leaf(peer));
         if was_parent || was_link {
+            self.past.remember(peer);
             host.emit(Event::Update { peer, joined: false });
         }
         was_parent || was_link || was_leaf
     }
 
-    /// Looks for a super-peer, or, being one, for links.
+    /// Looks for a super-peer, or, being one, for links: among spare ones until there
+    /// are as many as are sought, among those known once for up to the mean.
     pub(super) fn look_around(&mut self, now: Time, host: &mut impl World<P>) {
         self.seek(now, host);
         let Some(office) = &self.office else { return };
         let mut held = office.links.len();
         held += self.asked.iter().filter(|(_, asked)| matches!(asked, Asked::Link)).count();
-        let mut next = self.spares.clone();
-        if held == 0 {
-            next.extend(self.boot);
+        for spare in self.spares.clone() {
+            if held >= self.config.links_sought() {
+                break;
+            }
+            held += usize::from(self.ask_link(now, spare, host));
         }
-        for peer in next {
-            if held >= self.config.links_sought() || self.tries == 0 {
-                return;
-            }
-            let asked = self.asked.iter().any(|(one, _)| one == peer);
-            let ours = self.office.as_ref().is_some_and(|o| o.has_link(peer) || o.has_leaf(peer));
-            self.spares.retain(|&spare| spare != peer);
-            if asked || ours {
-                continue;
-            }
-            if let Some(rpc) = self.asked.open(peer, now + self.config.timeout, Asked::Link, host.rng()) {
-                self.tries -= 1;
-                held += 1;
-                host.send(peer, Message::Link { rpc });
-            }
+        while held < usize::from(self.config.links) && self.tries > 0 {
+            let Some(old) = self.past.take_turn() else { return };
+            held += usize::from(self.ask_link(now, old, host));
+        }
+    }
+
+    /// Asks a super-peer for a link, unless there is no sense in it; whether it did.
+    fn ask_link(&mut self, now: Time, peer: P, host: &mut impl World<P>) -> bool {
+        if self.tries == 0 {
+            return false;
+        }
+        self.spares.retain(|&spare| spare != peer);
+        let asked = self.asked.iter().any(|(one, _)| one == peer);
+        let ours = self.office.as_ref().is_some_and(|o| o.has_link(peer) || o.has_leaf(peer));
+        if asked || ours {
+            return false;
+        }
+        let deadline = now + self.config.timeout;
+        let Some(rpc) = self.asked.open(peer, deadline, Asked::Link, host.rng()) else { return false };
+        self.tries -= 1;
+        host.send(peer, Message::Link { rpc });
+        true
+    }
+
+    /// Whether there is somebody to be looked for, and whether there is nobody at all.
+    fn lacks(&self) -> (bool, bool) {
+        match &self.office {
+            Some(office) => (office.links.len() < usize::from(self.config.links), office.links.is_empty()),
+            None => (self.parent.is_none(), self.parent.is_none()),
         }
     }
 
@@ -302,6 +334,9 @@ impl<P: Peer> FastTrack<P> {
                 self.rise(host);
                 self.ask_again(now, host);
             }
+        }
+        if let (true, alone) = self.lacks() {
+            self.past.tick(alone);
         }
         self.look_around(now, host);
     }

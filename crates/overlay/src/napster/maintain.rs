@@ -7,10 +7,10 @@ use std::time::Duration;
 use starling_sansio::Time;
 
 use super::index::digest;
-use super::message::{MAX_OFFERED, MAX_SERVERS, Message};
-use super::server::Server;
+use super::message::{MAX_OFFERED, Message};
+use super::seek::Refuge;
 use super::{Asked, Napster, Part, Role};
-use crate::{Event, Host, Id, Offence, Peer, Record};
+use crate::{Event, Host, Id, Offence, Peer, Record, View};
 
 /// Most records that a node publishes.
 pub const MAX_RECORDS: usize = 4096;
@@ -49,7 +49,7 @@ impl Own {
 
 /// How far a client is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase<P> {
+pub(super) enum Phase<P> {
     /// It asks who serves.
     Seeking,
     /// It wants that server.
@@ -61,17 +61,17 @@ enum Phase<P> {
 /// What a client knows.
 #[derive(Debug)]
 pub(super) struct Client<P> {
-    phase: Phase<P>,
+    pub(super) phase: Phase<P>,
     /// Servers that there are, as the last one said.
     pub(super) servers: Vec<P>,
-    /// Whom to ask for servers if there is none: the boot peer and former servers.
-    past: Vec<P>,
+    /// Whom to turn to if there is none.
+    pub(super) refuge: Refuge<P>,
     pub(super) joined: bool,
-    asking: bool,
+    pub(super) asking: bool,
     /// Questions without an answer, one after another.
-    failures: u8,
+    pub(super) failures: u8,
     /// When the next heartbeat, or the next try, is due.
-    next: Time,
+    pub(super) next: Time,
 }
 
 impl<P: Peer> Client<P> {
@@ -82,6 +82,7 @@ impl<P: Peer> Client<P> {
         }
     }
 
+    /// The servers that it knows.
     pub(super) fn known(&self) -> Vec<P> {
         self.servers.iter().copied().chain(self.server()).collect()
     }
@@ -91,21 +92,7 @@ impl<P: Peer> Client<P> {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + (self.servers.capacity() + self.past.capacity()) * size_of::<P>()
-    }
-
-    fn heard_of(&mut self, servers: &[P], me: P) {
-        self.servers.clear();
-        self.servers.extend(servers.iter().filter(|&&server| server != me));
-        self.servers.dedup();
-    }
-
-    fn remember(&mut self, peer: P) {
-        self.past.retain(|&other| other != peer);
-        if self.past.len() >= MAX_SERVERS {
-            self.past.remove(0);
-        }
-        self.past.push(peer);
+        size_of::<Self>() + self.servers.capacity() * size_of::<P>() + self.refuge.heap_bytes()
     }
 }
 
@@ -115,12 +102,12 @@ impl<P: Peer> Napster<P> {
             return;
         }
         match boot.filter(|&boot| boot != self.me) {
-            None => self.become_server(&[], host),
+            None => self.become_server(&[], &[], host),
             Some(boot) => {
                 self.part = Part::Client(Box::new(Client {
                     phase: Phase::Seeking,
                     servers: Vec::new(),
-                    past: vec![boot],
+                    refuge: Refuge::new(&[boot], []),
                     joined: false,
                     asking: false,
                     failures: 0,
@@ -149,14 +136,19 @@ impl<P: Peer> Napster<P> {
     }
 
     /// A client with perfect tables: registered, and a heartbeat at a time by chance.
-    pub(super) fn converge_client(&mut self, servers: &[P], host: &mut impl Host<P, Message<P>, Event<P>>) {
+    pub(super) fn converge_client(
+        &mut self,
+        view: &View<'_, P>,
+        servers: &[P],
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
         let server = servers[home(host.id(self.me), servers.len())];
         let phase = host.rng().below(self.config.heartbeat_interval.as_micros() as u64);
         self.life = 1;
         self.part = Part::Client(Box::new(Client {
             phase: Phase::Registered(server),
             servers: servers.to_vec(),
-            past: servers.to_vec(),
+            refuge: Refuge::new(servers, self.converged_heirs(view, servers.len())),
             joined: true,
             asking: false,
             failures: 0,
@@ -191,13 +183,13 @@ impl<P: Peer> Napster<P> {
 
     /// Asks the next question of the session, if one is to be asked and none is open.
     pub(super) fn client_step(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let news = self.has_news();
+        let (me, news) = (self.me, self.has_news());
         let Part::Client(client) = &mut self.part else { return };
         if client.asking || (self.now < client.next && !news) {
             return;
         }
         let to = match client.phase {
-            Phase::Seeking => client.past.get(host.rng().index(client.past.len())).copied(),
+            Phase::Seeking => client.refuge.take_turn(me),
             Phase::Registering(server) | Phase::Registered(server) => Some(server),
         };
         let phase = client.phase;
@@ -266,15 +258,13 @@ impl<P: Peer> Napster<P> {
         client.asking = false;
         client.failures = 0;
         client.next = now;
+        client.refuge.spoke(from);
         let phase = client.phase;
         match (message, phase) {
-            (Message::Servers { servers, .. }, Phase::Seeking) => {
+            (Message::Servers { servers, .. }, Phase::Seeking) => return self.told_of(&servers, host),
+            (Message::Registered { life, servers, heirs, .. }, Phase::Registering(server)) => {
                 client.heard_of(&servers, me);
-                return self.choose_server(None, host);
-            }
-            (Message::Registered { life, servers, .. }, Phase::Registering(server)) => {
-                client.heard_of(&servers, me);
-                client.remember(server);
+                client.refuge.served_by(server, &heirs);
                 client.phase = Phase::Registered(server);
                 let first = !std::mem::replace(&mut client.joined, true);
                 self.registered(life, first, host);
@@ -288,8 +278,9 @@ impl<P: Peer> Napster<P> {
             (Message::Withdrawn { .. }, Phase::Registered(_)) => {
                 self.own.retain(|own| own.standing != Standing::Withdrawing);
             }
-            (Message::Noted { agreed, servers, .. }, Phase::Registered(server)) => {
+            (Message::Noted { agreed, servers, heirs, .. }, Phase::Registered(server)) => {
                 client.heard_of(&servers, me);
+                client.refuge.served_by(server, &heirs);
                 let spread = self.config.heartbeat_interval.as_micros() as u64 / 8;
                 client.next =
                     now + self.config.heartbeat_interval - Duration::from_micros(host.rng().below(spread));
@@ -301,7 +292,7 @@ impl<P: Peer> Napster<P> {
                 return self.register_again(server, host);
             }
             (Message::Refused { .. }, Phase::Registering(server)) => {
-                return self.choose_server(Some(server), host);
+                return self.choose_server(Some(server), self.config.retry_interval, host);
             }
             (Message::Refused { .. }, _) => {
                 // `failures` holds back what is to be offered until then.
@@ -328,73 +319,21 @@ impl<P: Peer> Napster<P> {
     }
 
     /// What was being told to the server is to be told again.
-    fn unsettle(&mut self) {
+    pub(super) fn unsettle(&mut self) {
         self.change(Standing::Offering, Standing::ToOffer);
         self.change(Standing::Withdrawing, Standing::ToWithdraw);
     }
 
     pub(super) fn session_unanswered(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.unsettle();
         if let Part::Client(client) = &mut self.part {
             client.asking = false;
             client.next = self.now;
-        }
-        self.unsettle();
-        self.server_silent(peer, host);
-        self.client_step(host);
-    }
-
-    /// The server lives.
-    pub(super) fn server_lives(&mut self) {
-        if let Part::Client(client) = &mut self.part {
-            client.failures = 0;
-        }
-    }
-
-    /// A question was not answered; after several, the server is gone.
-    pub(super) fn server_silent(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let tries = self.config.tries.max(1);
-        let Part::Client(client) = &mut self.part else { return };
-        client.failures = client.failures.saturating_add(1);
-        let current = match client.phase {
-            Phase::Seeking => None,
-            Phase::Registering(server) | Phase::Registered(server) => Some(server),
-        };
-        if current.is_none_or(|server| server == peer) && client.failures >= tries {
-            self.choose_server(Some(peer), host);
-        }
-    }
-
-    /// The driver knows that a peer cannot be reached.
-    pub(super) fn server_unreachable(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        match &self.part {
-            Part::Client(client) if client.server() == Some(peer) => self.choose_server(Some(peer), host),
-            Part::Server(_) => self.server_gone(peer, true, host),
-            _ => {}
-        }
-    }
-
-    /// Takes a server by chance, not `gone`; if there is none, looks for one later.
-    fn choose_server(&mut self, gone: Option<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let role = self.config.role;
-        let Part::Client(client) = &mut self.part else { return };
-        client.servers.retain(|&server| Some(server) != gone);
-        client.failures = 0;
-        client.asking = false;
-        client.next = self.now;
-        let servers = client.servers.clone();
-        let first = !client.joined;
-        match servers.get(host.rng().index(servers.len())) {
-            Some(&server) => client.phase = Phase::Registering(server),
-            None => {
-                client.phase = Phase::Seeking;
-                client.next = self.now + self.config.retry_interval;
+            if client.phase == Phase::Seeking {
+                return self.look_further(host);
             }
         }
-        self.ask_again_later();
-        self.unsettle();
-        if first && role == Role::Server && !servers.is_empty() {
-            return self.become_server(&servers, host);
-        }
+        self.server_silent(peer, host);
         self.client_step(host);
     }
 
@@ -428,14 +367,15 @@ impl<P: Peer> Napster<P> {
             }
             Message::Retire { servers } if mine => {
                 client.heard_of(&servers, me);
-                self.choose_server(Some(from), host);
+                self.choose_server(Some(from), Duration::ZERO, host);
             }
             Message::Appoint { token, servers } if mine && token == self.config.token => {
                 if role == Role::Willing {
                     let servers: Vec<P> = servers.iter().copied().filter(|&server| server != me).collect();
-                    self.become_server(&servers, host);
+                    self.become_server(&servers, &[], host);
                 }
             }
+            Message::Beat { token, servers, .. } => self.hear_of_server(from, token, &servers, host),
             // To one who was a server, or is one in another's eyes.
             Message::Register { rpc, .. }
             | Message::Alive { rpc, .. }
@@ -443,23 +383,8 @@ impl<P: Peer> Napster<P> {
             | Message::Withdraw { rpc, .. }
             | Message::LookUp { rpc, .. }
             | Message::Search { rpc, .. } => host.send(from, Message::Refused { rpc }),
-            Message::Beat { .. } => {}
             _ => host.refuse(Some(from), Offence::Misdirected),
         }
-    }
-
-    /// Becomes a server beside `servers`, once their index is copied.
-    pub(super) fn become_server(&mut self, servers: &[P], host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let joined = self.is_client();
-        self.ask_again_later();
-        self.unsettle();
-        let server = Server::new(self.now, &self.config, servers, joined, host.rng().next_u32());
-        self.part = Part::Server(Box::new(server));
-        self.copy_next(host);
-    }
-
-    fn is_client(&self) -> bool {
-        matches!(&self.part, Part::Client(client) if client.joined)
     }
 
     /// The server's own records go into its own index.

@@ -5,6 +5,10 @@ use crate::{Hit, Id, Peer, Purpose, Query, Record, RpcId, wire_enum};
 
 /// Most servers that know of each other.
 pub const MAX_SERVERS: usize = 16;
+/// Clients of one server that may take the servers' place.
+pub const HEIRS: usize = 3;
+/// Most heirs that a client is told.
+pub const MAX_HEIRS: usize = 8;
 /// Most records in one message of a client.
 pub const MAX_OFFERED: usize = 16;
 /// Most changes in one message between servers.
@@ -73,8 +77,13 @@ wire_enum! {
         2 => Servers { rpc: RpcId, servers: List<P, MAX_SERVERS> },
         /// Be my server, in a life of at least that number.
         3 => Register { rpc: RpcId, life: u32 },
-        /// So be it, in that life.
-        4 => Registered { rpc: RpcId, life: u32, servers: List<P, MAX_SERVERS> },
+        /// So be it, in that life; these serve, and those would if all of them died.
+        4 => Registered {
+            rpc: RpcId,
+            life: u32,
+            servers: List<P, MAX_SERVERS>,
+            heirs: Box<List<P, MAX_HEIRS>>,
+        },
         /// I have these.
         5 => Offer { rpc: RpcId, records: List<Record, MAX_OFFERED> },
         /// Taken, but for these.
@@ -85,8 +94,13 @@ wire_enum! {
         8 => Withdrawn { rpc: RpcId },
         /// I am there, and you should have so many records of mine, with that digest.
         9 => Alive { rpc: RpcId, count: u32, digest: u64 },
-        /// Noted; whether that is so, and which servers there are.
-        10 => Noted { rpc: RpcId, agreed: bool, servers: List<P, MAX_SERVERS> },
+        /// Noted; whether that is so, and which servers and heirs there are.
+        10 => Noted {
+            rpc: RpcId,
+            agreed: bool,
+            servers: List<P, MAX_SERVERS>,
+            heirs: Box<List<P, MAX_HEIRS>>,
+        },
         /// Who has the record of that key? Without the first `skip` of the answer.
         11 => LookUp { rpc: RpcId, key: Id, skip: u16 },
         /// Which records match? Without the first `skip` of the answer.
@@ -103,8 +117,14 @@ wire_enum! {
         17 => Retire { servers: List<P, MAX_SERVERS> },
         /// Become a server beside these.
         18 => Appoint { token: u64, servers: List<P, MAX_SERVERS> },
-        /// The server lives, in that epoch, and made so many changes.
-        19 => Beat { token: u64, epoch: u32, made: u64, servers: List<P, MAX_SERVERS> },
+        /// The server lives, in that epoch, and made so many changes; its heirs.
+        19 => Beat {
+            token: u64,
+            epoch: u32,
+            made: u64,
+            servers: List<P, MAX_SERVERS>,
+            heirs: Box<List<P, HEIRS>>,
+        },
         /// Its changes from number `first` on, of `made`.
         20 => Changes { epoch: u32, first: u64, made: u64, changes: List<Change<P>, MAX_CHANGES> },
         /// Send me your changes from that number on.
@@ -141,11 +161,14 @@ impl<P: Peer> crate::Message<P> for Message<P> {
     fn visit_peers(&mut self, visit: &mut dyn FnMut(&mut P)) {
         match self {
             Message::Servers { servers, .. }
-            | Message::Registered { servers, .. }
-            | Message::Noted { servers, .. }
             | Message::Retire { servers }
-            | Message::Appoint { servers, .. }
-            | Message::Beat { servers, .. } => servers.iter_mut().for_each(visit),
+            | Message::Appoint { servers, .. } => servers.iter_mut().for_each(visit),
+            Message::Registered { servers, heirs, .. } | Message::Noted { servers, heirs, .. } => {
+                servers.iter_mut().chain(heirs.iter_mut()).for_each(visit);
+            }
+            Message::Beat { servers, heirs, .. } => {
+                servers.iter_mut().chain(heirs.iter_mut()).for_each(visit);
+            }
             Message::Answer { hits, .. } => hits.iter_mut().for_each(|hit| visit(&mut hit.provider)),
             Message::Changes { changes, .. } | Message::Copied { changes, .. } => {
                 changes.iter_mut().for_each(|change| visit(&mut change.client));

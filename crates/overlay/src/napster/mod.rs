@@ -9,6 +9,9 @@
 //!   numbers the changes of its own clients and tells them to the others at once; beats
 //!   tell the newest number, so that what was lost is pulled, and who is too far behind
 //!   copies (anti-entropy). So one may die, and its clients move to another.
+//! - **Heirs**: each server names [`HEIRS`] of its clients, and clients are told all of
+//!   them. If all servers die, they take their place ([`seek`](self)); the index grows
+//!   anew as clients register.
 //! - **Presence**: a client gives a heartbeat with the number and a digest of its
 //!   records; if the server disagrees, the client registers anew. A client that
 //!   vanishes takes its entries along; those of a server that died stay as long as its
@@ -21,12 +24,12 @@
 //! another is what [`Config::role`] says: a client, a server, or (the default) a client
 //! that becomes a server when asked; servers ask while they are fewer than
 //! [`Config::servers`]. An operator who wants the index on his own machines gives them
-//! the role of servers and a [`Config::token`], and everybody else that of clients. In a
-//! simulator that starts from [`Core::converge`] the first members of the view serve.
+//! the role of servers and a [`Config::token`], and everybody else that of clients; then
+//! there are no heirs. In a simulator that starts from [`Core::converge`] the first members of the view serve.
 //!
 //! The rooms: `index` and `tree` are what a server knows, `server` its clients,
-//! `replicate` the other servers; `maintain` a client's membership and records,
-//! `lookup` its operations.
+//! `replicate` the other servers; `maintain` a client's membership and records, `seek`
+//! what it does without a server, `lookup` its operations.
 //!
 //! Deliberately absent: chat, hot lists and the transfer between clients; passwords and
 //! any privacy: a server sees all that is offered and asked, and can suppress it. A
@@ -38,6 +41,7 @@ mod lookup;
 mod maintain;
 mod message;
 mod replicate;
+mod seek;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -51,7 +55,9 @@ use starling_sansio::Time;
 pub use index::IndexLimits;
 pub use lookup::MAX_QUESTS;
 pub use maintain::MAX_RECORDS;
-pub use message::{Change, Cursor, Did, MAX_CHANGES, MAX_HITS, MAX_OFFERED, MAX_SERVERS, Message};
+pub use message::{
+    Change, Cursor, Did, HEIRS, MAX_CHANGES, MAX_HEIRS, MAX_HITS, MAX_OFFERED, MAX_SERVERS, Message,
+};
 pub use replicate::MAX_LOG;
 pub use server::Load;
 
@@ -237,7 +243,7 @@ impl<P: Peer> Core<P> for Napster<P> {
         if servers.contains(&self.me) {
             self.converge_server(view, &servers, host);
         } else {
-            self.converge_client(&servers, host);
+            self.converge_client(view, &servers, host);
         }
         self.settle(host);
     }
@@ -268,7 +274,8 @@ impl<P: Peer> Core<P> for Napster<P> {
             Part::Client(client) => {
                 let own: Vec<P> = client.server().into_iter().collect();
                 let spare = client.servers.iter().copied().filter(|server| !own.contains(server)).collect();
-                vec![row("server", own), row("spare servers", spare)]
+                let heirs = client.refuge.heirs().to_vec();
+                vec![row("server", own), row("spare servers", spare), row("heirs", heirs)]
             }
             Part::Server(server) => vec![
                 row("other servers", server.others().collect()),

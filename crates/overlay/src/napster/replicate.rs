@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use starling_sansio::Time;
 
-use super::message::{Change, Cursor, Did, MAX_CHANGES, MAX_SERVERS, Message};
+use super::message::{Change, Cursor, Did, HEIRS, MAX_CHANGES, MAX_SERVERS, Message};
 use super::{Asked, Napster, Part};
 use crate::wire::List;
 use crate::{Event, Host, Offence, Peer, RpcId};
@@ -30,16 +30,18 @@ pub(super) struct Link<P> {
     /// How many of its changes are in the index; `None` until it is copied.
     applied: Option<u64>,
     heard: Time,
+    /// Those of its clients that would take the servers' place.
+    pub(super) heirs: List<P, HEIRS>,
 }
 
 impl<P> Link<P> {
     pub(super) fn new(now: Time, peer: P) -> Link<P> {
-        Link { peer, epoch: 0, applied: None, heard: now }
+        Link { peer, epoch: 0, applied: None, heard: now, heirs: List::default() }
     }
 
     /// Nothing has happened yet in that epoch.
-    pub(super) fn converge(&mut self, epoch: u32) {
-        (self.epoch, self.applied) = (epoch, Some(0));
+    pub(super) fn converge(&mut self, epoch: u32, heirs: List<P, HEIRS>) {
+        (self.epoch, self.applied, self.heirs) = (epoch, Some(0), heirs);
     }
 }
 
@@ -124,6 +126,7 @@ impl<P: Peer> Napster<P> {
         let (token, wanted) = (self.config.token, self.config.servers as usize);
         let Part::Server(server) = &mut self.part else { return };
         server.beat_at = now + self.config.beat_interval;
+        server.choose_heir(token, host);
         let message = own_beat(server, me, token);
         server.others().for_each(|other| host.send(other, message.clone()));
         if host.rng().below(PROBES) == 0 {
@@ -196,8 +199,8 @@ impl<P: Peer> Napster<P> {
         let at = server.links.iter().position(|link| link.peer == from);
         let token = self.config.token;
         match (message, at) {
-            (Message::Beat { token: theirs, epoch, made, servers }, _) if theirs == token => {
-                self.hear_beat(from, epoch, made, &servers, host);
+            (Message::Beat { token: theirs, epoch, made, servers, heirs }, _) if theirs == token => {
+                self.hear_beat(from, (epoch, made), &servers, *heirs, host);
             }
             (Message::CopyIndex { rpc, token: theirs, after }, _) if theirs == token && server.ready => {
                 let copied = copied_part(server, self.me, rpc, after);
@@ -223,9 +226,9 @@ impl<P: Peer> Napster<P> {
     fn hear_beat(
         &mut self,
         from: P,
-        epoch: u32,
-        made: u64,
+        (epoch, made): (u32, u64),
         servers: &[P],
+        heirs: List<P, HEIRS>,
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
         let (me, now, token) = (self.me, self.now, self.config.token);
@@ -245,7 +248,7 @@ impl<P: Peer> Napster<P> {
             }
         };
         let link = &mut server.links[at];
-        link.heard = now;
+        (link.heard, link.heirs) = (now, heirs);
         if link.epoch != epoch {
             (link.epoch, link.applied) = (epoch, None);
         }
@@ -380,16 +383,21 @@ impl<P: Peer> Napster<P> {
         if !told {
             host.emit(Event::Joined);
         }
+        let lost: Vec<P> = server.departed.iter().map(|departed| departed.peer).collect();
+        let message = own_beat(server, me, self.config.token);
         self.begin_life(self.life.max(known).saturating_add(1));
         self.offer_own(host);
         self.beat(host);
+        // Whoever was taken for dead, or waits for an heir, hears it now.
+        lost.into_iter().for_each(|peer| host.send(peer, message.clone()));
         self.ask_waiting(host);
     }
 }
 
 fn own_beat<P: Peer>(server: &super::Server<P>, me: P, token: u64) -> Message<P> {
     let (epoch, made) = (server.log.epoch, server.log.made);
-    Message::Beat { token, epoch, made, servers: server.all(me) }
+    let heirs = Box::new(server.heirs.iter().copied().collect());
+    Message::Beat { token, epoch, made, servers: server.all(me), heirs }
 }
 
 fn send_changes<P: Peer>(

@@ -7,7 +7,7 @@ use starling_sansio::Time;
 
 use super::index::{Added, Index};
 use super::maintain::home;
-use super::message::{Change, Did, MAX_HITS, MAX_SERVERS, Message};
+use super::message::{Change, Did, HEIRS, MAX_HEIRS, MAX_HITS, MAX_SERVERS, Message};
 use super::replicate::{Copying, Departed, Link, Log};
 use super::{Config, Napster, Part};
 use crate::wire::List;
@@ -75,6 +75,8 @@ pub(super) struct Server<P> {
     /// The other servers, in the order of names.
     pub(super) links: Vec<Link<P>>,
     pub(super) departed: Vec<Departed<P>>,
+    /// Clients that would take the servers' place; at most [`HEIRS`].
+    pub(super) heirs: Vec<P>,
     pub(super) log: Log<P>,
     pub(super) copying: Option<Copying<P>>,
     pub(super) load: Load,
@@ -98,6 +100,7 @@ impl<P: Peer> Server<P> {
             expiry: BTreeSet::new(),
             links,
             departed: Vec::new(),
+            heirs: Vec::new(),
             log: Log::new(epoch),
             copying: None,
             load: Load::default(),
@@ -117,6 +120,29 @@ impl<P: Peer> Server<P> {
         [me].into_iter().chain(self.others()).collect()
     }
 
+    /// The heirs of all servers, those with the least names: the same at every server.
+    pub(super) fn all_heirs(&self) -> List<P, MAX_HEIRS> {
+        let others = self.links.iter().flat_map(|link| link.heirs.iter());
+        let mut heirs: Vec<P> = self.heirs.iter().chain(others).copied().collect();
+        heirs.sort_unstable();
+        heirs.dedup();
+        List::new(heirs)
+    }
+
+    /// Takes a client for an heir if there are too few. Where a token is needed to serve,
+    /// a client cannot.
+    pub(super) fn choose_heir(&mut self, token: u64, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let clients = &self.clients;
+        self.heirs.retain(|heir| clients.contains_key(heir));
+        if token == 0
+            && self.heirs.len() < HEIRS
+            && let Some(client) = self.random_client(host)
+            && !self.heirs.contains(&client)
+        {
+            self.heirs.push(client);
+        }
+    }
+
     pub(super) fn due(&self) -> Time {
         let expiry = self.expiry.first().map_or(Time::NEVER, |first| first.0);
         let purges = self.departed.iter().filter_map(|departed| departed.purge_at);
@@ -130,6 +156,7 @@ impl<P: Peer> Server<P> {
             + self.clients.len() * size_of::<(P, Presence)>() * 4 / 3
             + self.expiry.len() * size_of::<(Time, P)>() * 4 / 3
             + self.links.capacity() * size_of::<Link<P>>()
+            + self.heirs.capacity() * size_of::<P>()
             + self.log.heap_bytes()
     }
 
@@ -209,9 +236,14 @@ impl<P: Peer> Napster<P> {
         let others: Vec<P> = servers.iter().copied().filter(|&server| server != me).collect();
         // Equal epochs everywhere: nobody has anything to copy.
         let mut server = Server::new(now, &self.config, &others, true, 1);
-        server.links.iter_mut().for_each(|link| link.converge(1));
-        let mine =
-            |member: &&(Id, P)| servers[home(member.0, servers.len())] == me && !servers.contains(&member.1);
+        let at_home = |server: P, id: Id| servers[home(id, servers.len())] == server;
+        let heirs = |of: P| {
+            let all = self.converged_heirs(view, servers.len());
+            all.filter(|&heir| at_home(of, host.id(heir))).take(HEIRS).collect::<Vec<P>>()
+        };
+        server.links.iter_mut().for_each(|link| link.converge(1, List::new(heirs(link.peer))));
+        server.heirs = heirs(me);
+        let mine = |member: &&(Id, P)| at_home(me, member.0) && !servers.contains(&member.1);
         for &(_, client) in view.members().iter().filter(mine) {
             server.clients.insert(client, Presence::new(now, 1, &self.config));
             server.expiry.insert((now + self.config.client_timeout, client));
@@ -222,6 +254,12 @@ impl<P: Peer> Napster<P> {
         server.ready = true;
         self.life = 1;
         self.part = Part::Server(Box::new(server));
+    }
+
+    /// Who would take the place of the first `servers` members of a view.
+    pub(super) fn converged_heirs(&self, view: &View<'_, P>, servers: usize) -> impl Iterator<Item = P> {
+        let count = if self.config.token == 0 { MAX_HEIRS } else { 0 };
+        view.members().iter().skip(servers).take(count).map(|member| member.1)
     }
 
     /// What a server does when a time has come.
@@ -292,8 +330,8 @@ impl<P: Peer> Napster<P> {
         server.clients.insert(from, Presence::new(self.now, life, &self.config));
         server.load.registrations += 1;
         server.load.clients = server.clients.len() as u64;
-        let servers = server.all(me);
-        host.send(from, Message::Registered { rpc, life, servers });
+        let (servers, heirs) = (server.all(me), Box::new(server.all_heirs()));
+        host.send(from, Message::Registered { rpc, life, servers, heirs });
     }
 
     /// The life of a client that may be served.
@@ -342,7 +380,8 @@ impl<P: Peer> Napster<P> {
             Message::Alive { rpc, count, digest } => {
                 server.load.heartbeats += 1;
                 let agreed = server.index.digest(from) == (count, digest);
-                Message::Noted { rpc, agreed, servers: server.all(me) }
+                let (servers, heirs) = (server.all(me), Box::new(server.all_heirs()));
+                Message::Noted { rpc, agreed, servers, heirs }
             }
             Message::LookUp { rpc, key, skip } => {
                 server.load.look_ups += 1;

@@ -69,6 +69,8 @@ fn any_change() -> impl Strategy<Value = Change<u32>> {
 fn any_message() -> impl Strategy<Value = Message<u32>> {
     let rpc = || (0u32..4).prop_map(RpcId);
     let servers = || prop::collection::vec(0..PEERS, 0..6).prop_map(List::new);
+    let heirs = || prop::collection::vec(0..PEERS, 0..6).prop_map(|heirs| Box::new(List::new(heirs)));
+    let own_heirs = prop::collection::vec(0..PEERS, 0..=HEIRS).prop_map(List::new);
     let records = prop::collection::vec(any_record(), 0..5).prop_map(List::new);
     let keys = || prop::collection::vec(any_record().prop_map(|record| record.key), 0..5).prop_map(List::new);
     let changes = || prop::collection::vec(any_change(), 0..6).prop_map(List::new);
@@ -83,10 +85,8 @@ fn any_message() -> impl Strategy<Value = Message<u32>> {
             rpc().prop_map(|rpc| Message::Hello { rpc }),
             (rpc(), servers()).prop_map(|(rpc, servers)| Message::Servers { rpc, servers }),
             (rpc(), 0u32..4).prop_map(|(rpc, life)| Message::Register { rpc, life }),
-            (rpc(), 0u32..4, servers()).prop_map(|(rpc, life, servers)| Message::Registered {
-                rpc,
-                life,
-                servers
+            (rpc(), 0u32..4, servers(), heirs()).prop_map(|(rpc, life, servers, heirs)| {
+                Message::Registered { rpc, life, servers, heirs }
             }),
             (rpc(), records).prop_map(|(rpc, records)| Message::Offer { rpc, records }),
             (rpc(), keys()).prop_map(|(rpc, refused)| Message::Offered { rpc, refused }),
@@ -97,11 +97,8 @@ fn any_message() -> impl Strategy<Value = Message<u32>> {
                 count,
                 digest
             }),
-            (rpc(), any::<bool>(), servers()).prop_map(|(rpc, agreed, servers)| Message::Noted {
-                rpc,
-                agreed,
-                servers
-            }),
+            (rpc(), any::<bool>(), servers(), heirs())
+                .prop_map(|(rpc, agreed, servers, heirs)| { Message::Noted { rpc, agreed, servers, heirs } }),
             (rpc(), any_record(), any::<u16>()).prop_map(|(rpc, record, skip)| Message::LookUp {
                 rpc,
                 key: record.key,
@@ -118,12 +115,12 @@ fn any_message() -> impl Strategy<Value = Message<u32>> {
         prop_oneof![
             servers().prop_map(|servers| Message::Retire { servers }),
             servers().prop_map(|servers| Message::Appoint { token: 0, servers }),
-            (0u64..2, epoch(), number(), servers()).prop_map(|(token, epoch, made, servers)| Message::Beat {
-                token,
-                epoch,
-                made,
-                servers
-            }),
+            (0u64..2, epoch(), number(), servers(), own_heirs).prop_map(
+                |(token, epoch, made, servers, heirs)| {
+                    let heirs = Box::new(heirs);
+                    Message::Beat { token, epoch, made, servers, heirs }
+                }
+            ),
             (epoch(), number(), number(), changes())
                 .prop_map(|(epoch, first, made, changes)| Message::Changes { epoch, first, made, changes }),
             (epoch(), number()).prop_map(|(epoch, first)| Message::Pull { epoch, first }),
