@@ -486,3 +486,49 @@ fn a_client_is_small() {
     let client = net.nodes.values().find(|core| !core.is_server()).unwrap();
     assert!(client.state_bytes() < 700, "{} B with a record", client.state_bytes());
 }
+
+/// Intervals for a network that lives for seconds.
+fn quick() -> Config {
+    let ms = Duration::from_millis;
+    Config {
+        heartbeat_interval: ms(2_000),
+        client_timeout: ms(8_000),
+        beat_interval: ms(500),
+        server_timeout: ms(3_000),
+        rpc_timeout: ms(500),
+        retry_interval: ms(1_000),
+        op_timeout: ms(5_000),
+        ..Config::default()
+    }
+}
+
+/// Hardly anybody has heard yet who serves and who are heirs.
+#[test]
+fn a_network_as_young_as_a_second_loses_its_founder_and_a_third() {
+    for seed in 0..30 {
+        let mut net = Net::new(seed, 160, quick());
+        net.outside.fixed_delay = Some(Duration::from_millis(1));
+        // Names in any order: it decides who appoints and who is the next heir.
+        let name = |n: u32| n.wrapping_mul(0x9e37_79b1).rotate_left(seed as u32);
+        let mut inside = 0;
+        while inside < 200 {
+            let wave = if inside < 8 { 1 } else { 24.min(200 - inside) };
+            for n in inside..inside + wave {
+                net.add(name(n));
+                net.command(name(n), Command::Join((n > 0).then(|| name(n * 7 % inside))));
+            }
+            while !net.nodes.values().all(Core::is_member) {
+                net.run_for(Duration::from_millis(10));
+            }
+            inside += wave;
+        }
+        let (dead, living): (Vec<u32>, Vec<u32>) = (0..200).step_by(10).partition(|n| n % 3 == 0);
+        living.iter().for_each(|&n| net.command(name(n), Command::Publish(record(n))));
+        net.run_for(Duration::from_millis(500));
+        assert!(dead.contains(&0));
+        (0..200).step_by(3).for_each(|n| net.kill(name(n)));
+        net.run_for(Duration::from_secs(60));
+        let ended = look_for_all(&mut net, &living);
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+    }
+}

@@ -372,7 +372,10 @@ impl<P: Peer> Napster<P> {
             Message::Appoint { token, servers } if mine && token == self.config.token => {
                 if role == Role::Willing {
                     let servers: Vec<P> = servers.iter().copied().filter(|&server| server != me).collect();
-                    self.become_server(&servers, &[], host);
+                    // Heirs may come to serve before this node is heard of.
+                    let heirs = client.refuge.heirs().iter().copied();
+                    let heirs: Vec<P> = heirs.filter(|heir| *heir != me && !servers.contains(heir)).collect();
+                    self.become_server(&servers, &heirs, host);
                 }
             }
             Message::Beat { token, servers, .. } => self.hear_of_server(from, token, &servers, host),

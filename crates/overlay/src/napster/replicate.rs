@@ -45,7 +45,7 @@ impl<P> Link<P> {
     }
 }
 
-/// A server that is gone.
+/// A server that is gone, or an heir of one.
 #[derive(Clone, Debug)]
 pub(super) struct Departed<P> {
     pub(super) peer: P,
@@ -126,7 +126,7 @@ impl<P: Peer> Napster<P> {
         let (token, wanted) = (self.config.token, self.config.servers as usize);
         let Part::Server(server) = &mut self.part else { return };
         server.beat_at = now + self.config.beat_interval;
-        server.choose_heir(token, host);
+        server.keep_heirs(token, host);
         let message = own_beat(server, me, token);
         server.others().for_each(|other| host.send(other, message.clone()));
         if host.rng().below(PROBES) == 0 {
@@ -160,18 +160,25 @@ impl<P: Peer> Napster<P> {
         may_return: bool,
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
+        let me = self.me;
         let purge_at = Some(self.now + self.config.client_timeout);
         let Part::Server(server) = &mut self.part else { return };
-        let before = server.links.len();
-        server.links.retain(|link| link.peer != peer);
-        if server.links.len() == before {
-            return;
-        }
+        let Some(at) = server.links.iter().position(|link| link.peer == peer) else { return };
+        let heirs = server.links.remove(at).heirs;
         if server.departed.len() >= MAX_SERVERS {
             let first = server.departed.remove(0);
             server.index.drop_origin(first.peer);
         }
         server.departed.push(Departed { peer, purge_at, may_return });
+        // Its heirs may not know this server, and serve beside it.
+        let serving = |heir: &P| *heir == me || server.others().any(|other| other == *heir);
+        let heirs: Vec<P> = heirs.into_vec().into_iter().filter(|heir| !serving(heir)).collect();
+        for peer in heirs {
+            let known = server.departed.iter().any(|departed| departed.peer == peer);
+            if may_return && !known && server.departed.len() < MAX_SERVERS {
+                server.departed.push(Departed { peer, purge_at: None, may_return });
+            }
+        }
         host.emit(Event::Update { peer, joined: false });
         if server.copying.as_ref().is_some_and(|copying| copying.from == peer) {
             server.copying = None;
@@ -240,6 +247,7 @@ impl<P: Peer> Napster<P> {
             }
             Err(at) => {
                 server.links.insert(at, Link::new(now, from));
+                server.appoint_at = server.appoint_at.min(now);
                 server.departed.retain(|departed| departed.peer != from);
                 // Who was this server's client serves now.
                 server.dismiss(me, from);

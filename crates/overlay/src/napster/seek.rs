@@ -163,8 +163,7 @@ impl<P: Peer> Napster<P> {
         self.client_step(host);
     }
 
-    /// Somebody says that it is a server: good news for who has none, from an heir or
-    /// one that served before.
+    /// Somebody says that it is a server: good news for who has none.
     pub(super) fn hear_of_server(
         &mut self,
         from: P,
@@ -172,10 +171,8 @@ impl<P: Peer> Napster<P> {
         servers: &[P],
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
-        let (me, known_token) = (self.me, self.config.token);
         let Part::Client(client) = &mut self.part else { return };
-        let known = client.refuge.all(me).any(|peer| peer == from);
-        if client.phase != Phase::Seeking || !known || token != known_token {
+        if client.phase != Phase::Seeking || token != self.config.token {
             return;
         }
         client.refuge.spoke(from);

@@ -107,7 +107,8 @@ impl<P: Peer> Server<P> {
             ready: false,
             told,
             beat_at: Time::NEVER,
-            appoint_at: now + config.server_timeout,
+            // Who is alone needs others at once; who is not may not have heard of all.
+            appoint_at: if others.is_empty() { now } else { now + config.server_timeout },
         }
     }
 
@@ -131,15 +132,18 @@ impl<P: Peer> Server<P> {
 
     /// Takes a client for an heir if there are too few. Where a token is needed to serve,
     /// a client cannot.
-    pub(super) fn choose_heir(&mut self, token: u64, host: &mut impl Host<P, Message<P>, Event<P>>) {
+    pub(super) fn choose_heir(&mut self, token: u64, client: P) {
+        if token == 0 && self.heirs.len() < HEIRS && !self.heirs.contains(&client) {
+            self.heirs.push(client);
+        }
+    }
+
+    /// Heirs who are no clients any more are replaced in the course of time.
+    pub(super) fn keep_heirs(&mut self, token: u64, host: &mut impl Host<P, Message<P>, Event<P>>) {
         let clients = &self.clients;
         self.heirs.retain(|heir| clients.contains_key(heir));
-        if token == 0
-            && self.heirs.len() < HEIRS
-            && let Some(client) = self.random_client(host)
-            && !self.heirs.contains(&client)
-        {
-            self.heirs.push(client);
+        if let Some(client) = self.random_client(host) {
+            self.choose_heir(token, client);
         }
     }
 
@@ -328,6 +332,7 @@ impl<P: Peer> Napster<P> {
             server.expiry.insert((self.now + self.config.client_timeout, from));
         }
         server.clients.insert(from, Presence::new(self.now, life, &self.config));
+        server.choose_heir(self.config.token, from);
         server.load.registrations += 1;
         server.load.clients = server.clients.len() as u64;
         let (servers, heirs) = (server.all(me), Box::new(server.all_heirs()));
