@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         .map_err(|error| format!("{path}: {error}"))
         .and_then(|text| Any::parse(&path, &text).map_err(|wrong| wrong.to_string()));
     let start = Instant::now();
-    let (table, events) = match scenario {
+    let (table, events, told) = match scenario {
         Ok(Any::Overlays(scenario)) => overlays(&scenario),
         Ok(Any::Swarm(scenario)) => swarm(&scenario),
         Err(wrong) => {
@@ -30,19 +30,20 @@ fn main() -> ExitCode {
     };
     let secs = start.elapsed().as_secs_f64();
     print!("{table}");
+    told.iter().for_each(|told| println!("{told}"));
     println!("{events} events in {secs:.2} s: {:.2} M events/s", events as f64 / secs / 1e6);
-    ExitCode::SUCCESS
+    if told.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn overlays(scenario: &Scenario) -> (String, u64) {
+fn overlays(scenario: &Scenario) -> (String, u64, Vec<String>) {
     let report = runner::run(scenario, 1, &|_| true);
     let trials = report.rows.iter().flat_map(|row| &row.trials);
     let events = trials.map(|(_, findings)| findings.whole.events()).sum();
-    (table(&report), events)
+    (table(&report), events, report.violations())
 }
 
-fn swarm(scenario: &swarm::Scenario) -> (String, u64) {
+fn swarm(scenario: &swarm::Scenario) -> (String, u64, Vec<String>) {
     let report = swarm::run(scenario, 1, &|_| true);
     let events = report.trials.iter().map(|(_, outcome)| outcome.events).sum();
-    (report.table(), events)
+    (report.table(), events, Vec::new())
 }

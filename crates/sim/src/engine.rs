@@ -50,10 +50,24 @@ where
         network: Network,
         places: Places,
         seed: u64,
+        script: impl FnMut(u32, u32) -> S,
+    ) -> Self {
+        let parts = if hosts >= TWO_PARTS { 2 } else { 1 };
+        Engine::in_parts(parts, hosts, config, network, places, seed, script)
+    }
+
+    /// The same in so many parts, 1 or 2.
+    pub fn in_parts(
+        parts: u32,
+        hosts: u32,
+        config: &Arc<C::Config>,
+        network: Network,
+        places: Places,
+        seed: u64,
         mut script: impl FnMut(u32, u32) -> S,
     ) -> Self {
         let (network, places) = (Arc::new(network), Arc::new(places));
-        let parts = if hosts >= TWO_PARTS { 2 } else { 1 };
+        let parts = parts.clamp(1, 2);
         let part = |index| Part::new(hosts, Shape { parts, index }, config, &network, &places, seed);
         let look_ahead = network.latency.least().max(Duration::from_micros(1));
         let parts = (0..parts).map(|index| (part(index), script(parts, index))).collect();

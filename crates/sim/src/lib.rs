@@ -10,6 +10,7 @@
 //! never meet.
 
 pub mod catalogue;
+pub mod check;
 pub mod churn;
 mod engine;
 pub mod histogram;

@@ -24,6 +24,10 @@ pub trait Script<C: Core<Node>>: Send {
 
     /// A node told something.
     fn told(&mut self, node: Node, event: C::Event, part: &mut Part<C>);
+
+    /// In a part that is watched ([`Part::watch`]): the nodes on these hosts did
+    /// something in the last event, came or went.
+    fn changed(&mut self, _hosts: &[u32], _part: &Part<C>) {}
 }
 
 /// A message on its way.
@@ -60,6 +64,8 @@ pub struct Part<C: Core<Node>> {
     live: Vec<u32>,
     /// How often a host came up or went down.
     changes: u64,
+    /// Hosts on which something happened of which the script was not told, if it is.
+    touched: Option<Vec<u32>>,
     config: Arc<C::Config>,
     outside: Outside<C::Message, C::Event>,
 }
@@ -141,7 +147,7 @@ impl<C: Core<Node>> Part<C> {
             log: None,
         };
         let slots = std::iter::repeat_with(slot).take(count).collect();
-        Part { slots, live: Vec::new(), changes: 0, config: config.clone(), outside }
+        Part { slots, live: Vec::new(), changes: 0, touched: None, config: config.clone(), outside }
     }
 
     /// The time.
@@ -250,6 +256,7 @@ impl<C: Core<Node>> Part<C> {
             return;
         }
         self.changes += 1;
+        self.touched.iter_mut().for_each(|touched| touched.push(host));
         let place = self.slots[at].listed as usize;
         self.live.swap_remove(place);
         if let Some(&moved) = self.live.get(place) {
@@ -268,6 +275,11 @@ impl<C: Core<Node>> Part<C> {
     pub fn converge(&mut self, host: u32, view: &starling_overlay::View<'_, Node>) {
         let at = self.at(host);
         self.step(at, host, |core, now, outside| core.converge(now, view, outside));
+    }
+
+    /// Tells the script after each event on which hosts something happened.
+    pub fn watch(&mut self) {
+        self.touched.get_or_insert_default();
     }
 
     /// Logs every message from now on.
@@ -292,6 +304,7 @@ impl<C: Core<Node>> Part<C> {
     ) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let Some(core) = &mut slot.core else { return };
+        self.touched.iter_mut().for_each(|touched| touched.push(host));
         let outside = &mut self.outside;
         outside.me = Node::new(host, slot.life);
         act(core, outside.now, outside);
@@ -325,9 +338,7 @@ impl<C: Core<Node>> Part<C> {
             } else {
                 break;
             }
-            while let Some((node, event)) = self.outside.told.pop_front() {
-                script.told(node, event, self);
-            }
+            self.tell(script);
         }
     }
 
@@ -408,11 +419,15 @@ impl<C: Core<Node>> Part<C> {
         self.outside.now = self.outside.now.max(now);
     }
 
-    /// Events that the script has not seen yet, because a command from outside the
-    /// run caused them.
+    /// Tells the script what it has not seen yet: of the last event, or of commands from
+    /// outside the run.
     pub(crate) fn tell(&mut self, script: &mut impl Script<C>) {
         while let Some((node, event)) = self.outside.told.pop_front() {
             script.told(node, event, self);
+        }
+        if let Some(touched) = self.touched.as_mut().map(std::mem::take).filter(|touched| !touched.is_empty())
+        {
+            script.changed(&touched, self);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use starling_overlay::{Command, Id, Overlay, View};
 use starling_sansio::{Rng, Time};
 
+use crate::check::{Check, Violations, flaws};
 use crate::engine::Engine;
 use crate::histogram::Histogram;
 use crate::metrics::{Kind, Operations};
@@ -53,6 +54,8 @@ pub struct Setting {
     pub places: Places,
     /// How answers of finds are checked, if at all.
     pub root: Option<Root>,
+    /// When it is checked what must hold.
+    pub check: Check,
     /// When measuring begins: what nodes send before counts nowhere.
     pub measure_from: Time,
     /// The end.
@@ -88,6 +91,8 @@ pub struct Findings {
     pub too_small: u64,
     /// The time that it came to: before the end if it was stopped.
     pub reached: Time,
+    /// What must not be, if that was checked.
+    pub violations: Option<Violations>,
 }
 
 /// Who may watch a trial and stop it.
@@ -132,7 +137,15 @@ where
         let checked = setting.root.is_some();
         let script = |parts, part| Workload::new(plan, index.as_ref(), parts, part, checked);
         let (network, places) = (setting.network.clone(), setting.places.clone());
-        let mut engine = Engine::new(plan.hosts, config, network, places, setting.seed, script);
+        let (hosts, seed) = (plan.hosts, setting.seed);
+        let mut engine = if setting.check == Check::Always {
+            Engine::in_parts(1, hosts, config, network, places, seed, script)
+        } else {
+            Engine::new(hosts, config, network, places, seed, script)
+        };
+        if setting.check == Check::Always {
+            engine.parts_mut().for_each(|(part, _)| part.watch());
+        }
         engine.converge(0..setting.converged);
         for (part, script) in engine.parts_mut() {
             script.begin(part, setting.converged);
@@ -188,6 +201,7 @@ where
             node_secs: self.node_secs,
             live: self.live(),
             reached: self.engine.now(),
+            violations: self.violations(),
             ..Findings::default()
         };
         for (part, script) in self.engine.parts() {
@@ -203,6 +217,18 @@ where
             sample.for_each(|(_, core)| findings.state.add(core.state_bytes() as u64));
         }
         findings
+    }
+
+    /// What was wrong, if that was checked; the tables only if the end was reached.
+    fn violations(&self) -> Option<Violations> {
+        if self.setting.check == Check::Never {
+            return None;
+        }
+        let now = self.engine.now();
+        let rings = self.engine.parts().map(|(_, script)| script.violations(now));
+        let rings = rings.fold(Violations::default(), Violations::and);
+        let at_end = if now >= self.setting.until { flaws(&self.engine) } else { Violations::default() };
+        Some(rings.and(at_end))
     }
 
     fn live(&self) -> u64 {

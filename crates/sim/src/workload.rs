@@ -8,6 +8,7 @@ use starling_overlay::{Command, Cost, Event, Id, Op, Outcome, Overlay};
 use starling_sansio::Time;
 
 use crate::catalogue::{Catalogue, Index};
+use crate::check::{RingWatch, Violations};
 use crate::churn::Churn;
 use crate::metrics::{Kind, Operations};
 use crate::part::{Part, Script};
@@ -129,6 +130,8 @@ pub struct Workload {
     anchor: Option<Node>,
     joined: u64,
     too_small: u64,
+    /// Whoever checks the ring after every event, if somebody does.
+    ring: RingWatch,
 }
 
 impl Workload {
@@ -162,6 +165,7 @@ impl Workload {
             anchor: None,
             joined: 0,
             too_small: 0,
+            ring: RingWatch::default(),
         }
     }
 
@@ -261,6 +265,11 @@ impl Workload {
     /// How often a node said that the overlay is too small to be safe.
     pub fn too_small(&self) -> u64 {
         self.too_small
+    }
+
+    /// What was wrong with the ring until `now`.
+    pub fn violations(&self, now: Time) -> Violations {
+        self.ring.violations(now)
     }
 
     /// Names a node that is up, for parts in which nobody is.
@@ -457,5 +466,9 @@ impl<C: Overlay<Node>> Script<C> for Workload {
             Event::TooSmall { .. } => self.too_small += 1,
             Event::Left | Event::Update { .. } => {}
         }
+    }
+
+    fn changed(&mut self, hosts: &[u32], part: &Part<C>) {
+        self.ring.look(hosts, part);
     }
 }

@@ -32,15 +32,18 @@ pub const USUAL: [&str; 11] = [
     "load_p99",
 ];
 
+/// The column that a scenario with checks has in any case.
+pub const VIOLATIONS: &str = "violations";
+
 /// Declares a column.
 macro_rules! column {
-    ($name:literal, $heading:literal, $about:literal, $value:expr) => {
+    ($name:expr, $heading:literal, $about:literal, $value:expr) => {
         Column { name: $name, heading: $heading, about: $about, value: $value }
     };
 }
 
 /// All columns. "Look-ups" are finds and look-ups by key together.
-pub const COLUMNS: [Column; 40] = [
+pub const COLUMNS: [Column; 41] = [
     column!("live", "live", "nodes that are up at the end", |f| Some(f.live as f64)),
     column!("members", "members", "nodes that take part at the end", |f| Some(f.members as f64)),
     column!("joined", "joined", "times that a node became a member", |f| Some(f.joined as f64)),
@@ -135,6 +138,9 @@ pub const COLUMNS: [Column; 40] = [
     }),
     column!("load_max", "load max", "messages received: the busiest host over the mean", |f| {
         Some(quantile(&f.load, 1.0)? / f.load.mean().filter(|&mean| mean > 0.0)?)
+    }),
+    column!(VIOLATIONS, "violations", "things seen that must not be, where that is checked", |f| {
+        f.violations.as_ref().map(|violations| violations.count as f64)
     }),
     column!("events", "events", "messages delivered and timers fired, in all", |f| Some(
         f.whole.events() as f64

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{COLUMNS, Interval, Report, Summary};
 use crate::histogram::Histogram;
 use crate::metrics::Kind;
+use crate::place::Node;
 use crate::trial::Findings;
 
 /// The whole report: figures over the seeds, each seed's figures, and histograms.
@@ -55,10 +56,17 @@ fn trial(seed: u64, findings: &Findings) -> Value {
         "reached_s": findings.reached.as_secs_f64(),
         "trace": format!("{:016x}", findings.whole.hash()),
         "figures": figures,
+        "first_violation": first_violation(findings),
         "refused": refused,
         "hops": hops,
         "load": buckets(&findings.load),
     })
+}
+
+fn first_violation(findings: &Findings) -> Option<Value> {
+    let first = findings.violations.as_ref()?.first.as_ref()?;
+    let (at_s, node) = (first.time.as_secs_f64(), first.node.map(Node::host));
+    Some(json!({ "at_s": at_s, "node": node, "what": first.what }))
 }
 
 fn kind_hops(findings: &Findings, kind: Kind) -> Option<Value> {

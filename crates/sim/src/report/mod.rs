@@ -16,6 +16,8 @@ pub use table::table;
 pub(crate) use csv::quoted;
 pub(crate) use table::{cell, lined_up};
 
+use columns::VIOLATIONS;
+
 use crate::scenario::Scenario;
 use crate::trial::Findings;
 
@@ -58,13 +60,29 @@ impl Report {
     /// An empty report of `scenario`.
     pub fn of(scenario: &Scenario) -> Report {
         let names: Vec<&str> = scenario.columns.iter().map(String::as_str).collect();
-        let names = if names.is_empty() { USUAL.to_vec() } else { names };
+        let mut names = if names.is_empty() { USUAL.to_vec() } else { names };
+        if scenario.is_checked() && !names.contains(&VIOLATIONS) {
+            names.push(VIOLATIONS);
+        }
         Report {
             name: scenario.name.clone(),
             about: scenario.about.clone(),
             columns: names.into_iter().filter_map(column).collect(),
             rows: Vec::new(),
         }
+    }
+
+    /// A sentence for each trial in which something was wrong that was checked.
+    pub fn violations(&self) -> Vec<String> {
+        let trials = self.rows.iter().flat_map(|row| row.trials.iter().map(move |trial| (row, trial)));
+        let told = trials.filter_map(|(row, (seed, findings))| {
+            let violations = findings.violations.as_ref().filter(|violations| violations.count > 0)?;
+            let first = violations.first.as_ref().map(ToString::to_string).unwrap_or_default();
+            let count = violations.count;
+            let many = if count == 1 { "violation" } else { "violations, the first" };
+            Some(format!("{}, seed {seed}: {count} {many} {first}", row.label))
+        });
+        told.collect()
     }
 
     /// The report as JSON, all columns and histograms included.

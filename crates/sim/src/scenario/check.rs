@@ -8,9 +8,11 @@ use starling_sansio::Time;
 
 use super::choice::Choice;
 use super::file::{
-    Ask, ChurnTable, File, HostileDeed, LatencyTable, LifetimeTable, Links, SpreadName, Start, TrafficTable,
+    Ask, CheckName, ChurnTable, File, HostileDeed, LatencyTable, LifetimeTable, Links, SpreadName, Start,
+    TrafficTable,
 };
 use crate::catalogue::Catalogue;
+use crate::check::Check;
 use crate::churn::{Churn, Lifetime};
 use crate::metrics::Kind;
 use crate::network::{Hostility, Latency, Network, Partition};
@@ -205,6 +207,11 @@ pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
         network: links(&file.network, seed),
         places,
         root: choice.root().filter(|_| file.check_roots),
+        check: match file.check {
+            CheckName::Never => Check::Never,
+            CheckName::End => Check::End,
+            CheckName::Always => Check::Always,
+        },
         measure_from: time(file.measure_from_s),
         until,
         seed,

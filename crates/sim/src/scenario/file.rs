@@ -38,6 +38,9 @@ pub struct File {
     /// Whether answers of finds are compared with the truth.
     #[serde(default)]
     pub check_roots: bool,
+    /// When it is checked what must hold.
+    #[serde(default)]
+    pub check: CheckName,
     /// Which overlays run, and their parameters.
     pub overlay: Overlays,
     /// The links.
@@ -75,6 +78,19 @@ pub enum SpreadName {
     Random,
     /// In equal steps.
     Even,
+}
+
+/// `check`.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckName {
+    /// Nothing is checked.
+    #[default]
+    Never,
+    /// The tables, at the end.
+    End,
+    /// Also the invariant of a Chord ring, after every event.
+    Always,
 }
 
 /// `start`.

@@ -21,7 +21,7 @@ pub use choice::{Choice, Visit};
 pub use library::{Entry, LIBRARY, named};
 pub use params::NAMES;
 
-use file::File;
+use file::{CheckName, File};
 
 /// A scenario that makes sense.
 #[derive(Clone, Debug)]
@@ -124,6 +124,11 @@ impl Scenario {
                 gib(free),
             ),
         })
+    }
+
+    /// Whether it is checked what must hold.
+    pub fn is_checked(&self) -> bool {
+        self.file.check != CheckName::Never
     }
 
     /// Everything that a trial with `seed` needs, for `choice`.

@@ -134,8 +134,20 @@ fn simulated(scenario: &Scenario, how: &How) -> Result<Report> {
 /// Prints the figures.
 fn finish(report: &Report, how: &How) -> Result<Exit> {
     put(how, report::table(report), || report.json())?;
-    Ok(ended())
+    let ended = ended();
+    if ended != Exit::Done {
+        return Ok(ended);
+    }
+    let violations = report.violations();
+    violations.iter().take(MAX_TOLD).for_each(|told| screen::line(&format!("starling: {told}")));
+    if violations.len() > MAX_TOLD {
+        screen::line(&format!("starling: and {} trials more with violations", violations.len() - MAX_TOLD));
+    }
+    Ok(if violations.is_empty() { Exit::Done } else { Exit::Failed })
 }
+
+/// Trials with violations that are told of, a line each.
+const MAX_TOLD: usize = 10;
 
 /// Says so if somebody interrupted.
 fn ended() -> Exit {

@@ -1,0 +1,38 @@
+//! `starling sim run` with a scenario that is checked.
+#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+
+mod common;
+
+use std::fs;
+
+use common::{Room, run};
+
+/// Runs a Chord network of which `share` fail at once after ten seconds: the exit code,
+/// the table, and what is said beside it.
+fn after_failure(share: f64) -> (i32, String, String) {
+    let room = Room::new();
+    let file = room.text("scenario.toml");
+    let text = format!(
+        "nodes = 100\nduration_s = 1200\ncheck = \"always\"\n[overlay.chord]\nsuccessors = 4\n\
+         [[failure]]\nat_s = 10\nshare = {share}\n"
+    );
+    fs::write(&file, text).unwrap();
+    let output = run(&["sim", "run", &file, "--quiet"]);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn who_sees_a_violation_says_when_where_and_what_and_exits_with_1() {
+    let (code, table, said) = after_failure(0.95);
+    assert_eq!(code, 1, "{said}");
+    assert!(table.contains("violations"), "{table}");
+    assert!(said.contains("chord, seed 1: ") && said.contains("at 10.000000 s, node "), "{said}");
+}
+
+#[test]
+fn where_nothing_is_wrong_the_table_says_0_and_so_does_the_exit() {
+    let (code, table, said) = after_failure(0.05);
+    assert_eq!((code, said.as_str()), (0, ""));
+    assert!(table.lines().nth(1).unwrap().ends_with(" 0"), "{table}");
+}
