@@ -377,3 +377,49 @@ fn nodes_are_small() {
     println!("{} bytes a leaf, {} a super-peer", bytes(false), bytes(true));
     assert!(bytes(false) < 650 && bytes(true) < 10_000);
 }
+
+/// Hardly anybody knows more than the super-peer and whom it joined through.
+#[test]
+fn a_network_as_young_as_a_second_loses_its_founder_and_a_third() {
+    let ms = Duration::from_millis;
+    for seed in 0..30 {
+        let config = Config {
+            leaves: 20,
+            links: 6,
+            hop_time: ms(100),
+            timeout: ms(500),
+            interval: ms(2_000),
+            ..config(seed)
+        };
+        let mut net = Net::new(seed, 64, config);
+        net.outside.fixed_delay = Some(ms(1));
+        let name = |n: u32| n.wrapping_mul(0x9e37_79b1).rotate_left(seed as u32);
+        let mut inside = 0;
+        while inside < 200 {
+            let wave = if inside < 8 { 1 } else { 24.min(200 - inside) };
+            for n in inside..inside + wave {
+                net.add(name(n));
+                net.command(name(n), Command::Join((n > 0).then(|| name(n * 7 % inside))));
+            }
+            while !net.nodes.values().all(FastTrack::is_member) {
+                net.run_for(ms(10));
+            }
+            inside += wave;
+        }
+        net.run_for(ms(500));
+        (0..200).step_by(3).for_each(|n| net.kill(name(n)));
+        net.run_for(Duration::from_secs(90));
+        let all = supers(&net);
+        let mut met = vec![all[0]];
+        let mut at = 0;
+        while at < met.len() {
+            let mut links: Vec<u32> = net.nodes[&met[at]].links().collect();
+            links.retain(|other| !met.contains(other));
+            met.extend(links);
+            at += 1;
+        }
+        assert_eq!(met.len(), all.len(), "seed {seed}: the super-peers are in several parts");
+        let leaves: usize = all.iter().map(|one| net.nodes[one].leaves().count()).sum();
+        assert_eq!(leaves + all.len(), net.nodes.len(), "seed {seed}");
+    }
+}

@@ -6,6 +6,7 @@ use starling_sansio::Time;
 
 use super::message::{MAX_BATCH, Message};
 use super::office::Office;
+use super::upkeep::SOON;
 use super::{Asked, FastTrack, MAX_SPARES, State, TRIES, World};
 use crate::gnutella::What;
 use crate::gnutella::config::count;
@@ -44,7 +45,10 @@ impl<P: Peer> FastTrack<P> {
             return;
         }
         let spare = (!self.spares.is_empty()).then(|| self.spares.remove(0));
-        let Some(next) = spare.or_else(|| self.past.take_turn()) else { return };
+        let Some(next) = spare.or_else(|| self.past.take_try().then(|| self.past.next_name()).flatten())
+        else {
+            return;
+        };
         let deadline = now + self.config.timeout;
         if let Some(rpc) = self.asked.open(next, deadline, Asked::Attach, host.rng()) {
             self.tries -= 1;
@@ -70,6 +74,9 @@ impl<P: Peer> FastTrack<P> {
         self.parent = Some(Box::new(Parent::new(from, &self.shelf)));
         self.orphaned = 0;
         self.past.found();
+        if self.spares.is_empty() {
+            self.tick = self.tick.min(now + self.config.interval / SOON);
+        }
         host.emit(Event::Update { peer: from, joined: true });
         self.joined(host);
         self.share(now, host);

@@ -51,6 +51,7 @@ mod lookup;
 mod message;
 mod office;
 mod past;
+mod repair;
 mod search;
 mod upkeep;
 

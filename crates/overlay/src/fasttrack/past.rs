@@ -7,6 +7,8 @@
 
 /// Names that a node keeps of those.
 pub const MAX_PAST: usize = 16;
+/// Names up to which strangers are remembered.
+const FEW: usize = 4;
 /// Names tried at one tick by a node without a super-peer or link.
 const AT_ONCE: u8 = 8;
 /// Ticks of rest between two tries, at most.
@@ -46,6 +48,14 @@ impl<P: Copy + Eq> Past<P> {
         self.peers.rotate_right(1);
     }
 
+    /// Remembers a stranger who asked for something, if there is hardly anybody else: it
+    /// will have found others. Of more, strangers could make a node forget its friends.
+    pub fn remember_if_few(&mut self, peer: P) {
+        if self.peers.len() < FEW {
+            self.remember(peer);
+        }
+    }
+
     /// Forgets `peer`: it is known to be of no use any more.
     pub fn forget(&mut self, peer: P) {
         self.peers.retain(|&other| other != peer);
@@ -69,13 +79,18 @@ impl<P: Copy + Eq> Past<P> {
         self.vain = self.vain.saturating_add(1);
     }
 
-    /// The name whose turn it is, if one may be tried now.
-    pub fn take_turn(&mut self) -> Option<P> {
-        if self.left == 0 || self.peers.is_empty() {
-            return None;
+    /// Whether a name may be tried now, which it then is.
+    pub fn take_try(&mut self) -> bool {
+        let may = self.left > 0;
+        self.left -= u8::from(may);
+        may
+    }
+
+    /// The name whose turn it is.
+    pub fn next_name(&mut self) -> Option<P> {
+        if !self.peers.is_empty() {
+            self.peers.rotate_left(1);
         }
-        self.left -= 1;
-        self.peers.rotate_left(1);
         self.peers.last().copied()
     }
 
@@ -96,7 +111,7 @@ mod tests {
 
     fn asked(past: &mut Past<u32>, alone: bool) -> Vec<u32> {
         past.tick(alone);
-        std::iter::from_fn(|| past.take_turn()).collect()
+        std::iter::from_fn(|| past.take_try().then(|| past.next_name()).flatten()).collect()
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::{Event, Id, Offence, Peer, Record, RpcId};
 const ORPHAN_TICKS: u8 = 4;
 /// Ticks with hardly a leaf after which a super-peer becomes one.
 const IDLE_TICKS: u8 = 8;
+/// Of an interval, how long a leaf waits that knows nobody but its super-peer.
+pub(super) const SOON: u32 = 8;
 /// Attaches and links tried in a tick.
 const TRIES_A_TICK: u8 = 16;
 
@@ -111,6 +113,7 @@ impl<P: Peer> FastTrack<P> {
         let Some(office) = &mut self.office else {
             let known = self.parent.iter().map(|parent| parent.peer).chain(self.spares.iter().copied());
             let supers = known.filter(|&peer| peer != from).collect();
+            self.past.remember_if_few(from);
             return host.send(from, Message::Redirect { rpc, supers });
         };
         if office.hear_leaf(from).is_none() {
@@ -268,53 +271,10 @@ impl<P: Peer> FastTrack<P> {
         was_parent || was_link || was_leaf
     }
 
-    /// Looks for a super-peer, or, being one, for links: among spare ones until there
-    /// are as many as are sought, among those known once for up to the mean.
-    pub(super) fn look_around(&mut self, now: Time, host: &mut impl World<P>) {
-        self.seek(now, host);
-        let Some(office) = &self.office else { return };
-        let mut held = office.links.len();
-        held += self.asked.iter().filter(|(_, asked)| matches!(asked, Asked::Link)).count();
-        for spare in self.spares.clone() {
-            if held >= self.config.links_sought() {
-                break;
-            }
-            held += usize::from(self.ask_link(now, spare, host));
-        }
-        while held < usize::from(self.config.links) && self.tries > 0 {
-            let Some(old) = self.past.take_turn() else { return };
-            held += usize::from(self.ask_link(now, old, host));
-        }
-    }
-
-    /// Asks a super-peer for a link, unless there is no sense in it; whether it did.
-    fn ask_link(&mut self, now: Time, peer: P, host: &mut impl World<P>) -> bool {
-        if self.tries == 0 {
-            return false;
-        }
-        self.spares.retain(|&spare| spare != peer);
-        let asked = self.asked.iter().any(|(one, _)| one == peer);
-        let ours = self.office.as_ref().is_some_and(|o| o.has_link(peer) || o.has_leaf(peer));
-        if asked || ours {
-            return false;
-        }
-        let deadline = now + self.config.timeout;
-        let Some(rpc) = self.asked.open(peer, deadline, Asked::Link, host.rng()) else { return false };
-        self.tries -= 1;
-        host.send(peer, Message::Link { rpc });
-        true
-    }
-
-    /// Whether there is somebody to be looked for, and whether there is nobody at all.
-    fn lacks(&self) -> (bool, bool) {
-        match &self.office {
-            Some(office) => (office.links.len() < usize::from(self.config.links), office.links.is_empty()),
-            None => (self.parent.is_none(), self.parent.is_none()),
-        }
-    }
-
     pub(super) fn on_tick(&mut self, now: Time, host: &mut impl World<P>) {
-        self.tick = now + self.config.interval;
+        // A leaf that knows nobody but its super-peer asks it again soon.
+        let lonely = self.parent.is_some() && self.spares.is_empty();
+        self.tick = now + self.config.interval / if lonely { SOON } else { 1 };
         self.tries = TRIES_A_TICK;
         if self.office.is_some() {
             self.check_links(host);
