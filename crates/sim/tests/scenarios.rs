@@ -1,6 +1,8 @@
 //! Scenarios as texts, and all overlays in them.
 #![allow(clippy::unwrap_used)] // a test may panic, helpers included
 
+mod common;
+
 use starling_sim::report::{self, Page};
 use starling_sim::runner::{self, Progress};
 use starling_sim::scenario::{self, Choice, LIBRARY, NAMES, Scenario};
@@ -71,6 +73,7 @@ fn every_overlay_gives_the_same_trace_on_one_thread_and_on_two() {
         let (one, found) = outcome(&scenario, 1);
         assert_eq!(outcome(&scenario, 2).0, one, "{name}: two threads");
         assert_eq!(outcome(&scenario, 1).0, one, "{name}: a second run");
+        common::note_traces(&format!("lively-{name}"), &[one]);
         assert!(found > 0.5, "{name}: {found} of the look-ups found something");
     }
 }
