@@ -1,0 +1,189 @@
+//! Napster in the small world: who leaves, dies or vanishes, and who takes their place.
+
+#[path = "common/clients.rs"]
+mod clients;
+mod common;
+
+use std::time::Duration;
+
+use clients::{Net, a_hundred, a_hundred_with, found, look_for_all, record, search, servers};
+use starling_overlay::napster::Config;
+use starling_overlay::{Command, Core, Outcome};
+
+#[test]
+fn a_client_that_vanishes_takes_its_entries_along() {
+    let mut net = a_hundred(5);
+    let client = (0..100).find(|node| !net.nodes[node].is_server()).unwrap();
+    let another = (client + 1..100).find(|node| !net.nodes[node].is_server()).unwrap();
+    let asker = (another + 1..100).find(|node| !net.nodes[node].is_server()).unwrap();
+    let flock = |node: u32| format!("flock{node}");
+    assert_eq!(search(&mut net, asker, &flock(client), 9), [client]);
+    net.kill(client);
+    net.run_for(Config::default().client_timeout + Duration::from_secs(40));
+    assert_eq!(search(&mut net, asker, &flock(client), 9), [0; 0]);
+    // One that says good-bye does so at once, and one that withdraws keeps the rest.
+    net.command(another, Command::Leave);
+    net.command(asker, Command::Withdraw(record(asker).key));
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(search(&mut net, asker, &flock(another), 9), [0; 0]);
+    assert_eq!(search(&mut net, asker, &flock(asker), 9), [0; 0]);
+    for &server in &servers(&net) {
+        assert_eq!(net.nodes[&server].records(), 97, "every server agrees");
+    }
+}
+
+#[test]
+fn a_server_dies_and_its_clients_move() {
+    for seed in 0..10 {
+        let mut net = a_hundred(seed);
+        let dead = servers(&net)[1];
+        let orphans: Vec<u32> =
+            net.nodes.keys().copied().filter(|n| net.nodes[n].server() == Some(dead)).collect();
+        assert!(orphans.len() > 10);
+        net.kill(dead);
+        // What an orphan asks now is repeated at another server.
+        let ended = look_for_all(&mut net, &[orphans[0], orphans[1]]);
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+        net.run_for(Duration::from_secs(200));
+        for orphan in orphans {
+            let core = &net.nodes[&orphan];
+            assert!(core.is_server() || core.server().is_some_and(|server| server != dead));
+        }
+        // A new one was appointed, and all have everything but what the dead one had.
+        assert_eq!(servers(&net).len(), 3, "seed {seed}");
+        for &server in &servers(&net) {
+            assert_eq!(net.nodes[&server].records(), 99, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_third_dies_at_once() {
+    for seed in 10..20 {
+        let mut net = a_hundred(seed);
+        let spared = servers(&net)[0];
+        (0..100).filter(|node| node % 3 == spared.wrapping_add(1) % 3).for_each(|node| net.kill(node));
+        net.run_for(Duration::from_secs(200));
+        let alive: Vec<u32> = net.nodes.keys().copied().collect();
+        for &server in &servers(&net) {
+            assert_eq!(net.nodes[&server].records(), alive.len(), "seed {seed}");
+        }
+        let ended = look_for_all(&mut net, &alive[..5]);
+        assert_eq!(found(&ended), ended.len());
+        assert!(ended.iter().all(|done| done.2.timeouts == 0));
+    }
+}
+
+#[test]
+fn a_server_leaves_gracefully() {
+    let mut net = a_hundred(6);
+    let leaving = servers(&net)[0];
+    net.command(leaving, Command::Leave);
+    net.run_for(Duration::from_secs(3));
+    let orphaned = net.nodes.values().filter(|core| core.server() == Some(leaving)).count();
+    assert_eq!(orphaned, 0);
+    let ended = look_for_all(&mut net, &[1, 2, 3].map(|n| (leaving + n) % 100));
+    assert_eq!(found(&ended), ended.len() - 3, "all but the three of the one that left");
+    assert!(ended.iter().all(|done| done.2.timeouts == 0));
+}
+
+#[test]
+fn all_servers_die_and_heirs_take_their_place() {
+    for seed in 40..50 {
+        let mut net = a_hundred(seed);
+        let dead = servers(&net);
+        assert_eq!(dead.len(), 3);
+        dead.iter().for_each(|&server| net.kill(server));
+        net.run_for(Duration::from_secs(300));
+        let heirs = servers(&net);
+        assert!((3..=8).contains(&heirs.len()), "seed {seed}: {heirs:?} serve");
+        let alive: Vec<u32> = net.nodes.keys().copied().collect();
+        for &server in &heirs {
+            assert_eq!(net.nodes[&server].records(), alive.len(), "seed {seed}");
+        }
+        let ended = look_for_all(&mut net, &alive[..5]);
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_founder_dies_among_a_third_of_all_and_every_server_with_it() {
+    for seed in 50..60 {
+        let mut net = a_hundred(seed);
+        let dead: Vec<u32> = servers(&net).into_iter().chain((0..100).step_by(3)).collect();
+        dead.iter().for_each(|&node| net.kill(node));
+        net.run_for(Duration::from_secs(400));
+        let alive: Vec<u32> = net.nodes.keys().copied().collect();
+        for &server in &servers(&net) {
+            assert_eq!(net.nodes[&server].records(), alive.len(), "seed {seed}");
+        }
+        let ended = look_for_all(&mut net, &alive[..5]);
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+    }
+}
+
+/// Where only those who know a token serve, nobody else takes the servers' place.
+#[test]
+fn without_heirs_the_network_dies_with_its_servers() {
+    let mut net = a_hundred_with(7, Config { token: 5, ..Config::default() });
+    let dead = servers(&net);
+    dead.iter().for_each(|&server| net.kill(server));
+    let ended = look_for_all(&mut net, &[1]);
+    assert!(ended.iter().all(|done| done.1 == Outcome::Failed));
+    net.run_for(Duration::from_secs(300));
+    assert!(servers(&net).is_empty());
+    // One begins anew: the clients still know its name.
+    net.add(dead[0]);
+    net.command(dead[0], Command::Join(None));
+    net.run_for(Duration::from_secs(240));
+    assert!(servers(&net).len() > 1, "it appointed others");
+    let numbers: Vec<u32> = (0..60).filter(|number| !dead.contains(number)).collect();
+    let ended = look_for_all(&mut net, &numbers);
+    assert_eq!(found(&ended), ended.len());
+}
+
+/// Intervals for a network that lives for seconds.
+fn quick() -> Config {
+    let ms = Duration::from_millis;
+    Config {
+        heartbeat_interval: ms(2_000),
+        client_timeout: ms(8_000),
+        beat_interval: ms(500),
+        server_timeout: ms(3_000),
+        rpc_timeout: ms(500),
+        retry_interval: ms(1_000),
+        op_timeout: ms(5_000),
+        ..Config::default()
+    }
+}
+
+/// Hardly anybody has heard yet who serves and who are heirs.
+#[test]
+fn a_network_as_young_as_a_second_loses_its_founder_and_a_third() {
+    for seed in 0..30 {
+        let mut net = Net::new(seed, 160, quick());
+        net.outside.fixed_delay = Some(Duration::from_millis(1));
+        // Names in any order: it decides who appoints and who is the next heir.
+        let name = |n: u32| n.wrapping_mul(0x9e37_79b1).rotate_left(seed as u32);
+        let mut inside = 0;
+        while inside < 200 {
+            let wave = if inside < 8 { 1 } else { 24.min(200 - inside) };
+            for n in inside..inside + wave {
+                net.add(name(n));
+                net.command(name(n), Command::Join((n > 0).then(|| name(n * 7 % inside))));
+            }
+            while !net.nodes.values().all(Core::is_member) {
+                net.run_for(Duration::from_millis(10));
+            }
+            inside += wave;
+        }
+        let (dead, living): (Vec<u32>, Vec<u32>) = (0..200).step_by(10).partition(|n| n % 3 == 0);
+        living.iter().for_each(|&n| net.command(name(n), Command::Publish(record(n))));
+        net.run_for(Duration::from_millis(500));
+        assert!(dead.contains(&0));
+        (0..200).step_by(3).for_each(|n| net.kill(name(n)));
+        net.run_for(Duration::from_secs(60));
+        let ended = look_for_all(&mut net, &living);
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+    }
+}
