@@ -3,8 +3,9 @@
 //! All steps run even when one fails, so that one run tells everything. The last
 //! line counts tests, and one for each step that is not a test runner.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,13 +40,16 @@ struct Row {
 
 type Step = (&'static str, fn(&Options) -> Outcome);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("real programs", install_programs),
     ("format", |_| cargo(&["fmt", "--all", "--check"])),
     ("clippy", |_| cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])),
     ("tests", |_| {
-        tests(&[&["--workspace", "--lib", "--bins", "--tests", "--examples"], &APART[..]].concat())
+        let _ = std::fs::remove_dir_all(traces("debug"));
+        let what = [&["--workspace", "--lib", "--bins", "--tests", "--examples"], &APART[..]].concat();
+        run_tests(test_command(&what).env(TRACES, traces("debug")))
     }),
+    ("release traces", |_| same_traces()),
     ("doc tests", |_| tests(&[&["--workspace", "--doc"], &APART[..]].concat())),
     ("rustdoc", |_| rustdoc()),
     ("fuzz corpora", |_| tests(&["--package", "starling-fuzz"])),
@@ -149,7 +153,47 @@ fn deny() -> Outcome {
 
 /// A cargo test of these packages and targets.
 fn tests(args: &[&str]) -> Outcome {
-    run_tests(&mut cargo_command(&[&["test", "--no-fail-fast"], args].concat()))
+    run_tests(&mut test_command(args))
+}
+
+fn test_command(args: &[&str]) -> Command {
+    cargo_command(&[&["test", "--no-fail-fast"], args].concat())
+}
+
+/// Where the simulator's tests write the hashes of their traces, if it is set.
+const TRACES: &str = "STARLING_TRACES";
+
+/// The folder of the traces of a profile's build.
+fn traces(profile: &str) -> PathBuf {
+    workspace::root().join("target/traces").join(profile)
+}
+
+/// The simulator's tests once more in release: the same scenarios and seeds give the same
+/// traces as in debug, in the step before.
+fn same_traces() -> Outcome {
+    let _ = std::fs::remove_dir_all(traces("release"));
+    let what = ["--release", "--package", "starling-sim", "--test", "lives", "--test", "scenarios"];
+    let mut outcome = run_tests(test_command(&what).env(TRACES, traces("release")));
+    let (debug, release) = (read_folder(&traces("debug")), read_folder(&traces("release")));
+    let same = !debug.is_empty() && debug == release;
+    outcome.passed += u64::from(same);
+    outcome.failed += u64::from(!same);
+    if !same {
+        let differ = |name: &&String| debug.get(*name) != release.get(*name);
+        let names: BTreeSet<&String> = debug.keys().chain(release.keys()).filter(differ).collect();
+        outcome.note = format!("debug and release differ: {names:?}");
+    }
+    outcome
+}
+
+/// The files of a folder with their contents.
+fn read_folder(folder: &Path) -> BTreeMap<String, String> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let read = |file: std::fs::DirEntry| {
+        let name = file.file_name().into_string().ok()?;
+        Some((name, std::fs::read_to_string(file.path()).ok()?))
+    };
+    files.filter_map(read).collect()
 }
 
 /// The real programs against the binary that is built for it.
