@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command line's own voice
 
 mod bench;
+mod figures;
 mod install;
 mod test;
 mod tidy;
@@ -20,7 +21,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy [--update]      measure style, check the law of dependence; --update lowers the baseline
   bench swarm|create|latency [--size 1GiB] [--runs 5] [--only NAME,NAME] [--without-starling] [--dry]
                        beside the real programs, into docs/benchmarks.md: transfers, making
-                       torrents, and transfers over long and narrow roads";
+                       torrents, and transfers over long and narrow roads
+  figures [FILE...]    what papers published of the overlays, measured again, into
+                       docs/overlays.md; or the figures of these scenario files";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         Some((&"test", rest)) => test::run(rest),
         Some((&"tidy", rest)) => tidy::run(rest),
         Some((&"bench", rest)) => bench::run(rest),
+        Some((&"figures", rest)) => figures::run(rest),
         _ => usage(),
     }
 }

@@ -35,9 +35,16 @@ fn main() -> ExitCode {
     let [joins, failures, leaves] = churn;
     println!("{taken} transitions in {games} rings without a violation");
     println!("{joins} joins, {failures} failures, {leaves} leaves among them");
-    for variant in [Variant::Published, Variant::ShortJoin, Variant::UncheckedRectify] {
-        let (step, violation) = adversary::caught(variant, first).unwrap();
-        println!("{variant:?}: caught after {step} transitions: {violation}");
+    let variants = [Variant::Published, Variant::ShortJoin, Variant::UncheckedRectify];
+    let mut caught: Vec<_> =
+        variants.map(|variant| (format!("{variant:?}"), adversary::caught(variant, first))).into();
+    let begun_by_one = Game { from_one: true, ..Game::of(first, Variant::Correct) };
+    caught.push(("BegunByOne".into(), Adversary::new(begun_by_one).play(GAME).err()));
+    for (name, result) in &caught {
+        match result {
+            Some((step, violation)) => println!("{name}: caught after {step} transitions: {violation}"),
+            None => println!("{name}: not caught"),
+        }
     }
-    ExitCode::SUCCESS
+    if caught.iter().all(|(_, result)| result.is_some()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

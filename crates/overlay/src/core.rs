@@ -258,8 +258,22 @@ pub struct Wanted<P> {
     pub hops: u32,
 }
 
+/// What a node counted, for whoever measures; zero of what its overlay does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Keys, file tuples or records that it keeps for others now.
+    pub kept: u64,
+    /// Queries and steps of walkers that came, since it was made.
+    pub queries: u64,
+    /// Those of them that had been here before.
+    pub duplicates: u64,
+}
+
 /// Locating: what every overlay does for its user.
 pub trait Overlay<P: Peer>: Core<P, Command = Command<P>, Event = Event<P>> + Checked<P> {
     /// The overlay's name on the command line.
     const NAME: &'static str;
+
+    /// What the node counted.
+    fn counts(&self) -> Counts;
 }

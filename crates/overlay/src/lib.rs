@@ -42,11 +42,11 @@ mod rpc;
 mod view;
 pub mod wire;
 
-pub use crate::core::{Core, Host, Input, KeyBased, Message, Offence, Overlay, Purpose, Row, Wanted};
+pub use crate::core::{Core, Counts, Host, Input, KeyBased, Message, Offence, Overlay, Purpose, Row, Wanted};
 pub use check::Checked;
 pub use event::{Command, Cost, Event, Hit, Op, Outcome, Route, Routing};
 pub use id::Id;
 pub use peer::{Contact, Peer};
-pub use record::{Query, Record};
+pub use record::{MAX_WORDS, Query, Record};
 pub use rpc::{RpcId, Rpcs};
 pub use view::View;

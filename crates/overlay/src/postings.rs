@@ -148,6 +148,11 @@ impl<P: Copy + Eq> Postings<P> {
         std::mem::replace(&mut shelf.last_replica, last)
     }
 
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.shelves.len()
+    }
+
     /// The keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = Id> {
         self.shelves.keys().copied()

@@ -48,7 +48,7 @@ impl Visit for Measure {
         C::Message: Send,
         C::Config: Send + Sync,
     {
-        let nodes = f64::from(self.setting.plan.hosts);
+        let nodes = f64::from(self.setting.plan.hosts.count());
         let before = resident();
         let start = cpu_seconds();
         let mut trial = Trial::<C>::new(config, self.setting);

@@ -15,6 +15,8 @@ pub struct Catalogue {
     pub records: u32,
     /// How many hosts have each.
     pub copies: u32,
+    /// Words in a name.
+    pub words: u32,
     /// How many different words names are made of.
     pub vocabulary: u32,
     /// Exponent of Zipf's law by which records are asked for and words used; 0: evenly.
@@ -23,8 +25,6 @@ pub struct Catalogue {
     pub seed: u64,
 }
 
-/// Words in a name.
-const WORDS: u32 = 3;
 /// Words in a search.
 const ASKED: usize = 2;
 
@@ -83,7 +83,7 @@ impl Catalogue {
     /// The words of record `n`'s name: one of its own, others by popularity.
     fn words(&self, n: u32) -> Vec<u32> {
         let mut rng = Rng::from_seed(self.seed ^ mix(u64::from(n)));
-        (0..WORDS).map(|_| zipf(self.vocabulary, self.zipf, &mut rng)).collect()
+        (0..self.words).map(|_| zipf(self.vocabulary, self.zipf, &mut rng)).collect()
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn catalogue(zipf: f64) -> Catalogue {
-        Catalogue { records: 500, copies: 3, vocabulary: 50, zipf, seed: 4 }
+        Catalogue { records: 500, copies: 3, words: 3, vocabulary: 50, zipf, seed: 4 }
     }
 
     #[test]

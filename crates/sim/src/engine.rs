@@ -14,6 +14,7 @@ use std::time::Duration;
 use starling_overlay::{Core, Id, View};
 use starling_sansio::Time;
 
+use crate::hosts::Hosts;
 use crate::network::Network;
 use crate::part::{Part, Script, Shape};
 use crate::place::{Node, Places};
@@ -31,7 +32,7 @@ pub struct Engine<C: Core<Node>, S> {
     places: Arc<Places>,
     look_ahead: Duration,
     now: Time,
-    hosts: u32,
+    hosts: Hosts,
 }
 
 impl<C, S> Engine<C, S>
@@ -45,30 +46,32 @@ where
     /// A world of `hosts` hosts, none of them up. `script` makes each part's
     /// script, from the number of parts and which it is.
     pub fn new(
-        hosts: u32,
+        hosts: impl Into<Hosts>,
         config: &Arc<C::Config>,
         network: Network,
         places: Places,
         seed: u64,
         script: impl FnMut(u32, u32) -> S,
     ) -> Self {
-        let parts = if hosts >= TWO_PARTS { 2 } else { 1 };
+        let hosts: Hosts = hosts.into();
+        let parts = if hosts.count() >= TWO_PARTS { 2 } else { 1 };
         Engine::in_parts(parts, hosts, config, network, places, seed, script)
     }
 
     /// The same in so many parts, 1 or 2.
     pub fn in_parts(
         parts: u32,
-        hosts: u32,
+        hosts: impl Into<Hosts>,
         config: &Arc<C::Config>,
         network: Network,
         places: Places,
         seed: u64,
         mut script: impl FnMut(u32, u32) -> S,
     ) -> Self {
-        let (network, places) = (Arc::new(network), Arc::new(places));
+        let hosts = hosts.into();
+        let (network, places) = (Arc::new(Network { hosts, ..network }), Arc::new(places));
         let parts = parts.clamp(1, 2);
-        let part = |index| Part::new(hosts, Shape { parts, index }, config, &network, &places, seed);
+        let part = |index| Part::new(Shape { parts, index }, config, &network, &places, seed);
         let look_ahead = network.latency.least().max(Duration::from_micros(1));
         let parts = (0..parts).map(|index| (part(index), script(parts, index))).collect();
         Engine { parts, places, look_ahead, now: Time::ZERO, hosts }
@@ -79,8 +82,8 @@ where
         self.now
     }
 
-    /// How many hosts there are, up or not.
-    pub fn hosts(&self) -> u32 {
+    /// The hosts, up or not.
+    pub fn hosts(&self) -> Hosts {
         self.hosts
     }
 
@@ -94,14 +97,14 @@ where
         self.parts.iter_mut()
     }
 
-    /// The part that has `host`.
-    pub fn part_of(&self, host: u32) -> &Part<C> {
-        &self.parts[host as usize % self.parts.len()].0
+    /// The part that has node number `node`.
+    pub fn part_of(&self, node: u32) -> &Part<C> {
+        &self.parts[node as usize % self.parts.len()].0
     }
 
-    /// The part that has `host`, to be changed between two runs.
-    pub fn part_of_mut(&mut self, host: u32) -> &mut Part<C> {
-        let part = host as usize % self.parts.len();
+    /// The part that has node number `node`, to be changed between two runs.
+    pub fn part_of_mut(&mut self, node: u32) -> &mut Part<C> {
+        let part = node as usize % self.parts.len();
         &mut self.parts[part].0
     }
 
@@ -116,16 +119,18 @@ where
         members
     }
 
-    /// Starts all of `hosts` at once with perfect tables.
+    /// Starts all nodes of `hosts` at once with perfect tables.
     pub fn converge(&mut self, hosts: std::ops::Range<u32>) {
-        for host in hosts.clone() {
-            self.part_of_mut(host).start(host, false);
+        let all = self.hosts;
+        for node in hosts.clone().flat_map(|host| all.nodes(host)) {
+            self.part_of_mut(node).start(node, false);
         }
         let members = self.members();
         let view = View::new(&members);
         // In the order of ids, since neighbours' tables are made of the same stretches.
-        for host in members.iter().map(|member| member.1.host()).filter(|host| hosts.contains(host)) {
-            self.part_of_mut(host).converge(host, &view);
+        let wanted = members.iter().map(|member| member.1.host());
+        for node in wanted.filter(|&node| hosts.contains(&all.of(node))) {
+            self.part_of_mut(node).converge(node, &view);
         }
     }
 

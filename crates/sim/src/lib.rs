@@ -14,6 +14,7 @@ pub mod check;
 pub mod churn;
 mod engine;
 pub mod histogram;
+mod hosts;
 pub mod metrics;
 pub mod network;
 mod part;
@@ -29,6 +30,7 @@ pub mod trial;
 pub mod workload;
 
 pub use engine::Engine;
+pub use hosts::Hosts;
 pub use network::{Hostility, Latency, Network, Partition};
 pub use part::{Outside, Part, Script, Sent};
 pub use place::{MAX_HOSTS, Node, Places, Spread};

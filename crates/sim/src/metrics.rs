@@ -44,11 +44,15 @@ pub struct Operations {
     pub timeouts: Histogram,
     /// How long an answer took, over the round trip to who gave it, in thousandths.
     pub stretch: Histogram,
+    /// How long all those answers took together, in µs.
+    pub took: u64,
+    /// The round trips to those who gave them, together, in µs.
+    pub direct: u64,
     /// Finds whose answer was the node that is truly responsible; of those checked.
     pub right: u64,
     /// Finds whose answer was checked.
     pub checked: u64,
-    /// Hits found by searches: pairs of record and provider, each once.
+    /// Hits found: pairs of record and provider, each once.
     pub hits: u64,
     /// Hits that could have been found.
     pub possible: u64,
@@ -84,6 +88,8 @@ impl Operations {
         self.latency.merge(&other.latency);
         self.timeouts.merge(&other.timeouts);
         self.stretch.merge(&other.stretch);
+        self.took += other.took;
+        self.direct += other.direct;
         self.right += other.right;
         self.checked += other.checked;
         self.hits += other.hits;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use starling_sansio::{Rng, Time};
 
-use crate::place::mix;
+use crate::hosts::Hosts;
+use crate::place::{MAX_HOSTS, mix};
 
 /// How long a message takes one way.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -139,6 +140,8 @@ pub struct Network {
     pub hostile: Option<(f64, Hostility)>,
     /// What the hosts' properties are drawn from.
     pub seed: u64,
+    /// Which node runs on which host; the engine says.
+    pub hosts: Hosts,
 }
 
 /// How long a NAT lets answers in after something went out (RFC 4787, REQ-5, asks for
@@ -155,14 +158,18 @@ impl Default for Network {
             partitions: Vec::new(),
             hostile: None,
             seed: 0,
+            hosts: MAX_HOSTS.into(),
         }
     }
 }
 
 impl Network {
-    /// How long a message sent now takes, or `None` if it never arrives.
+    /// How long a message sent now takes between two nodes, or `None` if it never
+    /// arrives. Two nodes of one host are as far apart as the model has two hosts at the
+    /// same place.
     #[inline]
     pub fn carry(&self, now: Time, from: u32, to: u32, rng: &mut Rng) -> Option<Duration> {
+        let (from, to) = (self.hosts.of(from), self.hosts.of(to));
         if self.loss > 0.0 && rng.unit() < self.loss {
             return None;
         }
@@ -172,22 +179,23 @@ impl Network {
         Some(Duration::from_micros(self.latency.draw(from, to, self.seed, rng)))
     }
 
-    /// The usual round trip between two hosts.
+    /// The usual round trip between two nodes.
     pub fn round_trip(&self, from: u32, to: u32) -> Duration {
+        let (from, to) = (self.hosts.of(from), self.hosts.of(to));
         Duration::from_micros(2 * self.latency.typical(from, to, self.seed))
     }
 
-    /// Whether a host is behind a NAT.
+    /// Whether a node's host is behind a NAT.
     #[inline]
-    pub fn is_natted(&self, host: u32) -> bool {
-        self.natted > 0.0 && self.drawn(host, 0x6e61_7400) < self.natted
+    pub fn is_natted(&self, node: u32) -> bool {
+        self.natted > 0.0 && self.drawn(self.hosts.of(node), 0x6e61_7400) < self.natted
     }
 
-    /// What a host does to others, if it is hostile.
+    /// What a node's host does to others, if it is hostile.
     #[inline]
-    pub fn hostility(&self, host: u32) -> Option<Hostility> {
+    pub fn hostility(&self, node: u32) -> Option<Hostility> {
         let (share, how) = self.hostile?;
-        (self.drawn(host, 0x6576_696c) < share).then_some(how)
+        (self.drawn(self.hosts.of(node), 0x6576_696c) < share).then_some(how)
     }
 
     fn apart(&self, now: Time, from: u32, to: u32) -> bool {

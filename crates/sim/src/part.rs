@@ -1,5 +1,8 @@
 //! A part of the simulated world: some hosts, their events, their tallies.
 //!
+//! Nodes go by number. Where each host has one node, that is the host's; where it has
+//! several, [`Hosts`] tells which are whose, and the first has the host's number.
+//!
 //! The world has a fixed number of parts, and each part is run by one thread at a
 //! time. A part draws chance from its own seed and sees other parts only through
 //! messages, which take longer than a window of time; so the result is the same
@@ -12,6 +15,7 @@ use std::time::Duration;
 use starling_overlay::{Core, Host, Id, Input, Message, Offence, Purpose};
 use starling_sansio::{Rng, Time};
 
+use crate::hosts::Hosts;
 use crate::network::{Hostility, NAT_MEMORY, Network};
 use crate::place::{Node, Places};
 use crate::queue::Queue;
@@ -45,7 +49,7 @@ pub(crate) enum Due {
     Plan { tag: u64 },
 }
 
-/// One host: its node while it is up, and what the world knows of it.
+/// A node while it is up, and what the world knows of it.
 struct Slot<C> {
     core: Option<C>,
     /// When it is next woken; never: not planned.
@@ -112,6 +116,13 @@ pub(crate) struct Shape {
     pub(crate) index: u32,
 }
 
+impl Shape {
+    /// How many of the numbers below `count` fall to this part.
+    fn share(self, count: u32) -> u32 {
+        count.saturating_sub(self.index).div_ceil(self.parts)
+    }
+}
+
 /// Events whose nodes are fetched at once: as many misses of the cache as a processor
 /// can wait for together, while what they bring still fits into it.
 const AHEAD: usize = 24;
@@ -121,14 +132,13 @@ const MAX_HOLES: usize = 4_096;
 
 impl<C: Core<Node>> Part<C> {
     pub(crate) fn new(
-        hosts: u32,
         shape: Shape,
         config: &Arc<C::Config>,
         network: &Arc<Network>,
         places: &Arc<Places>,
         seed: u64,
     ) -> Self {
-        let count = (hosts.saturating_sub(shape.index)).div_ceil(shape.parts) as usize;
+        let count = shape.share(network.hosts.numbers()) as usize;
         let slot = || Slot { core: None, wake: Time::NEVER, received: 0, listed: 0, life: 0 };
         let outside = Outside {
             now: Time::ZERO,
@@ -175,7 +185,7 @@ impl<C: Core<Node>> Part<C> {
         &self.outside.network
     }
 
-    /// This part's hosts that are up.
+    /// This part's nodes that are up.
     pub fn live(&self) -> &[u32] {
         &self.live
     }
@@ -188,22 +198,31 @@ impl<C: Core<Node>> Part<C> {
     /// All hosts of this part.
     pub fn hosts(&self) -> impl Iterator<Item = u32> + use<C> {
         let Shape { parts, index } = self.outside.shape;
-        (0..self.slots.len() as u32).map(move |at| at * parts + index)
+        (0..self.count()).map(move |at| at * parts + index)
+    }
+
+    /// The numbers of the nodes on `host`.
+    pub fn nodes_of(&self, host: u32) -> impl Iterator<Item = u32> + use<C> {
+        self.all_hosts().nodes(host)
     }
 
     /// How many hosts this part has, up or not.
     pub fn count(&self) -> u32 {
-        self.slots.len() as u32
+        self.outside.shape.share(self.all_hosts().count())
+    }
+
+    fn all_hosts(&self) -> Hosts {
+        self.outside.network.hosts
     }
 
     /// One of this part's hosts, drawn by chance.
     pub fn random_host(&mut self) -> Option<u32> {
-        let Shape { parts, index } = self.outside.shape;
-        let at = self.outside.rng.index(self.slots.len()) as u32;
-        (at < self.count()).then_some(at * parts + index)
+        let (Shape { parts, index }, count) = (self.outside.shape, self.count());
+        let at = self.outside.rng.index(count as usize) as u32;
+        (at < count).then_some(at * parts + index)
     }
 
-    /// One of this part's hosts that are up, drawn by chance.
+    /// One of this part's nodes that are up, drawn by chance.
     pub fn random_live(&mut self) -> Option<u32> {
         let at = self.outside.rng.index(self.live.len());
         self.live.get(at).copied()
@@ -375,7 +394,7 @@ impl<C: Core<Node>> Part<C> {
             self.outside.tally.lost += 1;
             return;
         }
-        if !self.outside.holes.is_empty() && !self.outside.lets_in(at, from, to) {
+        if !self.outside.holes.is_empty() && !self.outside.lets_in(from, to) {
             self.outside.tally.lost += 1;
             return;
         }
@@ -433,10 +452,16 @@ impl<C: Core<Node>> Part<C> {
 }
 
 impl<M, E> Outside<M, E> {
-    /// Whether the NAT of `to`, this part's host at `at`, lets `from` in.
-    fn lets_in(&self, at: usize, from: Node, to: Node) -> bool {
+    /// The place of a node's host among this part's.
+    fn host_at(&self, node: Node) -> usize {
+        (self.network.hosts.of(node.host()) / self.shape.parts) as usize
+    }
+
+    /// Whether the NAT of `to`, a node of this part, lets `from` in.
+    fn lets_in(&self, from: Node, to: Node) -> bool {
+        let (holes, from) = (&self.holes[self.host_at(to)], self.network.hosts.of(from.host()));
         !self.network.is_natted(to.host())
-            || self.holes[at].iter().any(|&(peer, until)| peer == from.host() && until >= self.now)
+            || holes.iter().any(|&(peer, until)| peer == from && until >= self.now)
     }
 
     /// `from` sent to `to`: its NAT lets answers in for a while.
@@ -445,13 +470,14 @@ impl<M, E> Outside<M, E> {
             return;
         }
         let (now, until) = (self.now, self.now + NAT_MEMORY);
-        let holes = &mut self.holes[(from.host() / self.shape.parts) as usize];
-        match holes.iter_mut().find(|hole| hole.0 == to.host()) {
+        let (at, to) = (self.host_at(from), self.network.hosts.of(to.host()));
+        let holes = &mut self.holes[at];
+        match holes.iter_mut().find(|hole| hole.0 == to) {
             Some(hole) => hole.1 = until,
             None => {
                 holes.retain(|hole| hole.1 >= now);
                 if holes.len() < MAX_HOLES {
-                    holes.push((to.host(), until));
+                    holes.push((to, until));
                 }
             }
         }
@@ -460,7 +486,8 @@ impl<M, E> Outside<M, E> {
     /// How long the message must wait for those sent before it.
     fn queue_uplink(&mut self, from: Node, bytes: u64) -> Duration {
         let Some(rate) = self.network.uplink else { return Duration::ZERO };
-        let free = &mut self.uplinks[(from.host() / self.shape.parts) as usize];
+        let at = self.host_at(from);
+        let free = &mut self.uplinks[at];
         let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
         *free = (*free).max(self.now) + takes;
         free.since(self.now)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_overlay::{Command, Id, Overlay, View};
+use starling_overlay::{Command, Counts, Id, Overlay, View};
 use starling_sansio::{Rng, Time};
 
 use crate::check::{Check, Violations, flaws};
@@ -85,6 +85,12 @@ pub struct Findings {
     pub state: Histogram,
     /// Messages that each host received, in all.
     pub load: Histogram,
+    /// What each host that is up keeps for others at the end: keys, file tuples or
+    /// records, in ascending order.
+    pub kept: Vec<u64>,
+    /// Queries that came to the nodes that are up at the end, and those of them that had
+    /// been there before.
+    pub queries: (u64, u64),
     /// How often a node became a member.
     pub joined: u64,
     /// How often a node said that its overlay is too small to be safe.
@@ -210,12 +216,13 @@ where
             }
             findings.joined += script.joined();
             findings.too_small += script.too_small();
-            part.hosts().for_each(|host| findings.load.add(part.received(host).into()));
+            part.hosts().for_each(|host| see_host(part, host, &mut findings));
             findings.members += members(part);
             let step = part.live().len().div_ceil(SAMPLE).max(1);
             let sample = part.live().iter().step_by(step).filter_map(|&host| part.node(host));
             sample.for_each(|(_, core)| findings.state.add(core.state_bytes() as u64));
         }
+        findings.kept.sort_unstable();
         findings
     }
 
@@ -252,13 +259,15 @@ where
     }
 
     fn fail(&mut self, failure: Failure) {
-        for host in 0..self.engine.hosts() {
+        for host in 0..self.engine.hosts().count() {
             let part = self.engine.part_of_mut(host);
             if part.node(host).is_some() && self.rng.unit() < failure.share {
-                if failure.graceful {
-                    part.command(host, Command::Leave);
-                } else {
-                    part.stop(host);
+                for node in part.nodes_of(host) {
+                    if failure.graceful {
+                        part.command(node, Command::Leave);
+                    } else {
+                        part.stop(node);
+                    }
                 }
             }
         }
@@ -282,6 +291,21 @@ where
         if let Some((_, script)) = self.engine.parts_mut().next() {
             script.count_checked(right as u64, answers.len() as u64);
         }
+    }
+}
+
+/// Adds what a host received, and what its nodes counted.
+fn see_host<C: Overlay<Node>>(part: &Part<C>, host: u32, findings: &mut Findings) {
+    let nodes = || part.nodes_of(host);
+    findings.load.add(nodes().map(|node| u64::from(part.received(node))).sum());
+    let counts: Vec<Counts> =
+        nodes().filter_map(|node| part.node(node)).map(|(_, core)| core.counts()).collect();
+    if !counts.is_empty() {
+        findings.kept.push(counts.iter().map(|one| one.kept).sum());
+    }
+    for one in counts {
+        findings.queries.0 += one.queries;
+        findings.queries.1 += one.duplicates;
     }
 }
 

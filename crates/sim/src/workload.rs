@@ -10,6 +10,7 @@ use starling_sansio::Time;
 use crate::catalogue::{Catalogue, Index};
 use crate::check::{RingWatch, Violations};
 use crate::churn::Churn;
+use crate::hosts::Hosts;
 use crate::metrics::{Kind, Operations};
 use crate::part::{Part, Script};
 use crate::place::Node;
@@ -55,7 +56,7 @@ pub struct Arrival {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// All hosts.
-    pub hosts: u32,
+    pub hosts: Hosts,
     /// What is published; nothing without.
     pub catalogue: Option<Catalogue>,
     /// When publishing begins, and how long it takes until all have begun.
@@ -146,7 +147,7 @@ impl Workload {
         let mut owned = Vec::new();
         if let Some(catalogue) = &plan.catalogue {
             for record in 0..catalogue.records {
-                let owners = catalogue.owners(record, plan.hosts).into_iter();
+                let owners = catalogue.owners(record, plan.hosts.count()).into_iter();
                 owned.extend(owners.filter(|host| host % parts == index).map(|host| (host, record)));
             }
         }
@@ -288,8 +289,12 @@ impl Workload {
             return part.plan(part.now() + AGAIN, tag::of(tag::ARRIVE, host.into()));
         }
         let renamed = self.plan.churn.is_some_and(|churn| churn.renamed) && part.now() > Time::ZERO;
-        part.start(host, renamed);
+        let first = part.start(host, renamed);
         part.command(host, Command::Join(boot));
+        for node in part.nodes_of(host).skip(1) {
+            part.start(node, renamed);
+            part.command(node, Command::Join(boot.or(Some(first))));
+        }
         self.settle(host, part, false);
     }
 
@@ -312,10 +317,10 @@ impl Workload {
         let now = part.now();
         let absence = churn.absence.draw(part.rng());
         if part.rng().unit() < churn.graceful {
-            part.command(host, Command::Leave);
+            part.nodes_of(host).for_each(|node| part.command(node, Command::Leave));
             part.plan(now + GOOD_BYE, tag::of(tag::REMOVE, host.into()));
         } else {
-            part.stop(host);
+            part.nodes_of(host).for_each(|node| part.stop(node));
         }
         part.plan(now + absence.max(GOOD_BYE * 2), tag::of(tag::ARRIVE, host.into()));
     }
@@ -401,20 +406,23 @@ impl Workload {
             && answer != node
         {
             operations.stretch.add(stretch);
+            operations.took += took;
+            operations.direct += direct;
         }
         if pending.kind == Kind::Find && self.checked {
             self.answers.push(Answer { key: pending.key, node: answer });
         }
     }
 
-    /// How many hits a search could have.
+    /// How many hits a search could have, or how many providers a look-up.
     fn possible(&self, pending: &Pending) -> u64 {
-        let (Some(index), Some(catalogue)) = (&self.index, &self.plan.catalogue) else { return 0 };
-        let records = match pending.kind {
-            Kind::Search => index.matching(catalogue, pending.record),
-            Kind::LookUp | Kind::Find => 0,
+        let Some(catalogue) = &self.plan.catalogue else { return 0 };
+        let records = match (pending.kind, &self.index) {
+            (Kind::Search, Some(index)) => index.matching(catalogue, pending.record),
+            (Kind::LookUp, _) => 1,
+            (Kind::Search | Kind::Find, _) => 0,
         };
-        u64::from(records) * u64::from(catalogue.copies.min(self.plan.hosts))
+        u64::from(records) * u64::from(catalogue.copies.min(self.plan.hosts.count()))
     }
 }
 
@@ -438,7 +446,7 @@ impl<C: Overlay<Node>> Script<C> for Workload {
         match kind {
             tag::ARRIVE => self.arrive(host, part),
             tag::DEPART if part.node(host).is_some() => self.depart(host, part),
-            tag::REMOVE => part.stop(host),
+            tag::REMOVE => part.nodes_of(host).for_each(|node| part.stop(node)),
             tag::PUBLISH => self.publish(host, part),
             tag::ASK => {
                 let host = part.random_host();

@@ -126,6 +126,30 @@ fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
         ("total = 3\n", "total = 3\n[[failure]]\nat_s = 9\nshare = 0.1", 8, "at_s is 9"),
         ("total = 3\n", "total = 3\n[records]\ncopies = 1\n", 7, "either count or per_node"),
         ("total = 3\n", "total = ", 6, ""),
+        ("nodes = 10", "nodes = 10\nvirtual_nodes = 0", 2, "from 1"),
+        ("nodes = 10", "nodes = 10\nbits = 4\nvirtual_nodes = 2", 2, "20 nodes need at least 5 bits"),
+        ("nodes = 10", "nodes = 10\nupkeep = \"no\"", 2, "expected a boolean"),
+        (
+            "total = 3\n",
+            "total = 3\n[records]\ncount = 1\nwords = 0\n[[traffic]]\nask = \"search\"\ntotal = 3\n",
+            9,
+            "give them some",
+        ),
+        ("total = 3\n", "total = 3\n[[figure]]\ncolumn = \"hop\"\nat_most = 1\n", 8, "no column \"hop\""),
+        ("total = 3\n", "total = 3\n[[figure]]\ncolumn = \"hops\"\n", 7, "either what was published"),
+        ("total = 3\n", "total = 3\n[[figure]]\ncolumn = \"hops\"\npublished = \"few\"\n", 9, "5.88"),
+        (
+            "total = 3\n",
+            "total = 3\n[[figure]]\ncolumn = \"hops\"\npublished = \"2\"\nwithin = 5\n",
+            10,
+            "0.5",
+        ),
+        (
+            "total = 3\n",
+            "total = 3\n[[figure]]\ncolumn = \"hops\"\nrow = \"cord\"\nat_least = 1\n",
+            9,
+            "there are chord",
+        ),
     ];
     for (from, to, line, remedy) in wrong {
         let text = good.replacen(from, to, 1);

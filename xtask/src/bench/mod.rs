@@ -4,10 +4,10 @@ mod create;
 mod floor;
 mod latency;
 mod options;
-mod report;
+pub mod report;
 mod sample;
 mod swarm;
-mod table;
+pub mod table;
 
 use std::process::{Command, ExitCode, Stdio};
 

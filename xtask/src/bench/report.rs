@@ -1,20 +1,19 @@
-//! docs/benchmarks.md: the measured parts between marks, the prose left alone.
-
-use std::path::PathBuf;
+//! Pages of docs: the measured parts between marks, the prose left alone.
 
 use starling_interop::{Result, context};
 
 use crate::workspace;
 
-/// Puts `text` between the marks of `part`, at the end if there are none yet.
+/// Puts `text` between the marks of `part` in docs/benchmarks.md.
 pub fn write(part: &str, text: &str) -> Result<()> {
-    let path = path();
-    let old = std::fs::read_to_string(&path).unwrap_or_else(|_| "# Benchmarks\n".to_owned());
-    context(std::fs::write(&path, replaced(&old, part, text)), &path.display().to_string())
+    write_to("docs/benchmarks.md", part, text)
 }
 
-fn path() -> PathBuf {
-    workspace::root().join("docs/benchmarks.md")
+/// Puts `text` between the marks of `part` in `page`, at the end if there are none yet.
+pub fn write_to(page: &str, part: &str, text: &str) -> Result<()> {
+    let path = workspace::root().join(page);
+    let old = std::fs::read_to_string(&path).unwrap_or_else(|_| "# Benchmarks\n".to_owned());
+    context(std::fs::write(&path, replaced(&old, part, text)), &path.display().to_string())
 }
 
 fn replaced(old: &str, part: &str, text: &str) -> String {

@@ -1,14 +1,20 @@
 //! Tables that are read in a terminal and in Markdown alike.
 
-/// Rows of cells under a head; the first column is to the left, the others right.
+/// Rows of cells under a head; the first columns are to the left, the others right.
 pub struct Table {
     rows: Vec<Vec<String>>,
+    left: usize,
 }
 
 impl Table {
-    /// A table with these column heads.
+    /// A table with these column heads, the first of them to the left.
     pub fn new(head: &[&str]) -> Table {
-        Table { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()] }
+        Table::with_left(1, head)
+    }
+
+    /// A table with these column heads, `left` of them to the left.
+    pub fn with_left(left: usize, head: &[&str]) -> Table {
+        Table { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()], left }
     }
 
     /// Adds a row.
@@ -23,9 +29,9 @@ impl Table {
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0).max(3)).collect();
         let mut out = String::new();
         for (number, row) in self.rows.iter().enumerate() {
-            out.push_str(&line(row, &widths));
+            out.push_str(&line(row, &widths, self.left));
             if number == 0 {
-                out.push_str(&rule(&widths));
+                out.push_str(&rule(&widths, self.left));
             }
         }
         out
@@ -36,20 +42,20 @@ fn cell(row: &[String], column: usize) -> &str {
     row.get(column).map_or("", String::as_str)
 }
 
-fn line(row: &[String], widths: &[usize]) -> String {
-    let cells = widths.iter().enumerate().map(|(column, &width)| match column {
-        0 => format!("| {:<width$} |", cell(row, column)),
-        _ => format!(" {:>width$} |", cell(row, column)),
+fn line(row: &[String], widths: &[usize], left: usize) -> String {
+    let cells = widths.iter().enumerate().map(|(column, &width)| match column < left {
+        true => format!(" {:<width$} |", cell(row, column)),
+        false => format!(" {:>width$} |", cell(row, column)),
     });
-    cells.chain(["\n".to_owned()]).collect()
+    ["|".to_owned()].into_iter().chain(cells).chain(["\n".to_owned()]).collect()
 }
 
-fn rule(widths: &[usize]) -> String {
-    let cells = widths.iter().enumerate().map(|(column, &width)| match column {
-        0 => format!("|{}|", "-".repeat(width + 2)),
-        _ => format!("{}:|", "-".repeat(width + 1)),
+fn rule(widths: &[usize], left: usize) -> String {
+    let cells = widths.iter().enumerate().map(|(column, &width)| match column < left {
+        true => format!("{}|", "-".repeat(width + 2)),
+        false => format!("{}:|", "-".repeat(width + 1)),
     });
-    cells.chain(["\n".to_owned()]).collect()
+    ["|".to_owned()].into_iter().chain(cells).chain(["\n".to_owned()]).collect()
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ use crate::chord::invariant::Standing;
 pub use crate::postings::PostingLimits;
 use crate::postings::Postings;
 use crate::{
-    Checked, Command, Core, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose, Route,
-    Routing, Row, Rpcs, View,
+    Checked, Command, Core, Counts, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose,
+    Route, Routing, Row, Rpcs, View,
 };
 use host::{Seen, Under};
 use jobs::{Job, Task};
@@ -157,6 +157,11 @@ struct Ctx<'a, P: Peer, K: KeyBased<P>, H> {
 
 impl<P: Peer, K: KeyBased<P>> Overlay<P> for Dht<P, K> {
     const NAME: &'static str = K::NAME;
+
+    fn counts(&self) -> Counts {
+        let kept = self.app.as_ref().map_or(0, |app| app.kept.len());
+        Counts { kept: kept as u64, ..Counts::default() }
+    }
 }
 
 impl<P: Peer, K: KeyBased<P>> Checked<P> for Dht<P, K> {

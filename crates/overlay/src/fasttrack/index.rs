@@ -30,6 +30,11 @@ impl<P: Copy + Eq> Index<P> {
         Index { entries: Vec::new(), free: Vec::new(), keys: BTreeSet::new(), words: BTreeSet::new() }
     }
 
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
     /// Puts a record there; its place, to be removed by.
     pub fn insert(&mut self, record: Record, provider: P) -> u32 {
         let place = self.free.pop().unwrap_or_else(|| {

@@ -73,7 +73,7 @@ use self::search::Search;
 use crate::gnutella::What;
 use crate::gnutella::shelf::Shelf;
 use crate::graph::{Graph, mix};
-use crate::{Command, Core, Event, Host, Input, Offence, Outcome, Overlay, Peer, Row, Rpcs, View};
+use crate::{Command, Core, Counts, Event, Host, Input, Offence, Outcome, Overlay, Peer, Row, Rpcs, View};
 
 /// Names of super-peers that a node keeps.
 pub const MAX_SPARES: usize = 16;
@@ -387,4 +387,10 @@ impl<P: Peer> Core<P> for FastTrack<P> {
 
 impl<P: Peer> Overlay<P> for FastTrack<P> {
     const NAME: &'static str = "fasttrack";
+
+    fn counts(&self) -> Counts {
+        let Counters { queries, duplicates, .. } = self.counters;
+        let kept = self.office.as_ref().map_or(0, |office| office.index.len());
+        Counts { kept: kept as u64, queries: queries.into(), duplicates: duplicates.into() }
+    }
 }

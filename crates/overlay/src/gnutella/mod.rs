@@ -53,7 +53,7 @@ use self::shelf::Shelf;
 use self::table::{Hosts, Neighbours};
 use self::walk::Held;
 use crate::graph::{Graph, mix};
-use crate::{Command, Core, Event, Host, Input, Offence, Overlay, Peer, Row, Rpcs, View};
+use crate::{Command, Core, Counts, Event, Host, Input, Offence, Overlay, Peer, Row, Rpcs, View};
 
 /// TTL and hops of a descriptor together at most. The specification's default is 7.
 pub const MAX_TTL: u8 = 10;
@@ -307,4 +307,9 @@ impl<P: Peer> Core<P> for Gnutella<P> {
 
 impl<P: Peer> Overlay<P> for Gnutella<P> {
     const NAME: &'static str = "gnutella";
+
+    fn counts(&self) -> Counts {
+        let Counters { queries, duplicates, .. } = self.counters;
+        Counts { kept: 0, queries: queries.into(), duplicates: duplicates.into() }
+    }
 }

@@ -58,7 +58,7 @@ pub use message::{
 pub use publish::MAX_RECORDS;
 pub use table::{MAX_CONTACTS, MAX_GROUPS, MAX_MEMBERS, MAX_SUSPECTS, group_of};
 
-use crate::{Command, Core, Event, Host, Input, Offence, Overlay, Peer, Row, View};
+use crate::{Command, Core, Counts, Event, Host, Input, Offence, Overlay, Peer, Row, View};
 use gossip::News;
 use lookup::Busy;
 use maintain::Joining;
@@ -285,6 +285,10 @@ impl<P: Peer> Core<P> for Kelips<P> {
 
 impl<P: Peer> Overlay<P> for Kelips<P> {
     const NAME: &'static str = "kelips";
+
+    fn counts(&self) -> Counts {
+        Counts { kept: self.tuples.len() as u64, ..Counts::default() }
+    }
 }
 
 impl<P: Peer> Kelips<P> {

@@ -61,7 +61,7 @@ pub use message::{
 pub use replicate::MAX_LOG;
 pub use server::Load;
 
-use crate::{Command, Core, Event, Host, Input, Offence, Overlay, Peer, Row, Rpcs, View};
+use crate::{Command, Core, Counts, Event, Host, Input, Offence, Overlay, Peer, Row, Rpcs, View};
 use lookup::Quest;
 use maintain::{Client, Own};
 use server::Server;
@@ -302,6 +302,10 @@ impl<P: Peer> Core<P> for Napster<P> {
 
 impl<P: Peer> Overlay<P> for Napster<P> {
     const NAME: &'static str = "napster";
+
+    fn counts(&self) -> Counts {
+        Counts { kept: self.records() as u64, ..Counts::default() }
+    }
 }
 
 impl<P: Peer> Napster<P> {

@@ -43,7 +43,7 @@ macro_rules! column {
 }
 
 /// All columns. "Look-ups" are finds and look-ups by key together.
-pub const COLUMNS: [Column; 41] = [
+pub const COLUMNS: [Column; 49] = [
     column!("live", "live", "nodes that are up at the end", |f| Some(f.live as f64)),
     column!("members", "members", "nodes that take part at the end", |f| Some(f.members as f64)),
     column!("joined", "joined", "times that a node became a member", |f| Some(f.joined as f64)),
@@ -93,11 +93,29 @@ pub const COLUMNS: [Column; 41] = [
     column!("stretch", "stretch", "time to the answer over the round trip to the node it names, mean", |f| {
         Some(look_ups(f).stretch.mean()? / 1e3)
     }),
+    column!(
+        "route",
+        "route",
+        "recursive look-ups: all paths to the answers over all direct ways, in delay",
+        |f| route(&look_ups(f))
+    ),
     column!("lookup_messages", "msg/look-up", "messages a look-up", |f| {
         ratio(f.tally.of(Purpose::LookUp).0, look_ups(f).begun)
     }),
     column!("lookup_bytes", "B/look-up", "bytes a look-up", |f| {
         ratio(f.tally.of(Purpose::LookUp).1, look_ups(f).begun)
+    }),
+    column!("lookup_recall", "providers found", "share of the existing providers that look-ups found", |f| {
+        f.operations.get(&Kind::LookUp)?.recall()
+    }),
+    column!(
+        "queries",
+        "queries",
+        "queries and walkers' steps that nodes received, a look-up or search: no hits, no questions",
+        |f| ratio(f.queries.0, look_ups(f).begun + searches(f).begun).filter(|&queries| queries > 0.0)
+    ),
+    column!("query_duplicates", "duplicates", "share of them that had been at the node before", |f| {
+        ratio(f.queries.1, f.queries.0)
     }),
     column!("searches", "searches", "searches begun", |f| Some(searches(f).begun as f64)),
     column!("search_success", "search found", "share of searches that found something", |f| {
@@ -142,6 +160,12 @@ pub const COLUMNS: [Column; 41] = [
     column!(VIOLATIONS, "violations", "things seen that must not be, where that is checked", |f| {
         f.violations.as_ref().map(|violations| violations.count as f64)
     }),
+    column!("kept", "kept", "keys, file tuples or records that a host keeps for others, mean", mean_kept),
+    column!("kept_p1", "kept p1", "the same: the 1st percentile of hosts over the mean", |f| kept(f, 0.01)),
+    column!("kept_p99", "kept p99", "the same: the 99th percentile of hosts over the mean", |f| kept(
+        f, 0.99
+    )),
+    column!("kept_max", "kept max", "the same: the host with the most over the mean", |f| kept(f, 1.0)),
     column!("events", "events", "messages delivered and timers fired, in all", |f| Some(
         f.whole.events() as f64
     )),
@@ -170,6 +194,24 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
 
 fn quantile(histogram: &crate::histogram::Histogram, share: f64) -> Option<f64> {
     histogram.quantile(share).map(|value| value as f64)
+}
+
+/// The way there over the direct way, if answers come back by the direct way: what is
+/// left of the time when the way back is taken off.
+fn route(operations: &Operations) -> Option<f64> {
+    ratio(2 * operations.took, operations.direct).map(|both| both - 1.0)
+}
+
+fn mean_kept(findings: &Findings) -> Option<f64> {
+    let all: u64 = findings.kept.iter().sum();
+    ratio(all, findings.kept.len() as u64).filter(|_| all > 0)
+}
+
+/// What a share of the hosts does not exceed, over the mean.
+fn kept(findings: &Findings, share: f64) -> Option<f64> {
+    let mean = mean_kept(findings)?;
+    let rank = (findings.kept.len() as f64 * share).ceil() as usize;
+    findings.kept.get(rank.max(1) - 1).map(|&kept| kept as f64 / mean)
 }
 
 fn millis(operations: &Operations, share: f64) -> Option<f64> {

@@ -7,14 +7,16 @@ mod json;
 mod page;
 mod plot;
 mod table;
+mod verdict;
 
 pub use columns::{COLUMNS, Column, USUAL, column};
 pub use interval::Interval;
 pub use page::{Page, page};
-pub use table::table;
+pub use table::{cell, table};
+pub use verdict::{Claim, Figure, Finding, WIDEST, WITHIN, findings};
 
 pub(crate) use csv::quoted;
-pub(crate) use table::{cell, lined_up};
+pub(crate) use table::lined_up;
 
 use columns::VIOLATIONS;
 
@@ -37,9 +39,12 @@ pub struct Summary {
 impl Summary {
     /// A column's mean and interval over the seeds.
     pub fn figure(&self, column: &Column) -> Option<Interval> {
-        let values: Vec<f64> =
-            self.trials.iter().filter_map(|(_, findings)| (column.value)(findings)).collect();
-        Interval::of(&values)
+        Interval::of(&self.values(column))
+    }
+
+    /// A column's value with each seed that has one.
+    pub fn values(&self, column: &Column) -> Vec<f64> {
+        self.trials.iter().filter_map(|(_, findings)| (column.value)(findings)).collect()
     }
 }
 

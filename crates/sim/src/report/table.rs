@@ -37,7 +37,7 @@ fn padded(cell: &str, width: usize, left: bool) -> String {
 }
 
 /// A figure with as many digits as it deserves.
-pub(crate) fn cell(interval: &Interval) -> String {
+pub fn cell(interval: &Interval) -> String {
     let mean = number(interval.mean);
     match interval.half {
         Some(half) if half > 0.0 => format!("{mean} ±{}", number(half)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_overlay::Id;
+use starling_overlay::{Id, MAX_WORDS};
 use starling_sansio::Time;
 
 use super::choice::Choice;
@@ -14,6 +14,7 @@ use super::file::{
 use crate::catalogue::Catalogue;
 use crate::check::Check;
 use crate::churn::{Churn, Lifetime};
+use crate::hosts::Hosts;
 use crate::metrics::Kind;
 use crate::network::{Hostility, Latency, Network, Partition};
 use crate::place::{MAX_HOSTS, Places, Spread};
@@ -31,15 +32,18 @@ pub(crate) const MOST_SECS: f64 = 366.0 * 86_400.0;
 pub fn sense(file: &File) -> Result<(), Blame> {
     range("nodes", f64::from(file.nodes), 1.0, f64::from(MAX_HOSTS))?;
     range("bits", f64::from(file.bits), 1.0, f64::from(Id::BITS))?;
-    if file.bits < 32 && u64::from(file.nodes) > 1 << file.bits {
-        let needed = 32 - (file.nodes - 1).leading_zeros();
-        return blame("bits", format!("{} nodes need at least {needed} bits", file.nodes));
+    let most = f64::from(MAX_HOSTS / (file.nodes + 1)).max(1.0);
+    range("virtual_nodes", f64::from(file.virtual_nodes), 1.0, most)?;
+    let numbers = hosts(file).numbers();
+    if file.bits < 32 && u64::from(numbers) > 1 << file.bits {
+        let needed = 32 - (numbers - 1).leading_zeros();
+        return blame("bits", format!("{numbers} nodes need at least {needed} bits"));
     }
     range("duration_s", file.duration_s, 0.001, MOST_SECS)?;
     range("measure_from_s", file.measure_from_s, 0.0, file.duration_s)?;
     range("seeds", file.seeds as f64, 1.0, 10_000.0)?;
     range("join_over_s", file.join_over_s.unwrap_or(0.0), 0.0, file.duration_s)?;
-    if file.overlay.choices(file.bits).is_empty() {
+    if file.overlay.choices(file.bits, file.upkeep).is_empty() {
         let names = super::NAMES.join("], [overlay.");
         return blame("overlay", format!("no overlay is chosen: add one of [overlay.{names}]"));
     }
@@ -129,6 +133,7 @@ fn events(file: &File) -> Result<(), Blame> {
     let key = if records.count.is_some() { "count" } else { "per_node" };
     range(key, records.number(file.nodes), 1.0, 1e8)?;
     range("copies", f64::from(records.copies), 1.0, f64::from(file.nodes))?;
+    range("words", f64::from(records.words), 0.0, MAX_WORDS as f64)?;
     range("vocabulary", f64::from(records.vocabulary), 1.0, 1e7)?;
     range("zipf", records.zipf, 0.0, 10.0)?;
     range("publish_from_s", records.publish_from_s, 0.0, file.duration_s)?;
@@ -157,6 +162,9 @@ fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
     if traffic.ask != Ask::Find && file.records.is_none() {
         return blame("ask", "nothing is published to be found: add [records]".into());
     }
+    if traffic.ask == Ask::Search && file.records.as_ref().is_some_and(|records| records.words == 0) {
+        return blame("words", "nothing can be searched in names of 0 words: give them some".into());
+    }
     Ok(())
 }
 
@@ -182,6 +190,7 @@ pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
     let catalogue = file.records.as_ref().map(|records| Catalogue {
         records: records.number(file.nodes) as u32,
         copies: records.copies,
+        words: records.words,
         vocabulary: records.vocabulary,
         zipf: records.zipf,
         seed,
@@ -191,7 +200,7 @@ pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
     });
     let places = places(file, catalogue.as_ref(), seed);
     let plan = Plan {
-        hosts: file.nodes,
+        hosts: hosts(file),
         catalogue,
         publish,
         traffic: file.traffic.iter().map(|traffic| asking(traffic, until)).collect(),
@@ -218,6 +227,10 @@ pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
     }
 }
 
+fn hosts(file: &File) -> Hosts {
+    Hosts::new(file.nodes, file.virtual_nodes)
+}
+
 /// How many are there from the beginning, and who comes when.
 fn arrivals(file: &File, there: u32) -> (u32, Vec<Arrival>) {
     let mut first = there;
@@ -238,7 +251,7 @@ fn arrivals(file: &File, there: u32) -> (u32, Vec<Arrival>) {
 fn places(file: &File, catalogue: Option<&Catalogue>, seed: u64) -> Places {
     let spread = match file.spread {
         SpreadName::Random => Spread::Random(seed),
-        SpreadName::Even => Spread::Even(file.nodes),
+        SpreadName::Even => Spread::Even(hosts(file).numbers()),
     };
     let places = Places::new(file.bits, spread);
     match &file.network.hostile {
@@ -311,5 +324,6 @@ fn links(links: &Links, seed: u64) -> Network {
         partitions: links.partition.iter().map(partition).collect(),
         hostile,
         seed,
+        ..Network::default()
     }
 }

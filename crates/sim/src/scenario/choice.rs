@@ -29,12 +29,13 @@ const PENDING_BYTES: u64 = 500;
 pub struct Choice {
     table: Table,
     bits: u32,
+    upkeep: bool,
 }
 
 impl Overlays {
-    /// What is chosen, for an id space of `bits` bits.
-    pub fn choices(&self, bits: u32) -> Vec<Choice> {
-        self.tables().into_iter().map(|table| Choice { table, bits }).collect()
+    /// What is chosen, for an id space of `bits` bits, with or without upkeep.
+    pub fn choices(&self, bits: u32, upkeep: bool) -> Vec<Choice> {
+        self.tables().into_iter().map(|table| Choice { table, bits, upkeep }).collect()
     }
 }
 
@@ -61,7 +62,7 @@ impl Choice {
             }),
             table => table,
         };
-        Some(Choice { table, bits })
+        Some(Choice { table, bits, upkeep: true })
     }
 
     /// The overlay's name.
@@ -84,7 +85,7 @@ impl Choice {
 
     /// Shows `visitor` the overlay, configured for so many nodes.
     pub fn visit<V: Visit>(&self, nodes: u32, visitor: V) -> V::Output {
-        self.table.visit(&Surroundings { bits: self.bits, nodes }, visitor)
+        self.table.visit(&Surroundings { bits: self.bits, nodes, upkeep: self.upkeep }, visitor)
     }
 
     /// About how many bytes of memory a node takes, what it has under way included.
@@ -103,7 +104,7 @@ impl Choice {
 
     /// Runs one trial.
     pub fn run(&self, setting: Setting, threads: usize, watch: &mut impl Watch) -> Findings {
-        self.visit(setting.plan.hosts, Run { setting, threads, watch })
+        self.visit(setting.plan.hosts.total(), Run { setting, threads, watch })
     }
 }
 

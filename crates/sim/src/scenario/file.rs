@@ -13,6 +13,9 @@ pub struct File {
     pub about: String,
     /// Hosts.
     pub nodes: u32,
+    /// Nodes on each host.
+    #[serde(default = "one")]
+    pub virtual_nodes: u32,
     /// Bits of the id space.
     #[serde(default = "bits")]
     pub bits: u32,
@@ -22,6 +25,9 @@ pub struct File {
     /// How it begins.
     #[serde(default)]
     pub start: Start,
+    /// Whether nodes keep their tables right.
+    #[serde(default = "yes")]
+    pub upkeep: bool,
     /// With `start = "join"`: how long it takes until all have come.
     pub join_over_s: Option<f64>,
     /// How long it runs.
@@ -59,6 +65,13 @@ pub struct File {
     /// What is asked.
     #[serde(default)]
     pub traffic: Vec<TrafficTable>,
+    /// What it is to reproduce.
+    #[serde(default)]
+    pub figure: Vec<FigureTable>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn bits() -> u32 {
@@ -243,6 +256,9 @@ pub struct RecordsTable {
     /// How many hosts have each.
     #[serde(default = "one")]
     pub copies: u32,
+    /// Words in a name; none: records are known by their keys alone.
+    #[serde(default = "words")]
+    pub words: u32,
     /// Words that names are made of.
     #[serde(default = "vocabulary")]
     pub vocabulary: u32,
@@ -267,6 +283,10 @@ impl RecordsTable {
 
 fn one() -> u32 {
     1
+}
+
+fn words() -> u32 {
+    3
 }
 
 fn vocabulary() -> u32 {
@@ -307,4 +327,22 @@ pub enum Ask {
     Lookup,
     /// Who has records with these words.
     Search,
+}
+
+/// `[[figure]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureTable {
+    /// The column.
+    pub column: String,
+    /// The label of the overlay it is about; all of them without.
+    pub row: Option<String>,
+    /// The number as it was printed, or two with a dash between.
+    pub published: Option<String>,
+    /// By what share of the mean its interval is widened.
+    pub within: Option<f64>,
+    /// Or: no seed is below this,
+    pub at_least: Option<f64>,
+    /// and none above.
+    pub at_most: Option<f64>,
 }

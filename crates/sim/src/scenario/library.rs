@@ -10,24 +10,34 @@ pub struct Entry {
     pub text: &'static str,
 }
 
-/// Declares the library: files of `crates/sim/scenarios`.
+/// Scenarios by name: files of a folder of `crates/sim`.
 macro_rules! library {
-    ($($name:literal),* $(,)?) => {
-        /// All of them.
-        pub const LIBRARY: &[Entry] = &[
-            $( Entry { name: $name, text: include_str!(concat!("../../scenarios/", $name, ".toml")) } ),*
-        ];
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[
+            $( Entry {
+                name: $name,
+                text: include_str!(concat!("../../", $folder, "/", $name, ".toml")),
+            } ),*
+        ]
     };
 }
 
-library!("compare", "churn");
+/// Those to try things with.
+pub const LIBRARY: &[Entry] = library!("scenarios": "compare", "churn");
+
+/// Those that reproduce published figures.
+pub const FIGURES: &[Entry] = library!(
+    "figures": "chord-1024", "chord-4096", "chord-failed-0", "chord-failed-10", "chord-failed-20",
+    "chord-keys-1", "chord-keys-20", "pastry", "kademlia", "kelips-10000", "kelips-100000",
+    "gnutella-flood-2", "gnutella-flood-3", "gnutella-walk-500", "gnutella-walk-50",
+);
 
 /// The scenario of that name.
 ///
 /// # Errors
 /// If there is none.
 pub fn named(name: &str) -> Result<Scenario, Wrong> {
-    match LIBRARY.iter().find(|entry| entry.name == name) {
+    match LIBRARY.iter().chain(FIGURES).find(|entry| entry.name == name) {
         Some(entry) => Scenario::parse(entry.name, entry.text),
         None => {
             let names: Vec<&str> = LIBRARY.iter().map(|entry| entry.name).collect();

@@ -8,17 +8,20 @@
 mod any;
 pub(crate) mod check;
 mod choice;
+mod figure;
 pub(crate) mod file;
 mod library;
 mod params;
+mod upkeep;
 
 use std::fmt;
 
+use crate::report::Figure;
 use crate::trial::Setting;
 
 pub use any::Any;
 pub use choice::{Choice, Visit};
-pub use library::{Entry, LIBRARY, named};
+pub use library::{Entry, FIGURES, LIBRARY, named};
 pub use params::NAMES;
 
 use file::{CheckName, File};
@@ -36,6 +39,8 @@ pub struct Scenario {
     pub columns: Vec<String>,
     /// With how many seeds.
     pub seeds: u64,
+    /// What it is to reproduce.
+    pub figures: Vec<Figure>,
     file: File,
     text: String,
 }
@@ -70,13 +75,15 @@ impl Scenario {
     pub fn parse(name: &str, text: &str) -> Result<Scenario, Wrong> {
         let file: File = read(name, text)?;
         check::sense(&file).map_err(|blame| at_line(name, text, blame))?;
-        let overlays = file.overlay.choices(file.bits);
+        let overlays = file.overlay.choices(file.bits, file.upkeep);
+        let figures = figure::figures(&file, &overlays).map_err(|blame| at_line(name, text, blame))?;
         Ok(Scenario {
             name: name.to_owned(),
             about: file.about.clone(),
             overlays,
             columns: file.columns.clone(),
             seeds: file.seeds,
+            figures,
             file,
             text: text.to_owned(),
         })
@@ -106,7 +113,9 @@ impl Scenario {
         let Some(free) = free else { return Ok(()) };
         let trials = self.overlays.len() as u64 * self.seeds;
         let at_once = trials.min(threads as u64).max(1);
-        let largest = self.overlays.iter().map(|choice| choice.bytes_a_node(self.nodes())).max().unwrap_or(0);
+        let nodes = self.nodes() * self.file.virtual_nodes;
+        let largest = self.overlays.iter().map(|choice| choice.bytes_a_node(nodes)).max().unwrap_or(0);
+        let largest = largest * u64::from(self.file.virtual_nodes);
         let needed = largest * u64::from(self.nodes()) * at_once;
         if needed <= free {
             return Ok(());

@@ -21,6 +21,7 @@ use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
 
 use super::choice::Visit;
+use super::upkeep::Upkeep;
 use crate::place::Node;
 use crate::trial::Root;
 
@@ -57,8 +58,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Variants<T> {
 pub struct Surroundings {
     /// Bits of the id space.
     pub bits: u32,
-    /// Hosts.
+    /// Nodes.
     pub nodes: u32,
+    /// Whether nodes keep their tables right.
+    pub upkeep: bool,
+}
+
+impl Surroundings {
+    /// What the overlay's own parameters do not say.
+    fn finish(&self, config: &mut impl Upkeep) {
+        if !self.upkeep {
+            config.stop();
+        }
+    }
 }
 
 /// Declares an overlay's table: its parameters by name, and where each goes.
@@ -124,6 +136,7 @@ macro_rules! structured {
                 let routing = <$config>::for_space(around);
                 let mut config = DhtConfig::new(routing, <$core<Node> as KeyBased<Node>>::REPLICAS);
                 self.apply(&mut config);
+                around.finish(&mut config);
                 config
             }
         }
@@ -166,6 +179,7 @@ structured! {
         timeout_s: f64 => |c, v| c.rpc_timeout = secs(v);
         tries: u8 => |c, v| c.tries = v;
         find_tries: u8 => |c, v| c.find_tries = v;
+        find_timeout_s: f64 => |c, v| c.carry_timeout = secs(v);
     }
 }
 
@@ -194,6 +208,7 @@ structured! {
     PastryTable for Pastry of pastry::PastryConfig {
         b: u32 => |c, v| c.digit_bits = v;
         leaves: usize => |c, v| c.leaf = v;
+        sample: usize => |c, v| c.sample = v;
         neighborhood: usize => |c, v| c.neighborhood = v;
         style: Style => |c, v| c.iterative = v == Style::Iterative;
         race: bool => |c, v| c.race = v;
@@ -226,6 +241,7 @@ table! {
     GnutellaTable for gnutella::Config {
         degree: u16 => |c, v| c.degree = (v, v);
         degree_max: u16 => |c, v| c.degree.1 = v.max(c.degree.0);
+        spare: u16 => |c, v| c.spare = v;
         search: SearchTable => |c, v| c.strategy = v.strategy();
         ping_interval_s: f64 => |c, v| c.ping_interval = secs(v);
         hop_time_s: f64 => |c, v| c.hop_time = secs(v);
@@ -306,17 +322,19 @@ table! {
 }
 
 impl NapsterTable {
-    fn config(&self, _: &Surroundings) -> napster::Config {
+    fn config(&self, around: &Surroundings) -> napster::Config {
         let mut config = napster::Config::default();
         self.apply(&mut config);
+        around.finish(&mut config);
         config
     }
 }
 
 impl FastTrackTable {
-    fn config(&self, _: &Surroundings) -> fasttrack::Config {
+    fn config(&self, around: &Surroundings) -> fasttrack::Config {
         let mut config = fasttrack::Config::default();
         self.apply(&mut config);
+        around.finish(&mut config);
         config
     }
 }
@@ -325,6 +343,7 @@ impl KelipsTable {
     fn config(&self, around: &Surroundings) -> kelips::Config {
         let mut config = kelips::Config::for_nodes(around.nodes.into());
         self.apply(&mut config);
+        around.finish(&mut config);
         config
     }
 }
@@ -410,9 +429,10 @@ overlays! {
 }
 
 impl GnutellaTable {
-    fn config(&self, _: &Surroundings) -> gnutella::Config {
+    fn config(&self, around: &Surroundings) -> gnutella::Config {
         let mut config = gnutella::Config::default();
         self.apply(&mut config);
+        around.finish(&mut config);
         config
     }
 }

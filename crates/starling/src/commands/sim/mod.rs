@@ -96,7 +96,23 @@ fn run(args: &Run) -> Result<Exit> {
     if let Some(folder) = &args.how.out {
         save(&Page { report: &report, sizes: &[], churn: None }, folder)?;
     }
-    finish(&report, &args.how)
+    match finish(&report, &args.how)? {
+        Exit::Done => judge(&scenario, &report, &args.how),
+        exit => Ok(exit),
+    }
+}
+
+/// Says what came of the figures that the scenario is to reproduce.
+fn judge(scenario: &Scenario, report: &Report, how: &How) -> Result<Exit> {
+    let findings = report::findings(&scenario.figures, report);
+    if !how.talk.json {
+        let lines: Vec<String> = findings.iter().map(|finding| format!("{finding}\n")).collect();
+        super::print(lines.concat().as_bytes())?;
+    }
+    match findings.iter().filter(|finding| finding.fault.is_some()).count() {
+        0 => Ok(Exit::Done),
+        failed => bail!("{failed} of {} figures are not confirmed", findings.len()),
+    }
 }
 
 /// The scenario as the flags change it, if it can be run at all.

@@ -1,0 +1,71 @@
+//! Networks that nobody repairs: what `upkeep = false` means to each overlay.
+//!
+//! Figures "before repair" need tables that stay as they are: no stabilization, refresh,
+//! heartbeat, gossip or renewal. What a node learns from a question of its own that
+//! nobody answers, it still learns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use starling_overlay::dht::DhtConfig;
+use starling_overlay::{chord, fasttrack, gnutella, kademlia, kelips, napster, pastry};
+
+/// Longer than any simulation.
+const NEVER: Duration = Duration::from_secs(1_000_000_000);
+
+/// Parameters of an overlay's upkeep.
+pub trait Upkeep {
+    /// Nothing is done by the clock any more.
+    fn stop(&mut self);
+}
+
+impl<C: Upkeep + Clone> Upkeep for DhtConfig<C> {
+    fn stop(&mut self) {
+        (self.republish, self.expire) = (NEVER, NEVER);
+        Arc::make_mut(&mut self.routing).stop();
+    }
+}
+
+impl Upkeep for chord::Config {
+    fn stop(&mut self) {
+        (self.stabilize, self.fix_fingers) = (NEVER, NEVER);
+    }
+}
+
+impl Upkeep for kademlia::Config {
+    fn stop(&mut self) {
+        self.refresh = NEVER;
+    }
+}
+
+impl Upkeep for pastry::PastryConfig {
+    fn stop(&mut self) {
+        (self.heartbeat, self.scan) = (NEVER, NEVER);
+    }
+}
+
+impl Upkeep for kelips::Config {
+    fn stop(&mut self) {
+        (self.gossip_interval, self.refresh_interval) = (NEVER, NEVER);
+        (self.member_timeout, self.contact_timeout, self.tuple_timeout) = (NEVER, NEVER, NEVER);
+    }
+}
+
+impl Upkeep for gnutella::Config {
+    fn stop(&mut self) {
+        self.ping_interval = NEVER;
+    }
+}
+
+impl Upkeep for fasttrack::Config {
+    fn stop(&mut self) {
+        self.interval = NEVER;
+    }
+}
+
+impl Upkeep for napster::Config {
+    fn stop(&mut self) {
+        (self.heartbeat_interval, self.client_timeout) = (NEVER, NEVER);
+        (self.beat_interval, self.server_timeout) = (NEVER, NEVER);
+    }
+}
