@@ -13,6 +13,7 @@ mod kelips;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use starling_sansio::Time;
 use starling_sim::report::{Claim, Finding, Report, WITHIN, cell, column, findings};
 use starling_sim::runner::{self, Progress};
 use starling_sim::scenario::{FIGURES, Scenario};
@@ -61,7 +62,7 @@ fn simulated(scenario: &Scenario) -> Report {
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let start = Instant::now();
     let watch = |progress: &Progress| {
-        if progress.events == 0 {
+        if progress.until == Time::ZERO {
             eprintln!("{}: {} of {}", scenario.name, progress.trial + 1, progress.trials);
         }
         true

@@ -73,7 +73,7 @@ impl Claim {
             None => (rounded(text)?, rounded(text)?),
         };
         let range = (low.0 - low.1, high.0 + high.1);
-        (range.0 <= range.1).then(|| Claim::Published { text: text.to_owned(), range, within })
+        (low.0 <= high.0).then(|| Claim::Published { text: text.to_owned(), range, within })
     }
 
     /// The claim in words.
