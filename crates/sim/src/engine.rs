@@ -16,7 +16,8 @@ use starling_sansio::Time;
 
 use crate::hosts::Hosts;
 use crate::network::Network;
-use crate::part::{Part, Script, Shape};
+use crate::outside::Shape;
+use crate::part::{Part, Script};
 use crate::place::{Node, Places};
 use crate::tally::Tally;
 

@@ -17,6 +17,7 @@ pub mod histogram;
 mod hosts;
 pub mod metrics;
 pub mod network;
+mod outside;
 mod part;
 mod place;
 pub mod queue;
@@ -32,7 +33,8 @@ pub mod workload;
 pub use engine::Engine;
 pub use hosts::Hosts;
 pub use network::{Hostility, Latency, Network, Partition};
-pub use part::{Outside, Part, Script, Sent};
+pub use outside::{Outside, Sent};
+pub use part::{Part, Script};
 pub use place::{MAX_HOSTS, Node, Places, Spread};
 pub use tally::{HEADER_BYTES, Tally};
 

@@ -8,17 +8,16 @@
 //! messages, which take longer than a window of time; so the result is the same
 //! whether the parts take turns or run side by side.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_overlay::{Core, Host, Id, Input, Message, Offence, Purpose};
+use starling_overlay::{Core, Id, Input};
 use starling_sansio::{Rng, Time};
 
 use crate::hosts::Hosts;
-use crate::network::{Hostility, NAT_MEMORY, Network};
+use crate::network::Network;
+use crate::outside::{Due, Letter, Outside, Sent, Shape};
 use crate::place::{Node, Places};
-use crate::queue::Queue;
 use crate::tally::Tally;
 
 /// What a simulation is told to do with the nodes, one for each part.
@@ -32,21 +31,6 @@ pub trait Script<C: Core<Node>>: Send {
     /// In a part that is watched ([`Part::watch`]): the nodes on these hosts did
     /// something in the last event, came or went.
     fn changed(&mut self, _hosts: &[u32], _part: &Part<C>) {}
-}
-
-/// A message on its way.
-pub(crate) struct Letter<M> {
-    from: Node,
-    to: Node,
-    message: M,
-}
-
-/// What is due without a message. Most pending events are wakes, so that they have a
-/// queue of their own, whose entries are small.
-#[derive(Clone, Copy)]
-pub(crate) enum Due {
-    Wake { host: u32 },
-    Plan { tag: u64 },
 }
 
 /// A node while it is up, and what the world knows of it.
@@ -74,61 +58,9 @@ pub struct Part<C: Core<Node>> {
     outside: Outside<C::Message, C::Event>,
 }
 
-/// What a core can reach: the driver of a simulated node.
-pub struct Outside<M, E> {
-    pub(crate) now: Time,
-    pub(crate) letters: Queue<Letter<M>>,
-    pub(crate) timers: Queue<Due>,
-    /// Messages to other parts, by part.
-    pub(crate) outbox: Vec<Vec<(Time, Node, Node, M)>>,
-    pub(crate) tally: Tally,
-    rng: Rng,
-    network: Arc<Network>,
-    places: Arc<Places>,
-    told: VecDeque<(Node, E)>,
-    /// When each host's uplink is free again, if uplinks are limited.
-    uplinks: Vec<Time>,
-    /// For hosts behind a NAT: to whom they sent of late.
-    holes: Vec<Vec<(u32, Time)>>,
-    shape: Shape,
-    me: Node,
-    /// Every message in order, if wanted.
-    log: Option<Vec<Sent<M>>>,
-}
-
-/// A message that was sent, for a trace.
-#[derive(Clone, Debug)]
-pub struct Sent<M> {
-    /// When.
-    pub time: Time,
-    /// By whom.
-    pub from: Node,
-    /// To whom.
-    pub to: Node,
-    /// What.
-    pub message: M,
-}
-
-/// Which hosts belong to a part.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    pub(crate) parts: u32,
-    pub(crate) index: u32,
-}
-
-impl Shape {
-    /// How many of the numbers below `count` fall to this part.
-    fn share(self, count: u32) -> u32 {
-        count.saturating_sub(self.index).div_ceil(self.parts)
-    }
-}
-
 /// Events whose nodes are fetched at once: as many misses of the cache as a processor
 /// can wait for together, while what they bring still fits into it.
 const AHEAD: usize = 24;
-
-/// Peers that a NAT remembers at most, for each host.
-const MAX_HOLES: usize = 4_096;
 
 impl<C: Core<Node>> Part<C> {
     pub(crate) fn new(
@@ -140,22 +72,7 @@ impl<C: Core<Node>> Part<C> {
     ) -> Self {
         let count = shape.share(network.hosts.numbers()) as usize;
         let slot = || Slot { core: None, wake: Time::NEVER, received: 0, listed: 0, life: 0 };
-        let outside = Outside {
-            now: Time::ZERO,
-            letters: Queue::default(),
-            timers: Queue::default(),
-            outbox: (0..shape.parts).map(|_| Vec::new()).collect(),
-            tally: Tally::default(),
-            rng: Rng::from_seed(seed ^ (u64::from(shape.index) << 56)),
-            network: network.clone(),
-            places: places.clone(),
-            told: VecDeque::new(),
-            uplinks: if network.uplink.is_some() { vec![Time::ZERO; count] } else { Vec::new() },
-            holes: if network.natted > 0.0 { vec![Vec::new(); count] } else { Vec::new() },
-            shape,
-            me: Node::new(0, 0),
-            log: None,
-        };
+        let outside = Outside::new(shape, count, network, places, seed);
         let slots = std::iter::repeat_with(slot).take(count).collect();
         Part { slots, live: Vec::new(), changes: 0, touched: None, config: config.clone(), outside }
     }
@@ -448,123 +365,5 @@ impl<C: Core<Node>> Part<C> {
         {
             script.changed(&touched, self);
         }
-    }
-}
-
-impl<M, E> Outside<M, E> {
-    /// The place of a node's host among this part's.
-    fn host_at(&self, node: Node) -> usize {
-        (self.network.hosts.of(node.host()) / self.shape.parts) as usize
-    }
-
-    /// Whether the NAT of `to`, a node of this part, lets `from` in.
-    fn lets_in(&self, from: Node, to: Node) -> bool {
-        let (holes, from) = (&self.holes[self.host_at(to)], self.network.hosts.of(from.host()));
-        !self.network.is_natted(to.host())
-            || holes.iter().any(|&(peer, until)| peer == from && until >= self.now)
-    }
-
-    /// `from` sent to `to`: its NAT lets answers in for a while.
-    fn open_hole(&mut self, from: Node, to: Node) {
-        if !self.network.is_natted(from.host()) {
-            return;
-        }
-        let (now, until) = (self.now, self.now + NAT_MEMORY);
-        let (at, to) = (self.host_at(from), self.network.hosts.of(to.host()));
-        let holes = &mut self.holes[at];
-        match holes.iter_mut().find(|hole| hole.0 == to) {
-            Some(hole) => hole.1 = until,
-            None => {
-                holes.retain(|hole| hole.1 >= now);
-                if holes.len() < MAX_HOLES {
-                    holes.push((to, until));
-                }
-            }
-        }
-    }
-
-    /// How long the message must wait for those sent before it.
-    fn queue_uplink(&mut self, from: Node, bytes: u64) -> Duration {
-        let Some(rate) = self.network.uplink else { return Duration::ZERO };
-        let at = self.host_at(from);
-        let free = &mut self.uplinks[at];
-        let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
-        *free = (*free).max(self.now) + takes;
-        free.since(self.now)
-    }
-}
-
-impl<M: Message<Node>, E> Outside<M, E> {
-    /// What a hostile node does to a message of its own; `false`: it does not send it.
-    fn spoil(&mut self, how: Hostility, message: &mut M) -> bool {
-        if !matches!(message.purpose(), Purpose::LookUp | Purpose::Search) {
-            return true;
-        }
-        match how {
-            Hostility::Drop => false,
-            Hostility::Lie => {
-                let (network, rng) = (&self.network, &mut self.rng);
-                message.visit_peers(&mut |peer| {
-                    // Someone hostile near by number: any will do, since ids are random.
-                    let start = rng.next_u32() % 1_024;
-                    let friend = (start..start + 256).find(|&host| network.hostility(host).is_some());
-                    *peer = friend.map_or(*peer, |host| Node::new(host, 0));
-                });
-                true
-            }
-        }
-    }
-}
-
-impl<M: Message<Node>, E> Host<Node, M, E> for Outside<M, E> {
-    #[inline]
-    fn id(&self, peer: Node) -> Id {
-        self.places.id(peer)
-    }
-
-    fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
-    }
-
-    fn distance(&self, peer: Node) -> Option<Duration> {
-        Some(self.network.round_trip(self.me.host(), peer.host()))
-    }
-
-    #[inline]
-    fn send(&mut self, to: Node, mut message: M) {
-        let from = self.me;
-        if self.network.hostile.is_some()
-            && let Some(how) = self.network.hostility(from.host())
-            && !self.spoil(how, &mut message)
-        {
-            return;
-        }
-        let bytes = self.tally.sent(&message);
-        if let Some(log) = &mut self.log {
-            log.push(Sent { time: self.now, from, to, message: message.clone() });
-        }
-        let waits = self.queue_uplink(from, bytes);
-        if !self.holes.is_empty() {
-            self.open_hole(from, to);
-        }
-        let Some(delay) = self.network.carry(self.now, from.host(), to.host(), &mut self.rng) else {
-            self.tally.lost += 1;
-            return;
-        };
-        let time = self.now + waits + delay;
-        let part = to.host() % self.shape.parts;
-        if part == self.shape.index {
-            self.letters.push(time, Letter { from, to, message });
-        } else {
-            self.outbox[part as usize].push((time, from, to, message));
-        }
-    }
-
-    fn emit(&mut self, event: E) {
-        self.told.push_back((self.me, event));
-    }
-
-    fn refuse(&mut self, _from: Option<Node>, offence: Offence) {
-        self.tally.refuse(offence);
     }
 }

@@ -10,7 +10,8 @@ use starling_sansio::Time;
 
 use crate::engine::Engine;
 use crate::network::{Latency, Network};
-use crate::part::{Part, Script, Sent};
+use crate::outside::Sent;
+use crate::part::{Part, Script};
 use crate::place::{Node, Places, Spread};
 use crate::scenario::{Choice, Visit};
 

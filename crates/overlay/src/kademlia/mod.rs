@@ -43,6 +43,7 @@ mod route;
 mod table;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,8 @@ use starling_sansio::Time;
 
 pub use iterative::{IterativeLookup, MAX_NAMES, MAX_PATHS, MAX_QUESTIONS, Plan, Question, SHORTLIST};
 pub use message::{KademliaMessage, MAX_PAYLOAD, Parcel, Why};
-pub use table::{BUCKETS, Failed, Heard, KTable, MAX_K, Seen, Trust};
+pub use table::{BUCKETS, KTable, MAX_K};
+pub use verdict::{Failed, Heard, Seen, Trust};
 
 use crate::wire::List;
 use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View};

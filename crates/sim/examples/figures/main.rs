@@ -62,7 +62,7 @@ fn simulated(scenario: &Scenario) -> Report {
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let start = Instant::now();
     let watch = |progress: &Progress| {
-        if progress.until == Time::ZERO {
+        if progress.reached == Time::ZERO {
             eprintln!("{}: {} of {}", scenario.name, progress.trial + 1, progress.trials);
         }
         true
