@@ -104,7 +104,7 @@ pub struct Config {
     /// The longest such interval, to which it grows if all are there.
     pub probe_max: Duration,
     /// A contact that answers makes the interval longer by one part in so many; one that
-    /// proves to be dead halves it. With 16, about one probe in twelve finds a dead one.
+    /// proves to be dead halves it. With 32, about one probe in twenty-three finds a dead one.
     pub probe_calm: u32,
     /// After what time a node that joined looks itself up again, if its neighbourhood
     /// is still changing; twice as long each time.
@@ -132,7 +132,7 @@ impl Default for Config {
             refresh: Duration::from_secs(3600),
             probe_min: Duration::from_secs(2),
             probe_max: Duration::from_secs(300),
-            probe_calm: 16,
+            probe_calm: 32,
             settle: Duration::from_secs(10),
             retry: Duration::from_secs(5),
         }
