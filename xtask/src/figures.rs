@@ -50,8 +50,7 @@ fn measured(files: &[&str]) -> Result<Vec<Vec<String>>, String> {
     let took = begun.elapsed().as_secs();
     eprintln!("{} figures, {failed} not confirmed; {took} s, and {building} s to build", rows.len());
     if files.is_empty() {
-        let machine = report::machine();
-        let head = format!("`cargo xtask figures`, {took} s on {machine}: {failed} not confirmed.");
+        let head = format!("{} figures, {failed} not confirmed.", rows.len());
         report::write_to("docs/overlays.md", "figures", &format!("{head}\n\n{table}"))?;
     }
     Ok(rows)

@@ -81,6 +81,7 @@ impl Claim {
         match self {
             Claim::Published { text, within, .. } if *within == WITHIN => text.clone(),
             Claim::Published { text, within, .. } => format!("{text}, within {} %", within * 100.0),
+            Claim::Bound(Some(low), Some(high)) if low == high => low.to_string(),
             Claim::Bound(Some(low), Some(high)) => format!("{low} to {high}"),
             Claim::Bound(Some(low), None) => format!("at least {low}"),
             Claim::Bound(None, Some(high)) => format!("at most {high}"),

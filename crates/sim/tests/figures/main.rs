@@ -109,6 +109,13 @@ fn a_network_without_upkeep_is_silent() {
     }
 }
 
+#[test]
+fn the_state_of_kelips_grows_with_the_root_of_the_size() {
+    let exponents: Vec<f64> =
+        (0..10).map(|node| (kelips::state(node, 100_000) / kelips::state(node, 10_000)).log10()).collect();
+    assert!(exponents.iter().all(|exponent| (0.4..0.5).contains(exponent)), "{exponents:?}");
+}
+
 /// Gupta et al. 2003: 1.93 MB.
 #[test]
 fn ten_million_files_take_kelips_nodes_what_the_paper_says() {
