@@ -15,6 +15,9 @@ use crate::rate::Rate;
 use crate::taken_back::TakenBack;
 use crate::{Block, ConnId, Hello, Message, Output};
 
+/// Pieces remembered that a peer would not serve though it has them.
+const REFUSED_MAX: usize = 16;
+
 /// Bytes per second below which a peer works on one piece at a time; from there on as
 /// many as the square of how often it is faster. So sixteen at four times the rate,
 /// which a disk with moving heads does not reach, but few where one may be at work.
@@ -179,6 +182,14 @@ impl Link {
         self.chatter = (self.chatter + refill).min(f64::from(limits.chatter_burst)) - 1.0;
         self.chatter_at = now;
         self.chatter >= 0.0
+    }
+
+    /// The peer has a piece, but is not to be asked for it for a while.
+    pub fn note_refused(&mut self, piece: u32) {
+        if self.down.refused.len() >= REFUSED_MAX {
+            self.down.refused.remove(0);
+        }
+        self.down.refused.push(piece);
     }
 
     /// Bytes the driver may hold unsent for this peer.

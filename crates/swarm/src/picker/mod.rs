@@ -235,6 +235,20 @@ impl Picker {
         });
     }
 
+    /// The owner gives back the pieces that nobody else may take blocks of: which.
+    pub fn let_go_alone(&mut self, slot: u32, own: &mut VecDeque<u32>) -> Vec<u32> {
+        let mine = |id: u32| self.owns(slot, id) && self.partials[id as usize].alone;
+        let alone: Vec<u32> = own.iter().copied().filter(|&id| mine(id)).collect();
+        own.retain(|id| !alone.contains(id));
+        alone.iter().for_each(|&id| self.leave(slot, id));
+        alone.into_iter().map(|id| self.partials[id as usize].piece).collect()
+    }
+
+    /// The piece that is begun as number `id`, if one peer alone may send it.
+    pub fn alone(&self, id: u32) -> Option<u32> {
+        self.partials.get(id as usize).filter(|partial| partial.alone).map(|partial| partial.piece)
+    }
+
     /// The asker is not as fast any more: what it has too many is for whoever comes first.
     fn narrow(&mut self, asker: &mut Asker<'_>) {
         while asker.own.len() > asker.width

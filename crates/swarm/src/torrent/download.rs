@@ -8,8 +8,6 @@ use crate::picker::{Asker, Received, Source};
 use crate::torrent::Torrent;
 use crate::{Blame, Block, Message, Output};
 
-/// Pieces remembered that a peer would not serve though it has them.
-const REFUSED_MAX: usize = 16;
 /// A peer that chokes us is asked for its allowed-fast pieces after that long.
 const FAST_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -214,10 +212,7 @@ impl Torrent {
     fn refused(&mut self, slot: u32, piece: u32, out: &mut impl Sink<Output>) {
         if let Some(link) = self.links.get_mut(slot) {
             self.picker.disown(slot, &mut link.down.own);
-            if link.down.refused.len() >= REFUSED_MAX {
-                link.down.refused.remove(0);
-            }
-            link.down.refused.push(piece);
+            link.note_refused(piece);
         }
         self.strike(slot, "rejects everything", out);
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use starling_metainfo::Sha256Hash;
-use starling_sansio::Sink;
+use starling_sansio::{Sink, Time};
 
 use crate::picker::Source;
 use crate::torrent::Torrent;
@@ -19,6 +19,7 @@ use crate::{Event, Output};
 /// What one attempt at a piece looked like.
 #[derive(Debug)]
 pub(crate) struct Attempt {
+    at: Time,
     digests: Vec<Sha256Hash>,
     from: Vec<Option<Source>>,
 }
@@ -29,6 +30,9 @@ pub(crate) struct Suspicion {
     attempts: BTreeMap<u32, Vec<Attempt>>,
 }
 
+/// How many times as long as a peer may be silent, those who had a part in a failed piece
+/// are kept from it.
+const PATIENCE: u32 = 6;
 /// Attempts remembered of one piece.
 const ATTEMPTS_MAX: usize = 4;
 
@@ -83,7 +87,7 @@ impl Torrent {
         if attempts.len() >= ATTEMPTS_MAX {
             attempts.remove(0);
         }
-        attempts.push(Attempt { digests: digests.to_vec(), from });
+        attempts.push(Attempt { at: self.now, digests: digests.to_vec(), from });
         self.settle_parole();
         self.settle_avoidance(piece);
     }
@@ -149,14 +153,15 @@ impl Torrent {
         }
     }
 
-    /// If all who have the piece were involved, somebody has to be asked again: the
-    /// record goes, and whoever sends all of it this time answers for it alone.
+    /// If all who have the piece and send something were involved, somebody has to be asked
+    /// again: the record goes, and whoever sends all of it this time answers for it alone.
     pub(crate) fn settle_avoidance(&mut self, piece: u32) {
         if !self.suspicion.attempts.contains_key(&piece) {
             return;
         }
-        let fresh =
-            |l: &&crate::peer::Link| !l.closing && l.has.get(piece) && !self.suspicion.avoids(piece, l.ip);
+        let fresh = |l: &&crate::peer::Link| {
+            !l.closing && !l.down.snubbed && l.has.get(piece) && !self.suspicion.avoids(piece, l.ip)
+        };
         let helpers = self.links.iter().filter(fresh).count();
         if helpers == 0 && !self.seeds.can_fetch() {
             self.suspicion.forget(piece);
@@ -164,11 +169,23 @@ impl Torrent {
         }
     }
 
-    /// At a tick: pieces whose only untainted peers have gone.
+    /// At a tick: pieces whose only untainted peers have gone, or send nothing.
     pub(crate) fn tick_suspicion(&mut self) {
         let pieces: Vec<u32> = self.suspicion.attempts.keys().copied().collect();
         for piece in pieces {
             self.settle_avoidance(piece);
+            self.settle_patience(piece);
+        }
+    }
+
+    /// The untainted may choke us, or send next to nothing: after a while those who had a
+    /// part in the failure are asked again, rather than never finishing.
+    fn settle_patience(&mut self, piece: u32) {
+        let patience = self.config.limits.snub * PATIENCE;
+        let last = self.suspicion.attempts.get(&piece).and_then(|attempts| attempts.last());
+        if last.is_some_and(|attempt| self.now.since(attempt.at) >= patience) {
+            self.suspicion.forget(piece);
+            self.settle_parole();
         }
     }
 }

@@ -79,6 +79,40 @@ fn a_silent_peer_costs_little() {
     assert!(w.now.since(start) < Duration::from_secs(12), "{:?}", w.now.since(start));
 }
 
+/// A liar spoils pieces that the honest seed had a part in, so that both are avoided for
+/// them; the third who has them promises everything and sends nothing.
+#[test]
+fn a_liar_and_a_silent_peer_together_do_not_keep_pieces_from_an_honest_one() {
+    for seed in 0..10 {
+        let mut w = World::new(seed, Content::v1(64 * MIB, 256 * KIB));
+        let (liar, mute, good, leech) = (w.seed(), w.seed(), w.seed(), w.leech());
+        w.nodes[liar].manner = Manner::Lies(10);
+        w.nodes[mute].manner = Manner::Silent(Time::ZERO);
+        w.connect(leech, liar, LinkSpec::of(1, 40_000_000));
+        w.connect(leech, mute, LinkSpec::of(1, 40_000_000));
+        w.connect(leech, good, LinkSpec::of(1, 8_000_000));
+        let done = w.run_until_finished(&[leech], Duration::from_secs(90));
+        assert!(done, "seed {seed}: {:?}", w.nodes[leech].torrent.stats());
+        assert_eq!(w.nodes[leech].banned(), [ip_of(liar)]);
+    }
+}
+
+/// The same with one who sends so little that it never counts as silent.
+#[test]
+fn a_liar_and_a_trickle_together_do_not_keep_pieces_from_an_honest_one() {
+    for seed in 0..10 {
+        let mut w = World::new(seed, Content::v1(64 * MIB, 256 * KIB));
+        let (liar, slow, good, leech) = (w.seed(), w.seed(), w.seed(), w.leech());
+        w.nodes[liar].manner = Manner::Lies(10);
+        w.connect(leech, liar, LinkSpec::of(1, 40_000_000));
+        w.connect(leech, slow, LinkSpec::of(1, 2_500));
+        w.connect(leech, good, LinkSpec::of(1, 8_000_000));
+        let done = w.run_until_finished(&[leech], Duration::from_secs(120));
+        assert!(done, "seed {seed}: {:?}", w.nodes[leech].torrent.stats());
+        assert_eq!(w.nodes[leech].banned(), [ip_of(liar)]);
+    }
+}
+
 #[test]
 fn a_peer_that_falls_silent_is_snubbed_and_forgiven() {
     let mut w = World::new(3, Content::v1(64 * MIB, MIB));
