@@ -2,7 +2,9 @@
 
 use starling_sansio::Time;
 
-use super::{Busy, IterativeLookup, Kademlia, KademliaMessage, MAX_FINDS, Plan, Role, Trust, Why, World};
+use super::{
+    Busy, IterativeLookup, Kademlia, KademliaMessage, MAX_FINDS, Plan, Role, SHORTLIST, Trust, Why, World,
+};
 use crate::{Cost, Id, Offence, Op, Peer, Routing, RpcId};
 
 /// A look-up and what it is for.
@@ -70,8 +72,10 @@ impl<P: Peer> Kademlia<P> {
             patience: config.patience,
             timeout: config.timeout,
         };
-        let mut known = Vec::with_capacity(config.k + more.len());
-        self.table.closest(target, config.k, Trust::Usable, None, |peer| host.id(peer), &mut known);
+        // As many as are remembered: those nearest may all be dead.
+        let first = config.k * SHORTLIST;
+        let mut known = Vec::with_capacity(first + more.len());
+        self.table.closest(target, first, Trust::Usable, None, |peer| host.id(peer), &mut known);
         known.extend(more);
         let lookup = IterativeLookup::new(target, plan, &known, |peer| host.id(peer));
         let Some(slot) = self.free_slot() else {

@@ -201,7 +201,7 @@ impl<P: Peer> Kademlia<P> {
     /// The next bucket has its turn: its oldest contact is pinged; or, if one of it died
     /// and nobody has taken the place since, somebody is looked for.
     fn turn(&mut self, host: &mut impl World<P>) {
-        self.probe_at = self.last + Duration::from_millis(self.pace.into());
+        self.probe_at = self.after(self.pace);
         let Some(bucket) = self.table.next_used(self.cursor.into()) else { return };
         self.cursor = bucket as u8;
         if self.lossy & 1 << bucket != 0 {
@@ -220,6 +220,11 @@ impl<P: Peer> Kademlia<P> {
         }
     }
 
+    /// So many milliseconds from now; the most that can be said is never.
+    fn after(&self, millis: u32) -> Time {
+        if millis == u32::MAX { Time::NEVER } else { self.last + Duration::from_millis(millis.into()) }
+    }
+
     /// A contact answered: probes may come more rarely.
     pub(super) fn calm(&mut self) {
         let longer = self.pace.saturating_add(self.pace / self.config.probe_calm.max(1));
@@ -232,7 +237,7 @@ impl<P: Peer> Kademlia<P> {
             return;
         }
         self.pace = (self.pace / 2).max(millis(self.config.probe_min)).max(1);
-        self.probe_at = self.probe_at.min(self.last + Duration::from_millis(self.pace.into()));
+        self.probe_at = self.probe_at.min(self.after(self.pace));
         self.wake = self.wake.min(self.probe_at);
     }
 
@@ -241,7 +246,8 @@ impl<P: Peer> Kademlia<P> {
     fn plan_refresh(&mut self, pace: Duration, host: &mut impl World<P>) {
         self.cursor = host.rng().index(BUCKETS) as u8;
         self.pace = millis(pace);
-        self.probe_at = self.last + Duration::from_millis(host.rng().below(u64::from(self.pace).max(1)));
+        let phase = host.rng().below(u64::from(self.pace).max(1)) as u32;
+        self.probe_at = if self.pace == u32::MAX { Time::NEVER } else { self.after(phase) };
         self.refresh_at = self.last + spread(self.config.refresh, host);
         self.wake = self.wake.min(self.refresh_at).min(self.probe_at);
     }
