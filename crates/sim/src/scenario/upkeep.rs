@@ -34,7 +34,7 @@ impl Upkeep for chord::Config {
 
 impl Upkeep for kademlia::Config {
     fn stop(&mut self) {
-        self.refresh = NEVER;
+        (self.refresh, self.probe_min, self.probe_max) = (NEVER, NEVER, NEVER);
     }
 }
 
