@@ -240,6 +240,7 @@ fn new_torrent(shared: &Arc<Shared>, key: TorrentKey, spec: &OpenSpec, storage: 
         sync_failures: AtomicU32::new(0),
         unsampled: AtomicU64::new(0),
         sampling: AtomicBool::new(false),
+        missing_turn: Mutex::default(),
         keeper: OnceLock::new(),
         watched: AtomicBool::new(false),
         hurried: AtomicBool::new(false),

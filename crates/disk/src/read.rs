@@ -25,7 +25,8 @@ impl Torrent {
             match &result {
                 Ok(bytes) => torrent.served(piece, bytes.len()),
                 Err(DiskError::OutOfRange) => {}
-                Err(_) => torrent.suspect(piece), // its file may be gone, or too short
+                Err(error) if error.is_absence() => torrent.missed(piece),
+                Err(_) => torrent.suspect(piece),
             }
             torrent.shared.tell(Event::Read { key: torrent.key, token, result });
         });

@@ -121,6 +121,8 @@ pub(crate) struct Torrent {
     pub(crate) unsampled: AtomicU64,
     /// A piece is being looked at.
     pub(crate) sampling: AtomicBool,
+    /// One look at how much of a file is left at a time.
+    pub(crate) missing_turn: Mutex<()>,
     pub(crate) keeper: OnceLock<Arc<Keeper>>,
     /// The keeper has it.
     pub(crate) watched: AtomicBool,

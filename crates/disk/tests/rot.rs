@@ -92,10 +92,52 @@ fn a_lost_piece_stays_lost_after_a_crash() {
 fn a_file_that_vanishes_is_noticed_at_once() {
     let (bench, _, memory) = seeder(Version::V1);
     memory.remove(Slot::File(0)).unwrap();
-    let mut lost = serve(&bench, 2);
-    if lost.is_empty() {
-        let of = |event| if let Event::PieceLost { piece, .. } = event { Some(piece) } else { None };
-        lost.push(bench.wait("PieceLost", of));
+    assert_eq!(serve(&bench, 2), [0, 1, 2, 3]);
+}
+
+/// Nobody has to ask for each of them: what lies beyond the end of a file is lost all at once.
+#[test]
+fn a_file_cut_short_loses_all_that_lay_beyond_its_end() {
+    for version in [Version::V1, Version::Hybrid] {
+        let (bench, sample, memory) = seeder(version);
+        bench.close();
+        assert_eq!(open(&bench, &sample, &memory), [0, 1, 2, 3]);
+        let before = memory.bytes_read();
+        memory.tamper(Slot::File(0), |bytes| bytes.truncate(BLOCK as usize * 3));
+        bench.disk.read(KEY, 7, 3, 0, BLOCK_LENGTH);
+        assert_eq!(lost_before_answer(&bench), [1, 2, 3], "{version:?}: of piece 1 a half remains");
+        assert_eq!(memory.bytes_read() - before, 0, "{version:?}: nothing has to be hashed for that");
+        assert!(serve(&bench, 0).is_empty(), "{version:?}: what is there is served on");
+        bench.close();
+        assert_eq!(open(&bench, &sample, &memory), [0], "{version:?}: the next start knows");
     }
-    assert_eq!(lost, [2]);
+}
+
+/// What is lost by the time the read is answered.
+fn lost_before_answer(bench: &Bench) -> Vec<u32> {
+    let mut lost = Vec::new();
+    bench.wait("Read", |event| match event {
+        Event::Read { result, .. } => result.is_err().then_some(()),
+        Event::PieceLost { piece, .. } => {
+            lost.push(piece);
+            None
+        }
+        _ => None,
+    });
+    lost
+}
+
+/// Of several files only the one that is gone is given up, and pieces that reach into it.
+#[test]
+fn a_file_that_is_gone_takes_no_other_with_it() {
+    let sample = sample(Version::V1, &[BLOCK * 3, BLOCK * 4, BLOCK * 5], BLOCK * 2);
+    let memory = Arc::new(Memory::new(1));
+    let bench = Bench::new(Config::default());
+    open(&bench, &sample, &memory);
+    (0..6).for_each(|piece| sample.store_piece(&bench.disk, piece));
+    bench.verified(6);
+    memory.remove(Slot::File(1)).unwrap();
+    bench.disk.read(KEY, 7, 2, 0, BLOCK_LENGTH);
+    assert_eq!(lost_before_answer(&bench), [1, 2, 3]);
+    [0, 4, 5].iter().for_each(|&piece| assert!(serve(&bench, piece).is_empty()));
 }
