@@ -187,7 +187,7 @@ impl Torrent {
         if !self.have.remove(piece) {
             return;
         }
-        self.rebuild();
+        self.miss(piece);
         out.put(Output::Event(Event::Lost { piece, fetch: self.missing.get(piece) }));
         let now = self.now;
         for link in self.links.iter_mut() {
@@ -205,6 +205,28 @@ impl Torrent {
         }
         self.want_hashes(out);
         self.refill_idle(out);
+    }
+
+    /// Counts a piece out that was had. Where the picker is kept up this is little work: of a
+    /// file that is gone all pieces are lost in a row.
+    fn miss(&mut self, piece: u32) {
+        if self.picker.is_idle() {
+            return self.rebuild();
+        }
+        let length = self.piece_bytes(piece);
+        let totals = &mut self.totals;
+        totals.have_bytes = totals.have_bytes.saturating_sub(length);
+        if self.picker.rarity.class(piece) == 0 {
+            return;
+        }
+        if self.config.fetch {
+            self.missing.insert(piece);
+            totals.left_bytes += length;
+            self.offer(piece);
+            self.picker.touch();
+        } else {
+            totals.wanted_bytes = totals.wanted_bytes.saturating_sub(length);
+        }
     }
 
     /// Reports the end once, and parts from those who have nothing to get here.

@@ -151,6 +151,31 @@ fn a_lost_piece_is_fetched_again() {
     assert!(w.nodes[leech].has_event(|e| *e == Event::Have { piece: 3 }));
 }
 
+/// Of a file that was cut short most pieces are lost, one told after the other: what is
+/// counted is what is left, as if each had been missing from the beginning.
+#[test]
+fn many_lost_pieces_are_counted_like_missing_ones() {
+    for fetch in [true, false] {
+        let mut w = World::new(5, Content::v1(8 * MIB + 5, 256 * KIB));
+        let pieces = w.content.layout().pieces();
+        let full = Bitfield::full(pieces);
+        let config = Config { fetch, ..Config::default() };
+        let mut rest = full.clone();
+        (3..pieces).for_each(|piece| assert!(rest.remove(piece)));
+        let (cut, fresh) = (w.node(config.clone(), Some(full)), w.node(config, Some(rest)));
+        for piece in 3..pieces {
+            w.input(cut, Input::PieceLost { piece });
+            w.nodes[cut].disk.lose(piece);
+        }
+        assert_eq!(w.nodes[cut].torrent.stats(), w.nodes[fresh].torrent.stats(), "{fetch}");
+        let seed = w.seed();
+        w.connect(cut, seed, LinkSpec::lan());
+        w.run_for(Duration::from_secs(10));
+        let want = if fetch { pieces } else { 3 };
+        assert_eq!(w.nodes[cut].torrent.stats().pieces_have, want);
+    }
+}
+
 /// A seeder of somebody's own files: they may be meant to be different now.
 #[test]
 fn where_nothing_is_fetched_a_lost_piece_stays_lost() {
