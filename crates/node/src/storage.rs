@@ -140,7 +140,7 @@ impl Engine {
     }
 
     fn read_done(&self, token: u64, result: Result<bytes::Bytes, starling_disk::DiskError>) {
-        let core = &mut *self.core.borrow_mut();
+        let mut core = self.core.borrow_mut();
         let Some((conn, block)) = core.reads.remove(&token) else { return };
         let Some(handle) = core.handles.get(&conn) else { return };
         match result {
@@ -148,6 +148,9 @@ impl Engine {
             Err(error) => {
                 tracing::warn!(%error, "a block cannot be served");
                 handle.block_failed(block);
+                let Some(key) = core.session.torrent_of(conn) else { return };
+                drop(core);
+                self.feed(Input::Torrent { key, input: Swarm::Unread { conn, block } });
             }
         }
     }

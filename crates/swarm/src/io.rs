@@ -73,6 +73,8 @@ pub enum Input {
     Message { conn: ConnId, message: Message },
     /// That many bytes of blocks have left for this peer since the last such input.
     Sent { conn: ConnId, bytes: u32 },
+    /// The block of an [`Output::SendBlock`] could not be read, so it was not sent.
+    Unread { conn: ConnId, block: Block },
     /// The torrent's metadata is known and its storage open.
     Loaded {
         info: Arc<starling_metainfo::Info>,

@@ -246,6 +246,7 @@ impl Machine for Torrent {
         match input {
             Input::Message { conn, message } => self.on_message(conn, message, out),
             Input::Sent { conn, bytes } => self.on_sent(conn, bytes, out),
+            Input::Unread { conn, block } => self.on_unread(conn, block, out),
             Input::Connected { conn, hello } => self.connected(conn, hello, out),
             Input::Disconnected { conn } => self.disconnected(conn, out),
             Input::Loaded { info, piece_layers, have } => self.load(info, &piece_layers, have, out),

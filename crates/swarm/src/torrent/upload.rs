@@ -72,9 +72,26 @@ impl Torrent {
     /// The driver says what has left.
     pub(crate) fn on_sent(&mut self, conn: crate::ConnId, bytes: u32, out: &mut impl Sink<Output>) {
         let Some(slot) = self.links.slot_of(conn) else { return };
-        let limits = &self.config.limits;
         let Some(link) = self.links.get_mut(slot) else { return };
         link.last_out = self.now;
+        self.on_gone(slot, bytes, out);
+    }
+
+    /// A block will not leave after all: who asked is told, and others take its place.
+    pub(crate) fn on_unread(&mut self, conn: crate::ConnId, block: Block, out: &mut impl Sink<Output>) {
+        let Some(slot) = self.links.slot_of(conn) else { return };
+        let now = self.now;
+        let Some(link) = self.links.get_mut(slot) else { return };
+        if link.fast {
+            link.send(now, Message::Reject(block), out);
+        }
+        self.on_gone(slot, block.length, out);
+    }
+
+    /// The driver holds so many bytes less for this peer.
+    fn on_gone(&mut self, slot: u32, bytes: u32, out: &mut impl Sink<Output>) {
+        let limits = &self.config.limits;
+        let Some(link) = self.links.get_mut(slot) else { return };
         link.up.unsent = link.up.unsent.saturating_sub(bytes.into());
         if !link.up.queue.is_empty() && link.up.unsent <= link.watermark(limits) / 2 {
             self.pump(slot, out);

@@ -133,6 +133,39 @@ fn requests_beyond_reqq_are_rejected_each_once() {
     assert_eq!(out.len(), 16);
 }
 
+/// The driver holds no more than a watermark for each peer. A block that it cannot read is
+/// refused and counts no longer, or a few of them would end all serving.
+#[test]
+fn blocks_that_cannot_be_read_are_refused_and_hold_up_nothing() {
+    for reserved in [Reserved::OURS, Reserved::default()] {
+        let mut alone = Alone::new(4, true);
+        alone.connect(1, reserved);
+        alone.hear(1, Message::Interested);
+        alone.now = alone.now + Duration::from_secs(1);
+        alone.torrent.handle_timeout(alone.now, &mut Vec::new());
+        let asked: Vec<Block> =
+            (0..200).map(|i| Block { piece: i / 16, begin: i % 16 * BLOCK, length: BLOCK }).collect();
+        let mut todo: Vec<Output> = asked.iter().flat_map(|&b| alone.hear(1, Message::Request(b))).collect();
+        let (mut sent, mut refused) = (Vec::new(), Vec::new());
+        while !todo.is_empty() {
+            let mut next = Vec::new();
+            for o in todo {
+                match o {
+                    Output::SendBlock { conn, block } => {
+                        sent.push(block);
+                        next.extend(alone.input(Input::Unread { conn, block }));
+                    }
+                    Output::Send { message: Message::Reject(block), .. } => refused.push(block),
+                    _ => {}
+                }
+            }
+            todo = next;
+        }
+        assert_eq!(sent, asked);
+        assert_eq!(refused, if reserved == Reserved::OURS { asked } else { Vec::new() });
+    }
+}
+
 #[test]
 fn floods_are_closed() {
     let messages: [fn(u32) -> Message; 5] = [
@@ -350,13 +383,17 @@ fn arbitrary_messages_never_panic_nor_pile_up() {
             }
             let at = rng.index(live.len());
             let conn = live[at].0;
-            let mut out = match rng.index(12) {
+            let mut out = match rng.index(13) {
                 0 => alone.input(Input::Sent { conn: ConnId(conn), bytes: rng.next_u32() }),
                 1 => alone.input(Input::PieceVerified { piece: rng.next_u32() % (pieces + 1) }),
                 2 => {
                     alone.input(Input::PieceFailed { piece: rng.next_u32() % (pieces + 1), digests: vec![] })
                 }
                 3 => alone.input(Input::PieceLost { piece: rng.next_u32() % (pieces + 1) }),
+                12 => alone.input(Input::Unread {
+                    conn: ConnId(conn),
+                    block: Block { piece: 0, begin: 0, length: BLOCK },
+                }),
                 4..=7 if !live[at].1.is_empty() => {
                     let block = live[at].1.remove(0);
                     alone.hear(conn, Message::Piece(block))
