@@ -29,6 +29,8 @@ pub(super) struct Endpoint {
     /// It has acknowledged an announce since the start.
     told: bool,
     owes_completed: bool,
+    /// Good-bye is said once the announce under way has ended.
+    pub(super) is_leaving: bool,
     fails: u32,
     answered: bool,
     next: Time,
@@ -56,6 +58,7 @@ impl Endpoint {
             last_job: None,
             told: false,
             owes_completed: false,
+            is_leaving: false,
             fails: 0,
             answered: false,
             next: Time::ZERO,
@@ -72,6 +75,7 @@ impl Endpoint {
         let job = self.break_off();
         self.told = false;
         self.owes_completed = false;
+        self.is_leaving = false;
         self.fails = 0;
         self.answered = false;
         self.next = now;
@@ -85,6 +89,12 @@ impl Endpoint {
 
     pub(super) fn is_busy(&self) -> bool {
         self.flight.is_some()
+    }
+
+    /// Breaks off what is under way, unless it tells that the download is complete.
+    pub(super) fn break_off_unless_completing(&mut self) -> Option<JobId> {
+        let completes = |flight: &Flight| flight.event == Event::Completed;
+        if self.flight.as_ref().is_some_and(completes) { None } else { self.break_off() }
     }
 
     pub(super) fn is_due(&self, now: Time) -> bool {

@@ -184,7 +184,11 @@ pub struct Announcer {
 enum Phase {
     Idle,
     Running,
-    Stopping { deadline: Time },
+    /// Until `patience` an announce of `completed` that is under way is waited for.
+    Stopping {
+        patience: Time,
+        deadline: Time,
+    },
 }
 
 impl Announcer {
@@ -273,6 +277,7 @@ impl Announcer {
             self.tiers.promote(place);
         }
         self.tiers.status_of(job).into_iter().for_each(|status| out.put(Output::Status(status)));
+        self.good_byes(now, out);
         self.stop_if_done(now, out);
         self.drive(now, out);
     }
@@ -284,20 +289,37 @@ impl Announcer {
             }
             return;
         }
-        let mut turn =
-            Turn { now, config: &self.config, totals: self.totals, key: self.key, next_job: self.next_job };
-        for tracker in self.tiers.tiers_mut().flatten() {
-            turn.good_bye(tracker, out);
+        for endpoint in self.tiers.endpoints_mut() {
+            endpoint.is_leaving = endpoint.knows_us();
+            if let Some(job) = endpoint.break_off_unless_completing() {
+                out.put(Output::Cancel { job });
+            }
         }
-        self.next_job = turn.next_job;
-        let deadline = now + self.config.stop_deadline;
-        self.phase = Phase::Stopping { deadline };
-        self.wake = Some(deadline);
+        let patience = now + self.config.stop_deadline / 2;
+        self.phase = Phase::Stopping { patience, deadline: now + self.config.stop_deadline };
+        self.wake = Some(patience);
+        self.good_byes(now, out);
         self.stop_if_done(now, out);
     }
 
+    /// Says good-bye over every endpoint that has heard, or was long enough waited for to
+    /// hear, that the download is complete: two announces under way may overtake each other.
+    fn good_byes(&mut self, now: Time, out: &mut impl Sink<Output>) {
+        let Phase::Stopping { patience, deadline } = self.phase else { return };
+        let is_late = patience <= now;
+        if is_late {
+            self.wake = Some(deadline);
+        }
+        let mut turn =
+            Turn { now, config: &self.config, totals: self.totals, key: self.key, next_job: self.next_job };
+        for tracker in self.tiers.tiers_mut().flatten() {
+            turn.good_bye(tracker, is_late, out);
+        }
+        self.next_job = turn.next_job;
+    }
+
     fn stop_if_done(&mut self, now: Time, out: &mut impl Sink<Output>) {
-        let Phase::Stopping { deadline } = self.phase else { return };
+        let Phase::Stopping { deadline, .. } = self.phase else { return };
         let late = deadline <= now;
         if !late && self.tiers.endpoints_mut().any(|endpoint| endpoint.is_busy()) {
             return;
@@ -339,6 +361,7 @@ impl Machine for Announcer {
 
     fn handle_timeout(&mut self, now: Time, out: &mut impl Sink<Output>) {
         if self.wake.is_some_and(|wake| wake <= now) {
+            self.good_byes(now, out);
             self.stop_if_done(now, out);
             self.drive(now, out);
         }
@@ -373,15 +396,14 @@ impl Turn<'_> {
         wake
     }
 
-    fn good_bye(&mut self, tracker: &mut Tracker, out: &mut impl Sink<Output>) {
-        for endpoint in &mut tracker.endpoints {
-            let knows_us = endpoint.knows_us();
+    fn good_bye(&mut self, tracker: &mut Tracker, is_late: bool, out: &mut impl Sink<Output>) {
+        let waits = |endpoint: &&mut Endpoint| endpoint.is_leaving && (is_late || !endpoint.is_busy());
+        for endpoint in tracker.endpoints.iter_mut().filter(waits) {
             if let Some(job) = endpoint.break_off() {
                 out.put(Output::Cancel { job });
             }
-            if knows_us {
-                self.announce(&tracker.url, endpoint, Event::Stopped, out);
-            }
+            endpoint.is_leaving = false;
+            self.announce(&tracker.url, endpoint, Event::Stopped, out);
         }
     }
 

@@ -309,8 +309,44 @@ fn good_bye_does_not_wait_for_the_silent() {
     let mut s = Scene::started(&[&["a"]]);
     s.ok("a");
     s.input(Input::Stop);
-    assert_eq!(s.pass(), 3 * SECOND);
+    assert_eq!(s.pass() + s.pass(), 3 * SECOND);
     assert_eq!(s.flying(), [], "cancelled");
+    assert!(s.said(&Output::AllStopped));
+}
+
+/// Over two connections the later word may come first: a tracker that hears `stopped` before
+/// `completed` counts no completion, and lists somebody who has left.
+#[test]
+fn good_bye_waits_for_the_answer_to_completed() {
+    for answered in [true, false] {
+        let mut s = Scene::started(&[&["a"], &["b"]]);
+        s.ok("a");
+        s.ok("b");
+        s.input(Input::Completed);
+        s.ok("b");
+        s.input(Input::Stop);
+        assert_eq!(s.flying(), [("a", Event::Completed), ("b", Event::Stopped)]);
+        let end = if answered { Scene::ok } else { Scene::fail };
+        end(&mut s, "a");
+        assert_eq!(s.flying(), [("a", Event::Stopped), ("b", Event::Stopped)]);
+        s.ok("b");
+        assert!(!s.said(&Output::AllStopped));
+        s.ok("a");
+        assert!(s.said(&Output::AllStopped));
+    }
+}
+
+#[test]
+fn good_bye_waits_for_completed_half_of_its_time_at_most() {
+    let mut s = Scene::started(&[&["a"]]);
+    s.ok("a");
+    s.input(Input::Completed);
+    s.input(Input::Stop);
+    assert_eq!(s.flying(), [("a", Event::Completed)]);
+    assert_eq!(s.pass(), 3 * SECOND / 2);
+    assert_eq!(s.flying(), [("a", Event::Stopped)], "in its place");
+    assert_eq!(s.pass(), 3 * SECOND / 2);
+    assert_eq!(s.flying(), []);
     assert!(s.said(&Output::AllStopped));
 }
 
