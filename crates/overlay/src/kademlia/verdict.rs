@@ -37,7 +37,7 @@ pub enum Failed<P> {
     Replaced(P),
 }
 
-/// Whom [`KTable::closest`] gives.
+/// Whom [`super::KTable::closest`] gives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trust {
     /// Good contacts: what one tells others.
