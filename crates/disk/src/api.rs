@@ -138,6 +138,8 @@ pub enum Event {
     Failed { key: TorrentKey, error: DiskError, recoverable: bool },
     /// Writing works again.
     Recovered { key: TorrentKey },
+    /// The answer to [`crate::Disk::confirm`] if all is there; else `Failed` is, for good.
+    Confirmed { key: TorrentKey },
     /// The torrent is closed. Without an error everything is synced and the resume
     /// file says so.
     Closed { key: TorrentKey, error: Option<DiskError> },

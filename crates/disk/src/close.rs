@@ -1,4 +1,5 @@
-//! Closing a torrent so that the next start needs no check.
+//! Closing a torrent so that the next start needs no check, and before that, looking
+//! whether its files are where they should be.
 
 use std::sync::Arc;
 
@@ -19,6 +20,24 @@ pub(crate) fn finish(torrent: &Arc<Torrent>) {
 }
 
 impl Torrent {
+    /// Whether all files that are whole lie under their names.
+    pub(crate) fn confirm(&self) -> Result<(), DiskError> {
+        let have = lock(&self.ledger).have.clone();
+        for (index, file) in self.info.layout.files().iter().enumerate() {
+            let here = !file.padding && self.places.hold().is_placed(index);
+            if !here || !self.info.layout.file_pieces(index).all(|piece| have.get(piece)) {
+                continue;
+            }
+            let slot = Slot::File(index);
+            match self.storage.named(slot)? {
+                Some(stat) if stat.length >= file.length => {}
+                Some(_) => return Err(DiskError::Short(self.storage.path(slot))),
+                None => return Err(DiskError::Gone(self.storage.path(slot))),
+            }
+        }
+        Ok(())
+    }
+
     fn settle(self: &Arc<Torrent>) -> Result<(), DiskError> {
         if !self.open.load(std::sync::atomic::Ordering::Acquire) {
             return Ok(());

@@ -166,6 +166,20 @@ impl Disk {
         }
     }
 
+    /// Looks whether each file that is whole still lies under its name, as long as it should
+    /// be: a file can be written that has no name any more. [`Event::Confirmed`] follows, or
+    /// [`Event::Failed`] with the first that does not. Reads no data.
+    pub fn confirm(&self, key: TorrentKey) {
+        let Some(torrent) = self.get(key) else { return };
+        torrent.submit(move |torrent, _| {
+            let shared = &torrent.shared;
+            match torrent.confirm() {
+                Ok(()) => shared.tell(Event::Confirmed { key }),
+                Err(error) => shared.tell(Event::Failed { key, error, recoverable: false }),
+            }
+        });
+    }
+
     /// Syncs soon, in the background.
     pub fn checkpoint(&self, key: TorrentKey) {
         let Some(torrent) = self.get(key) else { return };

@@ -32,6 +32,9 @@ pub enum DiskError {
     /// The data is not there (any more).
     #[error("{} ends before what should be in it", .0.display())]
     Short(PathBuf),
+    /// What was written does not lie under its name any more.
+    #[error("{} was removed or replaced while it was being written", .0.display())]
+    Gone(PathBuf),
     /// The caller named a torrent that is not open.
     #[error("the torrent is not open")]
     NotOpen,

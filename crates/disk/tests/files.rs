@@ -199,3 +199,34 @@ fn hundreds_of_files_need_few_descriptors() {
     bench.close();
     sample.assert_on_disk(root.path());
 }
+
+/// A file that is removed while it is open can be written to its end all the same.
+#[test]
+fn what_is_complete_must_lie_under_its_name() {
+    let meddle: [fn(&Path); 4] = [
+        |_| {},
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| {
+            let bytes = std::fs::read(path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        },
+        |path| std::fs::File::options().write(true).open(path).unwrap().set_len(BLOCK).unwrap(),
+    ];
+    for (case, meddle) in meddle.iter().enumerate() {
+        let root = tempfile::tempdir().unwrap();
+        let sample = sample(Version::V1, &[BLOCK * 2, BLOCK * 2], BLOCK);
+        let bench = Bench::new(Config::default());
+        bench.open(sample.spec(root.path()));
+        get(&bench, &sample, 0..4);
+        let path = sample.path(root.path(), 1);
+        meddle(&path);
+        bench.disk.confirm(KEY);
+        if case == 0 {
+            bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        } else {
+            let (error, recoverable) = bench.failed();
+            assert!(!recoverable && error.to_string().contains(path.to_str().unwrap()), "{case}: {error}");
+        }
+    }
+}

@@ -212,6 +212,10 @@ impl Engine {
             }
             Event::Have { .. } => return,
             Event::Lost { piece, fetch } => local.lost(piece, fetch),
+            // What was fetched is complete once the disk says where it lies.
+            Event::Finished if local.fetch => {
+                return self.disk.confirm(starling_disk::TorrentKey(key.0));
+            }
             Event::Finished => local.finished = true,
             Event::Failed(why) => local.failed = Some(why),
             Event::Paused(why) => local.paused = Some(why),

@@ -100,6 +100,7 @@ impl Engine {
             News::Checked { .. } => {}
             News::Failed { key, error, recoverable } => self.failed(TorrentKey(key.0), &error, recoverable),
             News::Recovered { key } => self.feed(Input::StorageRecovered { key: TorrentKey(key.0) }),
+            News::Confirmed { key } => self.confirmed(TorrentKey(key.0)),
             News::Closed { key, error } => {
                 let closed = error.map_or(Ok(()), |error| Err(error.to_string()));
                 self.forget(&mut self.core.borrow_mut(), TorrentKey(key.0), &closed);
@@ -117,6 +118,16 @@ impl Engine {
                 self.feed(Input::OpenFailed { key, why });
             }
             None => self.feed(Input::Opened { key, have, piece_layers }),
+        }
+    }
+
+    /// All that is wanted is there, unless a piece was lost in the meantime.
+    fn confirmed(&self, key: TorrentKey) {
+        let core = &mut *self.core.borrow_mut();
+        let is_whole = core.session.stats(key).is_some_and(|stats| stats.swarm.bytes_left == 0);
+        if let Some(local) = core.torrents.get_mut(&key).filter(|_| is_whole) {
+            local.finished = true;
+            self.tell();
         }
     }
 

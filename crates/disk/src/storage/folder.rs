@@ -95,6 +95,12 @@ impl Folder {
         self.resume.as_deref().ok_or(DiskError::OutOfRange)
     }
 
+    fn look_at(&self, file: &File, slot: Slot) -> Result<Stat, DiskError> {
+        let meta = file.metadata().and_then(|meta| Ok((meta.len(), meta.modified()?)));
+        let (length, modified) = meta.map_err(|e| DiskError::io("look at", self.path(slot), e))?;
+        Ok(Stat { length, modified })
+    }
+
     fn fd(&self, slot: Slot, writable: bool) -> Result<Arc<File>, DiskError> {
         if let Some(file) = self.fds.get(self.owner, slot, writable) {
             return Ok(file);
@@ -193,6 +199,14 @@ impl Folder {
     }
 }
 
+/// That a file cannot be opened because it is not there is no error to who only looks.
+fn nothing_there(error: DiskError) -> Result<Option<Stat>, DiskError> {
+    match error {
+        DiskError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        error => Err(error),
+    }
+}
+
 impl Storage for Folder {
     fn device(&self) -> Result<u64, DiskError> {
         let root = self.root()?;
@@ -202,18 +216,32 @@ impl Storage for Folder {
     }
 
     fn stat(&self, slot: Slot) -> Result<Option<Stat>, DiskError> {
-        let file = match self
-            .fds
-            .get(self.owner, slot, false)
-            .map_or_else(|| self.open(slot, false).map(Arc::new), Ok)
-        {
-            Ok(file) => file,
-            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let file = match self.fds.get(self.owner, slot, false) {
+            Some(file) => file,
+            None => match self.open(slot, false) {
+                Ok(file) => Arc::new(file),
+                Err(error) => return nothing_there(error),
+            },
         };
-        let meta = file.metadata().and_then(|meta| Ok((meta.len(), meta.modified()?)));
-        let (length, modified) = meta.map_err(|e| DiskError::io("look at", self.path(slot), e))?;
-        Ok(Some(Stat { length, modified }))
+        self.look_at(&file, slot).map(Some)
+    }
+
+    fn named(&self, slot: Slot) -> Result<Option<Stat>, DiskError> {
+        let there = match self.open(slot, false) {
+            Ok(there) => there,
+            Err(error) => return nothing_there(error),
+        };
+        if let Some(ours) = self.fds.get(self.owner, slot, false) {
+            let which = |file: &File| {
+                let stat = rustix::fs::fstat(file);
+                stat.map_err(|e| DiskError::io("look at", self.path(slot), e.into()))
+                    .map(|stat| (stat.st_dev, stat.st_ino))
+            };
+            if which(&there)? != which(&ours)? {
+                return Ok(None);
+            }
+        }
+        self.look_at(&there, slot).map(Some)
     }
 
     fn prepare(&self, slot: Slot, length: u64, reserve: bool) -> Result<(), DiskError> {

@@ -49,6 +49,10 @@ pub trait Storage: Send + Sync + 'static {
     /// Size and time; `None` if there is no such file.
     fn stat(&self, slot: Slot) -> Result<Option<Stat>, DiskError>;
 
+    /// What lies under the file's name now; `None` if nothing does, or another file than the
+    /// one that was opened under it before and is still open here.
+    fn named(&self, slot: Slot) -> Result<Option<Stat>, DiskError>;
+
     /// Creates the file if need be, with its folders, and cuts off what lies beyond `length`.
     /// `reserve`: takes room for all of it now.
     fn prepare(&self, slot: Slot, length: u64, reserve: bool) -> Result<(), DiskError>;

@@ -237,6 +237,10 @@ impl Storage for Memory {
         }))
     }
 
+    fn named(&self, slot: Slot) -> Result<Option<Stat>, DiskError> {
+        self.stat(slot)
+    }
+
     fn prepare(&self, slot: Slot, length: u64, reserve: bool) -> Result<(), DiskError> {
         let wrap = |e| DiskError::io("resize", self.path(slot), e);
         let mut state = self.enter().map_err(wrap)?;
