@@ -212,8 +212,11 @@ impl Engine {
             }
             Event::Have { .. } => return,
             Event::Lost { piece, fetch } => local.lost(piece, fetch),
-            // What was fetched is complete once the disk says where it lies.
-            Event::Finished if local.fetch => {
+            // What was fetched is complete once the disk says where it lies; what was there
+            // at the beginning was looked at then.
+            Event::Finished
+                if local.fetch && core.session.stats(key).is_some_and(|stats| stats.swarm.downloaded > 0) =>
+            {
                 return self.disk.confirm(starling_disk::TorrentKey(key.0));
             }
             Event::Finished => local.finished = true,
