@@ -102,23 +102,11 @@ impl Torrent {
             return self.cancel_all(slot, out);
         }
         link.down.heard = now;
-        let again = std::mem::replace(&mut link.down.snubbed, true);
-        // Nobody else may help with a piece that is fetched from one peer alone.
-        let alone = self.let_go_alone(slot);
-        if again || alone {
+        if std::mem::replace(&mut link.down.snubbed, true) {
             // The one request goes round: another peer may have it by now.
             return self.cancel_all(slot, out);
         }
         self.cancel_beyond(slot, 1, out);
-    }
-
-    /// A peer that is too slow loses the pieces that it has to itself, and does not get them
-    /// again for a while; whether there were any.
-    fn let_go_alone(&mut self, slot: u32) -> bool {
-        let Some(link) = self.links.get_mut(slot) else { return false };
-        let pieces = self.picker.let_go_alone(slot, &mut link.down.own);
-        pieces.iter().for_each(|&piece| link.note_refused(piece));
-        !pieces.is_empty()
     }
 
     /// A request that many later ones have overtaken will not be answered.
@@ -141,11 +129,21 @@ impl Torrent {
         let Some(link) = self.links.get_mut(slot) else { return };
         if !link.down.own.is_empty() && !link.is_fast(length / 2) {
             self.picker.share(slot, &mut link.down.own);
-            let own: Vec<u32> = link.down.own.iter().filter_map(|&id| self.picker.alone(id)).collect();
-            if own.into_iter().any(|piece| self.others_send(slot, piece)) {
-                self.let_go_alone(slot);
-            }
+            self.let_go_alone(slot);
         }
+    }
+
+    /// Nobody may help with a piece that is fetched from one peer alone: a slow one loses it
+    /// if there is somebody better, and does not get it again for a while.
+    fn let_go_alone(&mut self, slot: u32) {
+        let Some(link) = self.links.get(slot) else { return };
+        let alone = link.down.own.iter().filter_map(|&id| self.picker.alone(id));
+        if !alone.into_iter().any(|piece| self.others_send(slot, piece)) {
+            return;
+        }
+        let Some(link) = self.links.get_mut(slot) else { return };
+        let pieces = self.picker.let_go_alone(slot, &mut link.down.own);
+        pieces.iter().for_each(|&piece| link.note_refused(piece));
     }
 
     /// Whether somebody else may be asked for `piece` and is worth asking.
