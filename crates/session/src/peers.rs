@@ -226,6 +226,14 @@ impl Session {
         self.dial_waiting(now, out);
     }
 
+    /// Whether the piece that was just lost is all that is missing.
+    pub(crate) fn was_complete(&self, key: TorrentKey) -> bool {
+        self.torrents.get(&key).is_some_and(|entry| {
+            let layout = entry.torrent.as_ref().map(|torrent| &torrent.info.layout);
+            layout.is_some_and(|layout| entry.core.stats().bytes_left <= layout.piece_length().into())
+        })
+    }
+
     /// A torrent that was complete is not any more: other seeds, of no use until now, are.
     pub(crate) fn seek_again(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
         let Some(entry) = self.torrents.get_mut(&key) else { return };

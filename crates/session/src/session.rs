@@ -150,7 +150,7 @@ impl Session {
             E::Have { piece } => tell(Event::Have { piece }),
             E::Lost { piece, fetch } => {
                 tell(Event::Lost { piece, fetch });
-                if fetch {
+                if fetch && self.was_complete(key) {
                     self.seek_again(now, key, out);
                 }
             }
