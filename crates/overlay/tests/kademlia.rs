@@ -148,6 +148,44 @@ fn after_a_third_died_everything_is_found_and_the_dead_are_forgotten() {
     }
 }
 
+/// Without a refresh and without finds: only probes keep the tables.
+fn no_refresh() -> Config {
+    Config { k: 8, refresh: 6_000 * MINUTE, ..Config::default() }
+}
+
+#[test]
+fn probes_become_rare_where_everybody_stays() {
+    let mut net = joined(1, 60, Duration::from_secs(1), no_refresh());
+    net.run_for(180 * MINUTE);
+    net.outside.sent.clear();
+    net.run_for(60 * MINUTE);
+    let sent: u64 = net.outside.sent.values().map(|sent| sent.0).sum();
+    // A ping and its answer, every five minutes and a bit.
+    assert!((60 * 20..=60 * 26).contains(&sent), "{sent} messages an hour");
+}
+
+#[test]
+fn probes_come_often_where_many_die() {
+    for seed in 0..5 {
+        let mut net = Net::new(seed, 160, no_refresh());
+        net.converged(150);
+        (0..50).for_each(|node| net.kill(node));
+        // Whom a look-up would ask first: stale ones are kept, but not asked.
+        let dead = |net: &Net| -> (usize, usize) {
+            let first = |core: &Kademlia<u32>| {
+                (0..20).flat_map(|n| core.local_lookup(key(n), 8, false, &net.outside)).collect::<Vec<u32>>()
+            };
+            let asked: Vec<u32> = net.nodes.values().flat_map(first).collect();
+            (asked.iter().filter(|&&peer| peer < 50).count(), asked.len())
+        };
+        let (before, all) = dead(&net);
+        assert!(before * 100 > all * 25, "seed {seed}: {before} of {all}");
+        net.run_for(40 * MINUTE);
+        let (after, all) = dead(&net);
+        assert!(after * 50 < all, "seed {seed}: {after} of {all}");
+    }
+}
+
 #[test]
 fn one_message_in_twenty_may_get_lost() {
     for seed in 0..10 {
