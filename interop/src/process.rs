@@ -1,5 +1,7 @@
 //! Processes that die with the thread that started them, and whose lines are events.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,8 +26,12 @@ pub struct Process {
     name: String,
     child: Child,
     lines: Receiver<String>,
+    last: RefCell<VecDeque<String>>,
     stderr: Option<PathBuf>,
 }
+
+/// As many of its lines are kept for a complaint.
+const LAST_LINES: usize = 12;
 
 impl Launch {
     /// A command by name.
@@ -71,7 +77,7 @@ impl Launch {
         if let Some(stdout) = child.stdout.take() {
             forward_lines(stdout, sender);
         }
-        Ok(Process { name: self.short_name(), child, lines, stderr })
+        Ok(Process { name: self.short_name(), child, lines, last: RefCell::default(), stderr })
     }
 
     /// `setpriv` makes the kernel kill the process when this thread ends; `sh` puts
@@ -101,14 +107,21 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits for a line on its standard output that `matches`.
+    /// Waits for a line on its standard output that `matches`; a line that begins with
+    /// "error" ends the waiting.
     pub fn expect_line(&self, patience: Duration, matches: impl Fn(&str) -> bool) -> Result<String> {
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) if matches(&line) => return Ok(line),
-                Ok(_) => {}
+                Ok(line) => {
+                    let failed = line.starts_with("error ");
+                    self.remember(line);
+                    if failed {
+                        return Err(self.complaint("failed"));
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => return Err(self.complaint("did not say what was awaited")),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.complaint("ended too early")),
             }
@@ -131,7 +144,7 @@ impl Process {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
-                Ok(_) => {}
+                Ok(line) => self.remember(line),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => return Err(self.complaint("is still running")),
             }
@@ -167,9 +180,18 @@ impl Process {
     /// A sentence about this process, with the end of what it complained of itself.
     pub fn complaint(&self, what: &str) -> String {
         let errors = self.errors();
-        let tail: Vec<&str> = errors.lines().rev().take(12).collect();
+        let tail: Vec<&str> = errors.lines().rev().take(LAST_LINES).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        format!("{} {what}\n{}", self.name, tail.join("\n"))
+        let said: Vec<String> = self.last.borrow().iter().cloned().collect();
+        format!("{} {what}\nit said:\n{}\nits errors:\n{}", self.name, said.join("\n"), tail.join("\n"))
+    }
+
+    fn remember(&self, line: String) {
+        let mut last = self.last.borrow_mut();
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
     }
 }
 
