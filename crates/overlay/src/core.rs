@@ -119,6 +119,9 @@ pub struct Row<P> {
     pub peers: Vec<P>,
 }
 
+/// What nodes need lies fewer pointers than this away from them; see [`Core::warm`].
+pub const WARM_STEPS: u32 = 4;
+
 /// A protocol as a state machine; [`starling_sansio::Machine`] for cores whose world
 /// is a [`Host`].
 ///
@@ -172,10 +175,12 @@ pub trait Core<P: Peer>: Sized {
     /// The tables, for a person to read; empty rows may be left out.
     fn rows(&self, host: &impl Host<P, Self::Message, Self::Event>) -> Vec<Row<P>>;
 
-    /// Reads what the node will need for `message`, or for what is due, and gives a number
-    /// that means nothing: a driver of a million nodes calls it for several in a row, so
-    /// that the processor fetches their memory side by side. It changes nothing.
-    fn warm(&self, _message: Option<&Self::Message>) -> u64 {
+    /// Reads what the node will need for `message`, or for what is due, as far as it lies
+    /// `steps` pointers away from the node, fewer than [`WARM_STEPS`], and gives a number
+    /// that means nothing. A driver of a million nodes calls it for several nodes in a row,
+    /// step by step, so that the processor fetches their memory side by side. It changes
+    /// nothing.
+    fn warm(&self, _message: Option<&Self::Message>, _steps: u32) -> u64 {
         0
     }
 

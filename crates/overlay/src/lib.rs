@@ -42,7 +42,9 @@ mod rpc;
 mod view;
 pub mod wire;
 
-pub use crate::core::{Core, Counts, Host, Input, KeyBased, Message, Offence, Overlay, Purpose, Row, Wanted};
+pub use crate::core::{
+    Core, Counts, Host, Input, KeyBased, Message, Offence, Overlay, Purpose, Row, WARM_STEPS, Wanted,
+};
 pub use check::Checked;
 pub use event::{Command, Cost, Event, Hit, Op, Outcome, Route, Routing};
 pub use id::Id;

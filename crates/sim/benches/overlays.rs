@@ -76,7 +76,7 @@ fn resident() -> u64 {
 
 fn scenario(overlay: &str, nodes: u32) -> Result<Scenario, String> {
     let text = format!(
-        "nodes = {nodes}\nduration_s = {SECONDS}\n[overlay.{overlay}]\n\
+        "nodes = {nodes}\nbits = 64\nduration_s = {SECONDS}\n[overlay.{overlay}]\n\
          [network]\nlatency = {{ model = \"uniform\", low_ms = 20, high_ms = 160 }}\n\
          [[traffic]]\nask = \"find\"\nevery_s = 60\n"
     );

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_overlay::{Core, Id, Input};
+use starling_overlay::{Core, Id, Input, WARM_STEPS};
 use starling_sansio::{Rng, Time};
 
 use crate::hosts::Hosts;
@@ -281,25 +281,35 @@ impl<C: Core<Node>> Part<C> {
     /// Has the nodes of the next messages fetched from memory, all at once: one after the
     /// other, each event of a large world would wait for its own.
     fn warm_receivers(&mut self) {
-        let (slots, parts) = (&self.slots, self.outside.shape.parts);
+        if !self.outside.letters.look_ahead(AHEAD) {
+            return;
+        }
+        let parts = self.outside.shape.parts;
         let mut sum = 0u64;
-        self.outside.letters.look_ahead(AHEAD, |letter| {
-            let slot = slots.get((letter.to.host() / parts) as usize);
-            let core = slot.and_then(|slot| slot.core.as_ref());
-            sum = sum.wrapping_add(core.map_or(0, |core| core.warm(Some(&letter.message))));
-        });
+        for steps in 0..WARM_STEPS {
+            for letter in self.outside.letters.shown() {
+                let slot = self.slots.get((letter.to.host() / parts) as usize);
+                let core = slot.and_then(|slot| slot.core.as_ref());
+                sum = sum.wrapping_add(core.map_or(0, |core| core.warm(Some(&letter.message), steps)));
+            }
+        }
         std::hint::black_box(sum);
     }
 
     /// The same for nodes that will be woken.
     fn warm_sleepers(&mut self) {
-        let (slots, parts) = (&self.slots, self.outside.shape.parts);
+        if !self.outside.timers.look_ahead(AHEAD) {
+            return;
+        }
+        let parts = self.outside.shape.parts;
         let mut sum = 0u64;
-        self.outside.timers.look_ahead(AHEAD, |due| {
-            let Due::Wake { host } = *due else { return };
-            let core = slots.get((host / parts) as usize).and_then(|slot| slot.core.as_ref());
-            sum = sum.wrapping_add(core.map_or(0, |core| core.warm(None)));
-        });
+        for steps in 0..WARM_STEPS {
+            for due in self.outside.timers.shown() {
+                let Due::Wake { host } = *due else { continue };
+                let core = self.slots.get((host / parts) as usize).and_then(|slot| slot.core.as_ref());
+                sum = sum.wrapping_add(core.map_or(0, |core| core.warm(None, steps)));
+            }
+        }
         std::hint::black_box(sum);
     }
 

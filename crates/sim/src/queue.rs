@@ -43,8 +43,9 @@ pub struct Queue<T> {
     late: BinaryHeap<Reverse<Late<T>>>,
     /// Numbers the late ones.
     sequence: u64,
-    /// Up to which slot events were shown by [`Queue::look_ahead`].
-    shown: u64,
+    /// Which slots [`Queue::look_ahead`] chose.
+    shown_from: u64,
+    shown_until: u64,
     len: usize,
     spare: Vec<Array<T>>,
 }
@@ -84,7 +85,8 @@ impl<T> Default for Queue<T> {
             taken: 0,
             late: BinaryHeap::new(),
             sequence: 0,
-            shown: 0,
+            shown_from: 0,
+            shown_until: 0,
             len: 0,
             spare: Vec::new(),
         }
@@ -172,30 +174,37 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Once all that were shown before have been taken, or nearly so, shows the next
-    /// events, `count` or somewhat more if there are so many within an epoch, in no order.
-    /// Those that are added later for the same time are not shown.
+    /// Once all that were shown before have been taken, or nearly so, chooses the next
+    /// events to be shown, `count` or somewhat more if there are so many within an epoch,
+    /// and says that it did. Those that are added later for the same time may be missed.
     #[inline]
-    pub fn look_ahead(&mut self, count: usize, see: impl FnMut(&T)) {
-        if self.shown <= self.slot {
-            self.show(count, see);
+    pub fn look_ahead(&mut self, count: usize) -> bool {
+        if self.shown_until > self.slot {
+            return false;
         }
-    }
-
-    fn show(&mut self, count: usize, mut see: impl FnMut(&T)) {
         let end = ((self.slot >> EPOCH_BITS) + 2) << EPOCH_BITS;
-        self.shown = self.slot;
+        (self.shown_from, self.shown_until) = (self.slot + 1, self.slot);
         let mut shown = 0;
-        while let Some(slot) = self.next_used(self.shown + 1, end).filter(|_| shown < count) {
-            let events = &self.near[slot as usize % SLOTS];
-            events.iter().filter_map(|event| event.1.as_ref()).for_each(&mut see);
-            shown += events.len();
-            self.shown = slot;
+        while let Some(slot) = self.next_used(self.shown_until + 1, end).filter(|_| shown < count) {
+            shown += self.near[slot as usize % SLOTS].len();
+            self.shown_until = slot;
         }
         if shown < count {
             // Nothing else is near: not before what is here has been taken.
-            self.shown = self.shown.max(self.slot + 1);
+            self.shown_until = self.shown_until.max(self.slot + 1);
         }
+        shown > 0
+    }
+
+    /// The events that [`Queue::look_ahead`] chose, in no order.
+    pub fn shown(&self) -> impl Iterator<Item = &T> {
+        let mut from = self.shown_from;
+        let slots = std::iter::from_fn(move || {
+            let slot = self.next_used(from, self.shown_until + 1)?;
+            from = slot + 1;
+            Some(slot)
+        });
+        slots.flat_map(|slot| &self.near[slot as usize % SLOTS]).filter_map(|event| event.1.as_ref())
     }
 
     /// When the next event is due.

@@ -32,6 +32,8 @@ pub struct Find<P> {
     /// Who said to be the root while its predecessor is asked whether it is instead,
     /// the other replicas, and the length of its path.
     pub root: Option<(P, Vec<P>, u8)>,
+    /// In the order in which they are worth asking: supposed roots, then those before the
+    /// key, each the nearest first.
     candidates: Vec<Candidate<P>>,
 }
 
@@ -58,12 +60,11 @@ pub struct To<P> {
     pub skip: Option<u8>,
 }
 
-/// A peer that may know more.
+/// A peer that may know more. Small, since a million nodes have some for each find: how
+/// far it is from the key follows from its name.
 #[derive(Clone, Copy, Debug)]
 struct Candidate<P> {
     peer: P,
-    /// How far it is from the key: before it, or, for a supposed root, after it.
-    distance: Id,
     hops: u8,
     last: bool,
     tried: bool,
@@ -83,8 +84,8 @@ pub enum Answer<P> {
 }
 
 impl<P: Peer> Find<P> {
-    pub fn new(purpose: Purpose, key: Id) -> Self {
-        Find {
+    pub fn new(purpose: Purpose, key: Id) -> Box<Self> {
+        Box::new(Find {
             purpose,
             key,
             questions: 0,
@@ -93,7 +94,7 @@ impl<P: Peer> Find<P> {
             asked: None,
             root: None,
             candidates: Vec::new(),
-        }
+        })
     }
 
     /// What to tell the peers on the path.
@@ -129,14 +130,24 @@ impl<P: Peer> Find<P> {
         if self.candidates.iter().any(|one| one.peer == peer && (one.tried || one.last == last)) {
             return;
         }
-        let id = host.id(peer);
-        let distance = if last { id.minus(self.key) } else { self.key.minus(id) };
         if self.candidates.len() >= MAX_CANDIDATES {
-            let rank = |one: &Candidate<P>| (one.tried && one.named.is_none(), !one.last, one.distance);
-            let worst = (0..self.candidates.len()).max_by_key(|&at| rank(&self.candidates[at]));
-            worst.map(|at| self.candidates.swap_remove(at));
+            let worst = self.candidates.iter().rposition(|one| one.tried && one.named.is_none());
+            self.candidates.remove(worst.unwrap_or(MAX_CANDIDATES - 1));
         }
-        self.candidates.push(Candidate { peer, distance, hops, last, tried: false, named: None });
+        let distance = self.distance(peer, last, host);
+        let before = |one: &Candidate<P>| match (one.last, last) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => self.distance(one.peer, last, host) <= distance,
+        };
+        let place = self.candidates.partition_point(before);
+        self.candidates.insert(place, Candidate { peer, hops, last, tried: false, named: None });
+    }
+
+    /// How far a peer is from the key: before it, or, for a supposed root, after it.
+    fn distance<H: Outside<P>>(&self, peer: P, last: bool, host: &H) -> Id {
+        let id = host.id(peer);
+        if last { id.minus(self.key) } else { self.key.minus(id) }
     }
 
     /// Whether `peer` was asked already.
@@ -147,8 +158,7 @@ impl<P: Peer> Find<P> {
     /// Whom to ask next: the first supposed root, else the closest before the key. If
     /// that one was asked already and all it named are silent, it is asked for more.
     pub fn next(&mut self) -> Option<To<P>> {
-        let useful = self.candidates.iter().filter(|one| !one.tried || one.named.is_some());
-        let best = *useful.min_by_key(|one| (!one.last, one.distance))?;
+        let best = *self.candidates.iter().find(|one| !one.tried || one.named.is_some())?;
         self.candidates.iter_mut().filter(|one| one.peer == best.peer).for_each(|one| one.tried = true);
         Some(To { peer: best.peer, hops: best.hops, last: best.last, skip: best.named })
     }
@@ -169,14 +179,15 @@ impl<P: Peer> Find<P> {
 
     /// Forgets supposed roots that are not before `root`.
     pub fn drop_roots_after<H: Outside<P>>(&mut self, root: P, host: &H) {
-        let distance = host.id(root).minus(self.key);
-        self.candidates.retain(|one| !one.last || one.tried || one.distance < distance);
+        let key = self.key;
+        let distance = host.id(root).minus(key);
+        self.candidates.retain(|one| !one.last || one.tried || host.id(one.peer).minus(key) < distance);
     }
 
-    /// Reads what an answer will need, so that it is in the cache.
+    /// Reads what it has on the heap, so that it is in the cache.
     pub fn warm(&self) -> u64 {
-        let ends = [self.candidates.first(), self.candidates.last()];
-        ends.into_iter().flatten().fold(u64::from(self.questions), |sum, one| sum ^ u64::from(one.hops))
+        let ends = [self.candidates.first(), self.candidates.get(self.candidates.len() / 2)];
+        ends.into_iter().flatten().fold(0, |sum, one| sum ^ u64::from(one.hops))
     }
 
     pub fn heap_bytes(&self) -> usize {

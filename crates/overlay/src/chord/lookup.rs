@@ -119,7 +119,7 @@ impl<P: Peer> Chord<P> {
     pub(super) fn find<H: Outside<P>>(&mut self, purpose: Purpose, key: Id, host: &mut H) {
         let mut find = Find::new(purpose, key);
         match self.hop(key, false, host) {
-            Hop::Root => return self.finish(find, self.own_replicas(), 0, host),
+            Hop::Root => return self.finish(&find, self.own_replicas(), 0, host),
             Hop::Last(list) => list.iter().for_each(|&peer| find.add(peer, 1, true, host)),
             Hop::Beyond => {}
         }
@@ -135,7 +135,7 @@ impl<P: Peer> Chord<P> {
     }
 
     /// Asks the next peer, or ends the find.
-    pub(super) fn go_on<H: Outside<P>>(&mut self, mut find: Find<P>, host: &mut H) {
+    pub(super) fn go_on<H: Outside<P>>(&mut self, mut find: Box<Find<P>>, host: &mut H) {
         if let Some((root, ..)) = find.root {
             find.drop_roots_after(root, host);
         }
@@ -149,7 +149,7 @@ impl<P: Peer> Chord<P> {
                 find.root = root;
                 find.questions += 1;
                 if next.hops > MAX_HOPS || find.questions > MAX_QUESTIONS {
-                    return self.fail(find, host);
+                    return self.fail(&find, host);
                 }
                 let left = self.config.find_tries.max(1);
                 find.asked = Some(Asked { rpc: fresh(host), to: Some(next), deadline: self.now, left });
@@ -158,9 +158,9 @@ impl<P: Peer> Chord<P> {
             }
             (_, Some((root, mut others, hops))) => {
                 others.insert(0, root);
-                self.finish(find, others, hops, host);
+                self.finish(&find, others, hops, host);
             }
-            (_, None) => self.fail(find, host),
+            (_, None) => self.fail(&find, host),
         }
     }
 
@@ -213,7 +213,7 @@ impl<P: Peer> Chord<P> {
         from: P,
         before: Option<P>,
         mut replicas: Vec<P>,
-        mut find: Find<P>,
+        mut find: Box<Find<P>>,
         hops: u8,
         host: &mut H,
     ) {
@@ -232,7 +232,7 @@ impl<P: Peer> Chord<P> {
             }
             None => {
                 replicas.insert(0, from);
-                self.finish(find, replicas, hops, host);
+                self.finish(&find, replicas, hops, host);
             }
         }
     }
@@ -265,7 +265,7 @@ impl<P: Peer> Chord<P> {
     pub(super) fn take_find(
         &mut self,
         which: impl Fn(&Find<P>, starling_sansio::Time) -> bool,
-    ) -> Option<Find<P>> {
+    ) -> Option<Box<Find<P>>> {
         let now = self.now;
         let busy = self.busy.as_mut()?;
         let at = busy.finds.iter().position(|find| which(find, now))?;
@@ -273,7 +273,7 @@ impl<P: Peer> Chord<P> {
     }
 
     /// Who was asked does not answer.
-    fn pass_over<H: Outside<P>>(&mut self, mut find: Find<P>, host: &mut H) {
+    fn pass_over<H: Outside<P>>(&mut self, mut find: Box<Find<P>>, host: &mut H) {
         find.timeouts += 1;
         match find.asked.take().and_then(|asked| asked.to) {
             Some(To { peer, .. }) => {
@@ -281,12 +281,18 @@ impl<P: Peer> Chord<P> {
                 self.suspect(peer);
                 self.go_on(find, host);
             }
-            None => self.fail(find, host),
+            None => self.fail(&find, host),
         }
     }
 
     /// A find has come upon the root, which is the first of `peers`.
-    pub(super) fn finish<H: Outside<P>>(&mut self, find: Find<P>, mut peers: Vec<P>, hops: u8, host: &mut H) {
+    pub(super) fn finish<H: Outside<P>>(
+        &mut self,
+        find: &Find<P>,
+        mut peers: Vec<P>,
+        hops: u8,
+        host: &mut H,
+    ) {
         match find.purpose {
             Purpose::User(op, _) => {
                 peers.truncate(self.config.replicas.max(1));
@@ -299,7 +305,7 @@ impl<P: Peer> Chord<P> {
     }
 
     /// A find has come upon nobody.
-    pub(super) fn fail<H: Outside<P>>(&mut self, find: Find<P>, host: &mut H) {
+    pub(super) fn fail<H: Outside<P>>(&mut self, find: &Find<P>, host: &mut H) {
         match find.purpose {
             Purpose::User(op, _) => {
                 let cost = Cost { hops: 0, timeouts: find.timeouts };
@@ -313,7 +319,7 @@ impl<P: Peer> Chord<P> {
     /// Ends all finds of the user, when this node leaves.
     pub(super) fn fail_finds<H: Outside<P>>(&mut self, host: &mut H) {
         while let Some(find) = self.take_find(|_, _| true) {
-            self.fail(find, host);
+            self.fail(&find, host);
         }
     }
 

@@ -260,7 +260,7 @@ impl<P: Peer> Chord<P> {
     /// distance whose finger is not in the successor list.
     pub(super) fn fix_finger<H: Outside<P>>(&mut self, host: &mut H) {
         self.fix_at = self.now + self.config.fix_fingers;
-        if self.busy.as_ref().is_some_and(|busy| busy.finds.iter().any(Find::is_for_finger)) {
+        if self.busy.as_ref().is_some_and(|busy| busy.finds.iter().any(|find| find.is_for_finger())) {
             return;
         }
         let mine = self.place(host);

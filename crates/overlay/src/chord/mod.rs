@@ -47,6 +47,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use starling_sansio::Time;
 
 pub use config::*;
@@ -98,7 +99,8 @@ pub struct Chord<P> {
 /// What a node has only while it does something for somebody.
 #[derive(Debug)]
 struct Busy<P> {
-    finds: Vec<Find<P>>,
+    /// Boxed, since each is taken out and put back with every answer; nearly always one.
+    finds: SmallVec<[Box<Find<P>>; 2]>,
     carries: Rpcs<P, Carrying<P>, MAX_CARRIES>,
     joining: Option<Joining<P>>,
     due: Time,
@@ -205,18 +207,18 @@ impl<P: Peer> Core<P> for Chord<P> {
         self.table_rows(host)
     }
 
-    fn warm(&self, message: Option<&Message<P>>) -> u64 {
-        let finds = match (&self.busy, message) {
-            (Some(busy), Some(Message::Next { .. } | Message::Last { .. } | Message::Root { .. })) => {
-                busy.finds.iter().fold(busy.due.as_micros(), |sum, find| sum ^ find.warm())
+    fn warm(&self, message: Option<&Message<P>>, steps: u32) -> u64 {
+        let busy = self.busy.as_ref().map_or(0, |busy| busy.warm(steps));
+        busy ^ match (steps, message) {
+            (0, _) => self.now.as_micros() ^ u64::from(self.version) ^ u64::from(self.walk),
+            // An answer to a find needs no table.
+            (1, Some(Message::Next { .. })) | (2.., _) => 0,
+            (1, _) => {
+                let table = self.table.all();
+                let ends = [table.first(), table.get(table.len() / 2), table.last()];
+                ends.into_iter().flatten().filter(|&&peer| peer == self.me).count() as u64
             }
-            _ => 0,
-        };
-        let table = self.table.all();
-        let ends = [table.first(), table.get(table.len() / 2), table.last()];
-        // The struct's other lines, and the table's.
-        let own = self.now.as_micros() ^ u64::from(self.version) ^ u64::from(self.walk);
-        ends.into_iter().flatten().filter(|&&peer| peer == self.me).count() as u64 ^ own ^ finds
+        }
     }
 
     fn state_bytes(&self) -> usize {
@@ -306,7 +308,7 @@ impl<P: Peer> Chord<P> {
     /// Peers from which an answer is awaited, for a driver that knows who is dead.
     pub fn awaited(&self) -> impl Iterator<Item = P> {
         let busy = self.busy.iter().flat_map(|busy| {
-            busy.finds.iter().filter_map(Find::asked).chain(busy.carries.iter().map(|one| one.0))
+            busy.finds.iter().filter_map(|find| find.asked()).chain(busy.carries.iter().map(|one| one.0))
         });
         self.question.iter().map(|question| question.peer).chain(busy)
     }
@@ -385,7 +387,7 @@ impl<P: Peer> Chord<P> {
             self.next_question(host);
         }
         let Some(busy) = &mut self.busy else { return };
-        let finds = busy.finds.iter().map(Find::deadline);
+        let finds = busy.finds.iter().map(|find| find.deadline());
         let joining = busy.joining.iter().map(|joining| joining.retry_at);
         let due = finds.chain(joining).chain(busy.carries.next_deadline()).min();
         match due {
@@ -396,7 +398,12 @@ impl<P: Peer> Chord<P> {
 
     fn busy(&mut self) -> &mut Busy<P> {
         self.busy.get_or_insert_with(|| {
-            Box::new(Busy { finds: Vec::new(), carries: Rpcs::default(), joining: None, due: Time::NEVER })
+            Box::new(Busy {
+                finds: SmallVec::new(),
+                carries: Rpcs::default(),
+                joining: None,
+                due: Time::NEVER,
+            })
         })
     }
 
@@ -423,11 +430,22 @@ impl<P: Peer> Chord<P> {
 }
 
 impl<P: Peer> Busy<P> {
+    /// Reads what lies so many steps from the node; see [`Core::warm`].
+    fn warm(&self, steps: u32) -> u64 {
+        match steps {
+            1 => self.due.as_micros(),
+            2 => self.finds.iter().fold(0, |sum, find| sum ^ find.deadline().as_micros() ^ find.key.high()),
+            3 => self.finds.iter().fold(0, |sum, find| sum ^ find.warm()),
+            _ => 0,
+        }
+    }
+
     fn bytes(&self) -> usize {
-        let finds: usize = self.finds.iter().map(Find::heap_bytes).sum();
+        let finds: usize = self.finds.iter().map(|find| size_of::<Find<P>>() + find.heap_bytes()).sum();
         let carries: usize = self.carries.iter().map(|(_, one)| one.heap_bytes()).sum();
         let through = self.joining.as_ref().map_or(0, |one| one.through.capacity() * size_of::<P>());
-        let tables = self.finds.capacity() * size_of::<Find<P>>() + self.carries.heap_bytes();
+        let spilled = if self.finds.spilled() { self.finds.capacity() } else { 0 };
+        let tables = spilled * size_of::<Box<Find<P>>>() + self.carries.heap_bytes();
         size_of::<Self>() + tables + finds + carries + through
     }
 }

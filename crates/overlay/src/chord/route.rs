@@ -71,7 +71,7 @@ impl<P: Peer> Chord<P> {
     }
 
     /// Sends a recursive find on its way, for the first time or again.
-    pub(super) fn send_find<H: Outside<P>>(&mut self, mut find: Find<P>, host: &mut H) {
+    pub(super) fn send_find<H: Outside<P>>(&mut self, mut find: Box<Find<P>>, host: &mut H) {
         let (aim, op) = find.aim();
         let Some(asked) = &mut find.asked else { return };
         asked.left = asked.left.saturating_sub(1);
@@ -128,7 +128,7 @@ impl<P: Peer> Chord<P> {
         let carried = |find: &Find<P>| find.asks(rpc) && find.asked().is_none();
         let Some(mut find) = self.take_find(|find, _| carried(find)) else { return false };
         find.timeouts += u32::from(timeouts);
-        self.finish(find, peers, hops, host);
+        self.finish(&find, peers, hops, host);
         true
     }
 

@@ -34,6 +34,16 @@ wire_enum! {
     }
 }
 
+impl<P, M> DhtMessage<P, M> {
+    /// What it has for the routing core.
+    pub fn routing(&self) -> Option<&M> {
+        match self {
+            DhtMessage::Routing { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+}
+
 /// A record to be kept under a key: its own, or the hash of a word of its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Put {

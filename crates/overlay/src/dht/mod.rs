@@ -266,12 +266,13 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
         self.routing.rows(&Seen::new(host))
     }
 
-    fn warm(&self, message: Option<&Self::Message>) -> u64 {
-        let inner = match message {
-            Some(DhtMessage::Routing { message, .. }) => Some(message),
-            _ => None,
+    fn warm(&self, message: Option<&Self::Message>, steps: u32) -> u64 {
+        let own = match (steps, &self.app) {
+            (0, _) => self.now.as_micros(),
+            (1, Some(app)) => app.next.as_micros(),
+            _ => 0,
         };
-        self.now.as_micros() ^ self.routing.warm(inner)
+        own ^ self.routing.warm(message.and_then(DhtMessage::routing), steps)
     }
 
     fn state_bytes(&self) -> usize {

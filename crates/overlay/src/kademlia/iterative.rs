@@ -303,9 +303,13 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         self.timeouts
     }
 
-    /// Reads what [`IterativeLookup::answer`] will read, so that it is in the cache.
-    pub fn warm(&self) -> u64 {
+    /// Reads what [`IterativeLookup::answer`] will read, so that it is in the cache: the
+    /// struct itself or what it has on the heap.
+    pub fn warm(&self, itself: bool) -> u64 {
         let first = &self.paths.first;
+        if itself {
+            return first.closest ^ self.target.high() ^ self.questions as u64 ^ self.open.len() as u64;
+        }
         let seen = first.seen.iter().step_by(3).fold(0, |sum, one| sum ^ one.distance);
         let known = first.known.slots.iter().step_by(8).fold(0, |sum, slot| sum ^ slot);
         seen ^ known ^ self.open.first().map_or(0, |open| u64::from(open.token))

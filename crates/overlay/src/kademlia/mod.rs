@@ -280,15 +280,21 @@ impl<P: Peer> Core<P> for Kademlia<P> {
         rows
     }
 
-    fn warm(&self, message: Option<&KademliaMessage<P>>) -> u64 {
-        let own = self.last.as_micros() ^ self.probe_at.as_micros() ^ u64::from(self.pending);
-        own ^ match message {
-            Some(KademliaMessage::Find { key, .. }) => self.table.warm(*key),
-            Some(KademliaMessage::Found { rpc, peers, .. }) => {
-                let find = self.busy.as_ref().and_then(|busy| busy.finds.get(rpc.0 as usize % MAX_FINDS));
-                let find = find.and_then(Option::as_ref).map_or(0, |find| find.lookup.warm());
+    fn warm(&self, message: Option<&KademliaMessage<P>>, steps: u32) -> u64 {
+        match (steps, message) {
+            (0, Some(KademliaMessage::Found { peers, .. })) => {
                 let ends = [peers.first(), peers.last()].into_iter().flatten();
-                find ^ ends.filter(|&&peer| peer == self.me).count() as u64
+                let named = ends.filter(|&&peer| peer == self.me).count() as u64;
+                named ^ self.last.as_micros() ^ self.probe_at.as_micros() ^ u64::from(self.pending)
+            }
+            (0, _) => self.last.as_micros() ^ self.probe_at.as_micros() ^ u64::from(self.pending),
+            (1, Some(KademliaMessage::Find { key, .. })) => self.table.warm(*key),
+            (1, Some(KademliaMessage::Found { .. })) => {
+                self.busy.as_ref().map_or(0, |busy| busy.finds.len() as u64)
+            }
+            (2.., Some(KademliaMessage::Found { rpc, .. })) => {
+                let find = self.busy.as_ref().and_then(|busy| busy.finds.get(rpc.0 as usize % MAX_FINDS));
+                find.and_then(Option::as_ref).map_or(0, |find| find.lookup.warm(steps == 2))
             }
             _ => 0,
         }
