@@ -1,5 +1,7 @@
 //! How fast bytes flow: a decaying average.
 
+use std::time::Duration;
+
 use starling_metainfo::BLOCK_LENGTH;
 use starling_sansio::Time;
 
@@ -69,6 +71,11 @@ impl Rate {
         Rate { last: now, flowed: now, ..Rate::default() }
     }
 
+    /// Whether anything flowed in the last `span`.
+    pub fn flowed_within(&self, now: Time, span: Duration) -> bool {
+        self.pending > 0 || (self.total > 0 && now.since(self.flowed) <= span)
+    }
+
     /// Whether nothing flows any more.
     pub fn is_idle(&self) -> bool {
         self.pending == 0 && self.per_sec == 0.0
@@ -108,5 +115,7 @@ mod tests {
         }
         assert!(rate.is_idle());
         assert_eq!(rate.total(), 24_000);
+        let flowed = |secs| rate.flowed_within(Time::from_secs(89), Duration::from_secs(secs));
+        assert!(flowed(60) && !flowed(59), "the last came with the tick at 29 s");
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct Choking {
     pub strategy: Box<dyn Choker>,
     pub seeding: Seeding,
     pub next: Time,
-    /// Somebody who gives is there: newcomers stand back.
+    /// Somebody gives, and did in the last seconds: newcomers stand back.
     pub givers: bool,
     /// What newcomers may still get.
     pub newcomers: Newcomers,

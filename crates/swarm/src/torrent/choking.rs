@@ -77,6 +77,14 @@ impl Torrent {
         self.share_out(out);
     }
 
+    /// Whether a peer earns what we upload: it is no seed, nor a partial one (BEP 21), has given
+    /// for what it got, and gave within the time of one decision. Behind one that stopped nobody
+    /// stands back for long.
+    fn earns(&self, link: &Link) -> bool {
+        let lately = link.down.rate.flowed_within(self.now, self.config.limits.rechoke);
+        lately && !link.closing && !link.is_seed() && !link.upload_only && !is_newcomer(link)
+    }
+
     fn candidates(&mut self) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         for link in self.links.iter_mut().filter(|l| !l.closing) {
@@ -94,7 +102,7 @@ impl Torrent {
     pub(crate) fn share_out(&mut self, out: &mut impl Sink<Output>) {
         let secs = self.now.since(self.choking.refilled).as_secs_f64().min(2.0);
         self.choking.refilled = self.now;
-        self.choking.givers = self.links.iter().any(|l| !l.closing && !l.is_seed() && !is_newcomer(l));
+        self.choking.givers = self.links.iter().any(|l| self.earns(l));
         let (down, up) = (self.totals.down.total(), self.totals.up.total());
         let got = (down - self.choking.down_at_tick) as f64;
         let used = (up - self.choking.up_at_tick) as f64;

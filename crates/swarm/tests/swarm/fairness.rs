@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use starling_metainfo::Bitfield;
 use starling_swarm::{Config, Strategy};
 
 use crate::world::{Content, KIB, LinkSpec, MIB, Manner, World};
@@ -88,6 +89,51 @@ fn an_honest_newcomer_is_no_newcomer_for_long() {
             piece / KIB
         );
         assert!(tit_for_tat < most && prop_share < most);
+    }
+}
+
+/// Bytes that one with nothing has of somebody with part of a torrent and 1 MB/s to give, twenty
+/// seconds after its only partner gave it `pieces` and then had `end` happen to it.
+fn beside(strategy: Strategy, fetch: bool, pieces: u32, end: impl FnOnce(&mut World, usize, usize)) -> u64 {
+    let mut w = World::new(4, Content::v1(128 * MIB, 256 * KIB));
+    let config = Config { choker: strategy, ..Config::default() };
+    let some = |range: std::ops::Range<u32>| {
+        let mut some = Bitfield::new(512);
+        for piece in range {
+            some.insert(piece);
+        }
+        some
+    };
+    let rich = w.node(config.clone(), Some(some(0..128)));
+    let partner = w.node(Config { fetch, ..config.clone() }, Some(some(128..256)));
+    let link = LinkSpec::of(40, 4_000_000);
+    w.connect(rich, partner, link);
+    w.nodes[rich].up_rate = 1_000_000;
+    let has = |w: &World| w.nodes[rich].torrent.bitfield().count();
+    assert!(w.run_until(Duration::from_secs(60), |w| has(w) == 128 + pieces));
+    end(&mut w, rich, partner);
+    let late = w.leech_with(config);
+    w.connect(late, rich, link);
+    w.run_for(Duration::from_secs(20));
+    w.nodes[late].received
+}
+
+/// A newcomer stands back behind those who earn what it would get: neither behind one that only
+/// once gave, nor behind one that wants nothing. What nobody earns does not lie idle.
+#[test]
+fn a_newcomer_gets_what_nobody_else_earns() {
+    for strategy in [Strategy::TitForTat, Strategy::PropShare] {
+        let gone = beside(strategy, true, 128, World::cut);
+        let giving = beside(strategy, false, 8, |w, _, partner| w.nodes[partner].up_rate = 300_000);
+        // It stops giving and takes on: after ten seconds the two are equal.
+        let silent = beside(strategy, true, 128, |w, _, partner| {
+            w.nodes[partner].manner = Manner::Silent(w.now);
+        });
+        let [gone, giving, silent] = [gone, giving, silent].map(|bytes| bytes / KIB);
+        eprintln!(
+            "{strategy:?}: {gone} KiB alone, {giving} beside a partial seed, {silent} beside a silent one"
+        );
+        assert!(gone > 14 * 1024 && giving > 14 * 1024 && silent > 3 * 1024, "{strategy:?}");
     }
 }
 
