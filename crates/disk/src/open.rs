@@ -60,6 +60,8 @@ struct Rest {
     checked: bool,
     /// Files to be cut to their length if all their bytes are right.
     too_long: Vec<usize>,
+    /// What lies in the parts file of files that are wanted now is to be moved there.
+    move_in: Option<Vec<bool>>,
 }
 
 /// What lies on disk.
@@ -76,7 +78,7 @@ impl Found {
 
 impl Torrent {
     fn plan(self: &Arc<Torrent>, wishes: &Wishes) -> Result<(), DiskError> {
-        let found = self.look(&wishes.wanted)?;
+        let found = self.look(wishes)?;
         let (resume, length) = self.read_resume();
         self.learn_layers(&wishes.layers, resume.as_ref());
         let mut trusted = Bitfield::new(self.info.layout.pieces());
@@ -93,29 +95,37 @@ impl Torrent {
         }
         let Plan { trusted, recheck, journal } = plan;
         let too_long = if wishes.tidy { self.too_long(&wishes.wanted, &found) } else { Vec::new() };
-        let rest = Rest { trusted, journal, checked: !recheck.is_empty(), too_long };
+        let move_in = (wishes.tidy && found.parts.is_some()).then(|| wishes.wanted.clone());
+        let rest = Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in };
         checking::start(self, recheck, move |torrent, good| torrent.opened(rest, &good));
         Ok(())
     }
 
-    /// Looks at every file, and decides which lie at their own place.
-    fn look(&self, wanted: &[bool]) -> Result<Found, DiskError> {
+    /// Looks at every file, and decides which lie at their own place. What the parts file of an
+    /// earlier run may hold of a file that is not there is found there first, and moved later.
+    fn look(&self, wishes: &Wishes) -> Result<Found, DiskError> {
         let files = self.info.layout.files();
         let stat = |(index, file): (usize, &FileEntry)| match file.padding {
             false => self.storage.stat(Slot::File(index)),
             true => Ok(None),
         };
         let stats: Vec<Option<Stat>> = files.iter().enumerate().map(stat).collect::<Result<_, _>>()?;
+        let parts = self.storage.stat(Slot::Parts)?;
+        let moves_in = |index: usize| {
+            let has_bytes = files.get(index).is_some_and(|file| file.length > 0);
+            wishes.tidy && parts.is_some() && has_bytes
+        };
         self.places.change(|placed| {
             *placed = stats
                 .iter()
                 .enumerate()
                 .map(|(index, stat)| {
-                    wanted.get(index).copied().unwrap_or(true) || stat.is_some_and(|s| s.length > 0)
+                    let wanted = wishes.wanted.get(index).copied().unwrap_or(true);
+                    stat.is_some_and(|s| s.length > 0) || (wanted && !moves_in(index))
                 })
                 .collect();
         });
-        Ok(Found { files: stats, parts: self.storage.stat(Slot::Parts)? })
+        Ok(Found { files: stats, parts })
     }
 
     fn read_resume(&self) -> (Option<Resume>, u64) {
@@ -229,7 +239,12 @@ impl Torrent {
         }
         good.iter().for_each(|&piece| self.soil_piece(piece));
         let cut = self.cut(&rest.too_long);
-        if let Err(error) = cut.and_then(|()| self.take_up_journal(rest.journal, rest.checked)) {
+        let ready = cut.and_then(|()| self.take_up_journal(rest.journal, rest.checked));
+        let moved = ready.and_then(|()| match &rest.move_in {
+            Some(wanted) => self.begin_writing().and_then(|()| self.place_wanted(wanted)),
+            None => Ok(()),
+        });
+        if let Err(error) = moved {
             return give_up(self, error);
         }
         if !good.is_empty() {

@@ -207,6 +207,42 @@ fn where_nothing_can_be_made_ends_with_the_path() {
     assert!(said.contains("cannot create /proc/folder"), "{said}");
 }
 
+/// What boundary pieces bring of files that nobody wants yet lies in a file of its own, moves
+/// where it belongs when all is wanted, and leaves nothing behind.
+#[test]
+fn the_parts_file_goes_when_all_is_fetched() {
+    let room = Room::new();
+    fs::create_dir_all(room.path("source/folder")).unwrap();
+    let (a, b) = (noise(1, PIECE + 100), noise(2, 3 * PIECE));
+    fs::write(room.path("source/folder/a"), &a).unwrap();
+    fs::write(room.path("source/folder/b"), &b).unwrap();
+    fs::write(room.path("source/folder/c"), b"").unwrap();
+    let sharing =
+        Sharing::start(&room, &room.text("source/folder"), "127.0.0.1:0", &["--piece-length", "64k"]);
+    let torrent = room.text("file.torrent");
+    let names = || {
+        let entries = fs::read_dir(room.path("data")).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let (status, _, why) = Run::start(&mut get(&room, &torrent, &sharing.addr, &["--select", "0"])).end();
+    assert!(status.success(), "{why}");
+    assert!(names()[0].ends_with(".parts"), "{:?}", names());
+
+    let (status, said, why) = Run::start(&mut get(&room, &torrent, &sharing.addr, &[])).end();
+    assert!(status.success(), "{why}");
+    assert_eq!(names(), ["folder"]);
+    assert!(fs::read(room.path("data/folder/a")).unwrap() == a);
+    assert!(fs::read(room.path("data/folder/b")).unwrap() == b);
+    assert!(fs::read(room.path("data/folder/c")).unwrap().is_empty());
+    let downloaded = said.iter().find_map(event("complete")).unwrap()["downloaded"].as_u64().unwrap();
+    assert_eq!(downloaded as usize, a.len() + b.len() - 2 * PIECE, "what was there is not fetched again");
+    let again = run(&["verify", &torrent, "-o", &room.text("data"), "-q"]);
+    assert_eq!(code(&again), Some(0), "{}", stderr(&again));
+}
+
 #[test]
 fn an_empty_source_is_called_so() {
     for command in ["get", "seed", "show", "verify"] {
