@@ -9,12 +9,19 @@ use crate::Result;
 /// Pause between tries while nothing listens yet; there is no event to await.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Connects until the peer at `addr` shows that it has the whole torrent.
-pub fn await_seeder(addr: SocketAddr, info_hash: [u8; 20], patience: Duration) -> Result<()> {
+/// Connects until the peer at `addr` shows that it has the whole torrent. What has ended, as
+/// `is_running` tells, is not waited for.
+pub fn await_seeder(
+    addr: SocketAddr,
+    info_hash: [u8; 20],
+    patience: Duration,
+    mut is_running: impl FnMut() -> bool,
+) -> Result<()> {
     let deadline = Instant::now() + patience;
     loop {
         match has_everything(addr, info_hash) {
             Ok(true) => return Ok(()),
+            Ok(false) | Err(_) if !is_running() => return Err("ended before it was up".to_owned()),
             Ok(false) | Err(_) if Instant::now() < deadline => std::thread::sleep(RETRY),
             Ok(false) => return Err(format!("{addr} does not have every piece after {patience:?}")),
             Err(e) => return Err(format!("{addr} is not up after {patience:?}: {e}")),
@@ -71,6 +78,16 @@ fn is_full(bits: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Launch;
+
+    /// The patience is for what may still come, not for a program that is not there.
+    #[test]
+    fn a_program_that_cannot_be_started_is_not_waited_for() {
+        let mut process = Launch::new("/no/such/program").spawn().expect("the shell that starts it is there");
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+        let told = await_seeder(nobody, [0; 20], Duration::from_secs(3600), || process.is_running());
+        assert_eq!(told.expect_err("nobody is there"), "ended before it was up");
+    }
 
     #[test]
     fn a_full_bitfield_may_end_in_spare_bits() {

@@ -32,8 +32,8 @@ fn torrents(scene: &Scene) -> Result<[Torrent; 2]> {
 fn seed(scene: &Scene, n: u8, torrent: &Torrent) -> Result<Process> {
     let job = Job { data: scene.path("content"), ..scene.job(n, torrent)? };
     let launch = client::starling::launch(&job, "seed").arg("--no-upnp").arg("-o").arg(&job.data);
-    let process = launch.arg(&torrent.file).spawn()?;
-    starling_interop::probe::await_seeder(job.listen, torrent.wire_hash(), PATIENCE)
+    let mut process = launch.arg(&torrent.file).spawn()?;
+    starling_interop::probe::await_seeder(job.listen, torrent.wire_hash(), PATIENCE, || process.is_running())
         .map_err(|e| process.complaint(&e))?;
     Ok(process)
 }

@@ -92,8 +92,9 @@ pub fn by_name(name: &str) -> Option<&'static dyn Client> {
 
 /// Starts a seeder and waits until a handshake shows that it has everything.
 pub fn seed(client: &dyn Client, job: &Job) -> Result<Process> {
-    let process = client.seed(job)?;
-    match probe::await_seeder(job.listen, job.torrent.wire_hash(), Duration::from_secs(60)) {
+    let mut process = client.seed(job)?;
+    let (hash, patience) = (job.torrent.wire_hash(), Duration::from_secs(60));
+    match probe::await_seeder(job.listen, hash, patience, || process.is_running()) {
         Ok(()) => Ok(process),
         Err(e) => Err(process.complaint(&e)),
     }
