@@ -74,6 +74,25 @@ fn help_and_version_are_on_stdout() {
 }
 
 #[test]
+fn a_manual_page_names_the_values_of_its_flags() {
+    let room = Room::new();
+    assert_eq!(code(&run(&["man", &room.text("man")])), 0);
+    let synopsis = |page: &str| {
+        let text = fs::read_to_string(room.path(&format!("man/{page}.1"))).unwrap().replace('\\', "");
+        let lines = text.lines().skip_while(|line| *line != ".SH SYNOPSIS");
+        lines.skip(1).take_while(|line| !line.starts_with(".SH")).collect::<Vec<_>>().join(" ")
+    };
+    let get = synopsis("starling-get");
+    for part in ["[-o DIR]", "[--select LIST]", "[--peer HOST:PORT]...", "[-v]...", " SOURCE..."] {
+        assert!(get.contains(part), "{part}: {get}");
+    }
+    let create = synopsis("starling-create");
+    assert!(create.contains(" -o FILE") && !create.contains("[-o FILE]"), "{create}");
+    assert!(synopsis("starling-show").contains("[--fetch [SECONDS]]"), "{}", synopsis("starling-show"));
+    assert!(synopsis("starling").contains("COMMAND"), "{}", synopsis("starling"));
+}
+
+#[test]
 fn a_failure_is_1_with_one_sentence_and_an_error_object() {
     let room = Room::new();
     let none = room.text("none");

@@ -2,6 +2,7 @@
 
 mod create;
 mod get;
+mod man;
 mod seed;
 mod share;
 mod show;
@@ -36,8 +37,7 @@ pub fn dispatch(command: Command) -> Result<Exit> {
         Command::Man { dir } => {
             std::fs::create_dir_all(&dir)
                 .with_context(|| format!("cannot make the folder {}", dir.display()))?;
-            clap_mangen::generate_to(Cli::command(), &dir)
-                .with_context(|| format!("cannot write into {}", dir.display()))?;
+            man::write(&dir).with_context(|| format!("cannot write into {}", dir.display()))?;
             Ok(Exit::Done)
         }
     }
