@@ -174,8 +174,10 @@ pub struct Progress {
     pub peers: usize,
     /// Of these, peers that have everything.
     pub seeds: usize,
-    /// Web seeds in use.
+    /// Web seeds in use: asked, and not failing.
     pub web_seeds: usize,
+    /// Of `downloaded`, what web seeds sent.
+    pub from_web_seeds: u64,
     /// Addresses known, connected or not.
     pub known_peers: usize,
     /// Tracker addresses and the last thing each said.

@@ -198,9 +198,7 @@ impl Engine {
 
     fn event(&self, core: &mut Core, key: TorrentKey, event: Event) {
         let Some(local) = core.torrents.get_mut(&key) else { return };
-        if !matches!(event, Event::Have { .. }) {
-            tracing::info!(torrent = key.0, ?event, "news");
-        }
+        log(key, &event);
         match event {
             Event::Metadata(torrent) => {
                 local.learned(&torrent);
@@ -273,9 +271,24 @@ impl Engine {
     }
 }
 
+/// What [`crate::Progress`] tells whoever watches is logged for those who want details.
+fn log(key: TorrentKey, event: &Event) {
+    match event {
+        Event::Have { .. } => {}
+        Event::Tracker { .. } | Event::Banned { .. } | Event::Lost { .. } | Event::SeedDropped { .. } => {
+            tracing::debug!(torrent = key.0, ?event, "news");
+        }
+        _ => tracing::info!(torrent = key.0, ?event, "news"),
+    }
+}
+
 fn describe(answer: &starling_session::TrackerAnswer) -> String {
-    let count = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
-    let swarm = format!("{} seeds, {} others", count(answer.seeds), count(answer.leechers));
+    let count = |n: Option<u32>, what: &str| match n {
+        Some(1) => format!("1 {what}"),
+        Some(n) => format!("{n} {what}s"),
+        None => format!("? {what}s"),
+    };
+    let swarm = format!("{}, {}", count(answer.seeds, "seed"), count(answer.leechers, "other"));
     match &answer.warning {
         Some(warning) => format!("{swarm} ({warning})"),
         None => swarm,

@@ -31,8 +31,8 @@ impl SeedHandler for SeedsOf {
 
     fn ended(&self, seed: SeedId, end: FetchEnd, detail: &str) {
         let Some(engine) = self.engine.upgrade() else { return };
-        if end != FetchEnd::Done {
-            tracing::info!(torrent = self.key.0, seed = seed.0, ?end, detail, "a web seed's fetch ended");
+        if end != FetchEnd::Done && !detail.is_empty() {
+            tracing::debug!(torrent = self.key.0, seed = seed.0, ?end, detail, "a web seed's fetch ended");
             engine.seed_said(self.key, seed, detail);
         }
         let input = Swarm::FetchEnded { seed, end };

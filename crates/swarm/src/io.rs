@@ -186,8 +186,12 @@ pub struct Peer {
     pub conn: ConnId,
     /// The far end.
     pub addr: SocketAddr,
+    /// What it calls itself, the same on each connection.
+    pub peer_id: [u8; 20],
     /// Client name from the extension handshake or the peer id, printable.
     pub client: String,
+    /// Payload bytes from the peer, useful or not.
+    pub downloaded: u64,
     /// Payload bytes per second from the peer.
     pub down_rate: u64,
     /// Payload bytes per second to the peer.

@@ -25,6 +25,8 @@ pub struct Stats {
     pub peers: usize,
     /// Connections to peers that have everything.
     pub seeds: usize,
+    /// Web seeds that were asked for something, without those that failed last or were given up.
+    pub web_seeds: usize,
     /// Requests of ours in flight, in bytes.
     pub in_flight: u64,
     /// Bytes of blocks that came, useful or not.

@@ -40,6 +40,11 @@ fn useless(detail: impl Into<String>) -> Failure {
     Failure { end: FetchEnd::Useless, detail: detail.into() }
 }
 
+/// We broke it off: there is nothing to tell.
+fn broken_off() -> Failure {
+    retry(0, "")
+}
+
 fn retry(after_secs: u32, detail: impl Into<String>) -> Failure {
     Failure { end: FetchEnd::Retry { after_secs }, detail: detail.into() }
 }
@@ -101,7 +106,7 @@ impl Fetcher {
     ) -> Result<(), Failure> {
         let response = tokio::select! {
             biased;
-            () = gate.cancelled() => return Err(retry(0, "cancelled")),
+            () = gate.cancelled() => return Err(broken_off()),
             response = self.request(file, segment) => response?,
         };
         let size = self.info.layout.files().get(file).map_or(0, |f| f.length);
@@ -244,12 +249,12 @@ async fn stream(
 ) -> Result<(), Failure> {
     while length > 0 {
         if !gate.open().await {
-            return Err(retry(0, "cancelled"));
+            return Err(broken_off());
         }
         let frame = tokio::select! {
             biased;
             frame = timeout(IDLE_TIMEOUT, body.frame()) => frame.map_err(|_| HttpError::TimedOut)?,
-            () = gate.cancelled() => return Err(retry(0, "cancelled")),
+            () = gate.cancelled() => return Err(broken_off()),
         };
         let frame = frame.ok_or_else(|| retry(RETRY_BROKEN, "the server's answer was too short"))?;
         let frame = frame.map_err(|error| HttpError::Broken(error.to_string()))?;

@@ -21,6 +21,10 @@ pub(crate) struct WebSeed {
     started: Time,
     resume: Time,
     failures: u32,
+    /// It was asked for something.
+    asked: bool,
+    /// We broke its fetch off, which is no failure of its own.
+    cancelled: bool,
     /// Bad or useless: forgotten once its fetch has ended.
     dropped: bool,
 }
@@ -40,6 +44,11 @@ impl Seeds {
     /// Whether there is a web seed that may be asked.
     pub fn can_fetch(&self) -> bool {
         self.list.values().any(|seed| !seed.dropped)
+    }
+
+    /// Web seeds that were asked, and served when they last were.
+    pub fn working(&self) -> usize {
+        self.list.values().filter(|seed| seed.asked && !seed.dropped && seed.failures == 0).count()
     }
 
     /// The last block being fetched that is more than `secs` away and not `taken`.
@@ -71,6 +80,8 @@ impl Torrent {
             started: self.now,
             resume: self.now,
             failures: 0,
+            asked: false,
+            cancelled: false,
             dropped: false,
         };
         self.seeds.list.insert(seed, fresh);
@@ -107,6 +118,7 @@ impl Torrent {
         if let Some(s) = self.seeds.list.get_mut(&seed) {
             s.fetching = Some(pieces);
             s.started = now;
+            (s.asked, s.cancelled) = (true, false);
         }
         self.grant_down = self.grant_down.map(|bytes| bytes.saturating_sub(content));
         self.busy = true;
@@ -171,6 +183,7 @@ impl Torrent {
         match end {
             FetchEnd::Done if came == 0 => s.failures = 0,
             FetchEnd::Done => s.set_back(now, Duration::from_secs(1)),
+            FetchEnd::Retry { .. } if s.cancelled => {}
             FetchEnd::Retry { after_secs } => s.set_back(now, Duration::from_secs(after_secs.into())),
             FetchEnd::Useless => s.failures = FAILURES_MAX,
         }
@@ -219,6 +232,7 @@ impl Torrent {
     pub(crate) fn cancel_fetches(&mut self, out: &mut impl Sink<Output>) {
         for (&seed, s) in &mut self.seeds.list {
             if s.fetching.is_some() {
+                s.cancelled = true;
                 out.put(Output::CancelFetch { seed });
             }
         }
@@ -233,6 +247,7 @@ impl Torrent {
             if s.fetching.clone().is_some_and(|mut pieces| pieces.all(done))
                 && now.since(s.started) > FINISHING
             {
+                s.cancelled = true;
                 out.put(Output::CancelFetch { seed });
                 s.started = now;
             }

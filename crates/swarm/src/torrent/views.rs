@@ -45,6 +45,7 @@ impl Torrent {
             up_rate: self.totals.up.shown(),
             peers: live().count(),
             seeds: live().filter(|l| l.is_seed()).count(),
+            web_seeds: self.seeds.working(),
             in_flight: asked * u64::from(BLOCK_LENGTH),
             downloaded: self.totals.down.total(),
             uploaded: self.totals.up.total(),
@@ -81,7 +82,9 @@ impl Torrent {
         Peer {
             conn: link.conn,
             addr: link.hello.addr,
+            peer_id: link.hello.peer_id,
             client: link.client.clone().unwrap_or_else(|| client_of(&link.hello.peer_id)),
+            downloaded: link.down.rate.total(),
             down_rate: link.down.rate.shown(),
             up_rate: link.up.rate.shown(),
             pieces: link.has.count(self.have.len()),
