@@ -73,7 +73,7 @@ fn told(row: &Row, plan: &Columns) -> String {
 
 /// The word `pieces` goes before their number does.
 fn text_at(fact: &Fact, level: usize) -> &str {
-    if level == 0 { &fact.text } else { fact.text.trim_end_matches(" pieces") }
+    if level == 0 { &fact.text } else { fact.text.trim_end_matches(" pieces").trim_end_matches(" piece") }
 }
 
 /// The most that fits: first names are cut, then details left out, at last the bar.

@@ -88,7 +88,7 @@ fn words(p: &Progress) -> Vec<String> {
         State::Metadata if p.peers == 0 => vec!["looking for peers that know it".to_owned()],
         State::Metadata => vec!["asking what it contains".to_owned(), sources],
         State::Checking { total: 0, .. } => vec!["looking at what is on disk".to_owned()],
-        State::Checking { done, total } => vec!["checking".to_owned(), format!("{done}/{total} pieces")],
+        State::Checking { done, total } => vec!["checking".to_owned(), pieces(*done, *total)],
         State::Seeding => {
             let sent = format!("{} sent", units::bytes(p.uploaded));
             vec!["seeding".to_owned(), units::rate(p.up_rate), sent, sources]
@@ -97,7 +97,7 @@ fn words(p: &Progress) -> Vec<String> {
         State::Failed(why) => vec![format!("failed: {}", plain(why))],
         State::Downloading => {
             let percent = percent(p.bytes_done, p.bytes_wanted).trim().to_owned();
-            vec![percent, pieces(p), units::rate(p.down_rate), sources, left(p)]
+            vec![percent, pieces(p.pieces, p.pieces_total), units::rate(p.down_rate), sources, left(p)]
         }
     }
 }
@@ -105,7 +105,7 @@ fn words(p: &Progress) -> Vec<String> {
 fn downloading(p: &Progress) -> Vec<Fact> {
     vec![
         fact(LAST, percent(p.bytes_done, p.bytes_wanted)),
-        fact(2, pieces(p)),
+        fact(2, pieces(p.pieces, p.pieces_total)),
         fact(4, format!("{:>9}", units::rate(p.down_rate))),
         fact(3, sources(p.peers, p.web_seeds)),
         fact(5, left(p)),
@@ -114,15 +114,16 @@ fn downloading(p: &Progress) -> Vec<Fact> {
 
 fn checking(done: u32, total: u32) -> Vec<Fact> {
     let percent = percent(u64::from(done), u64::from(total));
-    vec![fact(LAST, percent), fact(2, format!("{done}/{total} pieces")), fact(4, " checking".to_owned())]
+    vec![fact(LAST, percent), fact(2, pieces(done, total)), fact(4, " checking".to_owned())]
 }
 
 fn fact(until: usize, text: String) -> Fact {
     Fact { until, text }
 }
 
-fn pieces(p: &Progress) -> String {
-    format!("{}/{} pieces", p.pieces, p.pieces_total)
+/// `3/8 pieces`, `0/1 piece`
+fn pieces(done: u32, total: u32) -> String {
+    format!("{done}/{total} {}", if total == 1 { "piece" } else { "pieces" })
 }
 
 fn left(p: &Progress) -> String {
@@ -159,6 +160,11 @@ mod tests {
         let step = step("hashing", 1 << 30, 4 << 30, 1 << 30);
         let facts: Vec<_> = step.facts.iter().map(|fact| fact.text.as_str()).collect();
         assert_eq!(facts, [" 25%", "of 4.0 GiB", " 1.1 GB/s", "3 s left"]);
+    }
+
+    #[test]
+    fn one_piece_is_no_pieces() {
+        assert_eq!((pieces(0, 1), pieces(1, 2)), ("0/1 piece".to_owned(), "1/2 pieces".to_owned()));
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! Every command is a module of [`commands`]; what they do is in `starling-node`
 //! (running torrents) and `starling-disk` (making and verifying them).
 
+mod alone;
 mod args;
 mod bar;
 mod commands;
 mod facts;
+mod givers;
 mod interrupt;
+mod losses;
 mod progress;
 mod run;
 mod screen;

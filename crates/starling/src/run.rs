@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use serde_json::json;
 use starling_metainfo::Magnet;
 use starling_node::{Add, Config, Error, Node, Progress, RateLimits, State, Torrent};
 
@@ -95,6 +96,12 @@ pub struct Ended {
     pub torrents: Vec<Progress>,
 }
 
+impl Ended {
+    fn failed_with(&self, reason: &str) -> bool {
+        self.torrents.iter().any(|p| matches!(&p.state, State::Failed(why) if why == reason))
+    }
+}
+
 /// Adds torrents and runs them, showing how they do. `lan`: whether peers are looked for
 /// on the local network.
 pub async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until, lan: bool) -> Result<Ended> {
@@ -126,6 +133,8 @@ pub async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until, lan: bo
         let torrents = watch.look().await?;
         let over = if stop { Some(Exit::Interrupted) } else { watch.over(&torrents) };
         if let Some(exit) = over {
+            let stories = watch.stories.iter_mut().zip(&torrents);
+            stories.for_each(|(story, p)| story.close(&watch.view, p));
             return Ok(Ended { exit, torrents });
         }
     }
@@ -156,13 +165,17 @@ impl Watch<'_> {
     fn tell_alone(&mut self, torrents: &[Progress]) {
         let pairs = self.stories.iter_mut().zip(torrents);
         let alone: Vec<_> =
-            pairs.filter_map(|(story, p)| story.is_newly_alone(p).then_some((story, p))).collect();
+            pairs.filter_map(|(story, p)| story.alone.is_news(p).then_some((&story.alone, p))).collect();
+        for (story, p) in &alone {
+            self.view.event(&json!({ "event": "alone", "info_hash": p.hashes.to_string(),
+                "why": story.sentence(p) }));
+        }
         if let Some((story, p)) = alone.first() {
             let others = match alone.len() - 1 {
                 0 => String::new(),
                 more => format!(" and {}", units::count_of(more, "other torrent", "other torrents")),
             };
-            let sentence = story.where_looked(p);
+            let sentence = story.sentence(p);
             self.view.say(&format!("{}{others}: {sentence}", crate::facts::short_name(p)));
         }
     }
@@ -231,8 +244,11 @@ pub async fn finish(
             stopping.await
         }
     };
-    stopped?;
-    Ok(ended.exit)
+    match stopped {
+        // Why it failed is why it cannot be closed in order: it was said.
+        Err(Error::Failed(why)) if ended.failed_with(&why) => Ok(ended.exit),
+        stopped => stopped.map(|()| ended.exit).map_err(Into::into),
+    }
 }
 
 /// The peers, trackers and web seeds that flags add to a torrent.

@@ -1,68 +1,52 @@
 //! What is told of a torrent once, as it happens: where peers are looked for, who was
 //! banned, what a tracker refused, how it ended.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use starling_metainfo::Magnet;
 use starling_node::{Add, Check, Peer, Progress, State};
 
+use crate::alone::Alone;
+use crate::givers::Givers;
+use crate::losses::{Losses, News};
 use crate::progress::View;
 use crate::text::plain;
 use crate::{facts, units};
 
-/// Alone for so long, a torrent says where it looks for peers.
-const ALONE: Duration = Duration::from_secs(5);
 /// Until then a rate may not be measured yet.
 const RATE_KNOWN: Duration = Duration::from_secs(2);
-/// Peers that are counted; beyond, they are many.
-const PEERS_MAX: usize = 10_000;
-
-/// Where a torrent's peers may come from.
-#[derive(Clone, Debug)]
-struct Places {
-    lan: bool,
-    trackers: usize,
-}
-
 /// What was seen and said of one torrent.
 pub struct Story {
-    places: Places,
+    /// Where it looks for peers, and what was said of that.
+    pub alone: Alone,
     dir: PathBuf,
     started: Option<(Instant, u64)>,
-    /// Peers that data was seen to come from.
-    peers: BTreeSet<SocketAddr>,
-    /// The most that were asked at once, for transfers too short to measure a rate.
-    asked: usize,
-    alone_since: Option<Instant>,
-    said_alone: bool,
+    gave: Givers,
+    /// Who was asked for something, for transfers too short to see who gave.
+    asked: Givers,
     known: Known,
     ended: bool,
     banned: usize,
     lost: usize,
+    losses: Losses,
     trackers: Vec<(String, Result<String, String>)>,
 }
 
 impl Story {
     /// The story of what is about to be added.
     pub fn new(add: &Add, lan: bool) -> Story {
-        let magnet = Magnet::from_source(&add.source).and_then(Result::ok);
-        let trackers = add.trackers.len() + magnet.map_or(0, |magnet| magnet.trackers.len());
         Story {
-            places: Places { lan, trackers },
+            alone: Alone::new(add, lan),
             dir: add.dir.clone(),
             started: None,
-            peers: BTreeSet::new(),
-            asked: 0,
-            alone_since: None,
-            said_alone: false,
+            gave: Givers::default(),
+            asked: Givers::default(),
             known: Known::of(add),
             ended: false,
             banned: 0,
             lost: 0,
+            losses: Losses::default(),
             trackers: Vec::new(),
         }
     }
@@ -72,9 +56,8 @@ impl Story {
         if self.started.is_none() && p.state == State::Downloading {
             self.started = Some((Instant::now(), p.bytes_had));
         }
-        self.asked = self.asked.max(peers.iter().filter(|peer| peer.in_flight > 0).count());
-        let giving = peers.iter().filter(|peer| peer.down_rate > 0).map(|peer| peer.addr);
-        self.peers.extend(giving.take(PEERS_MAX.saturating_sub(self.peers.len())));
+        peers.iter().filter(|peer| peer.downloaded > 0).for_each(|peer| self.gave.note(peer));
+        peers.iter().filter(|peer| peer.in_flight > 0).for_each(|peer| self.asked.note(peer));
         self.banned(view, p);
         self.lost(view, p);
         self.trackers(view, p, verbose);
@@ -87,22 +70,9 @@ impl Story {
         if took > RATE_KNOWN { 0 } else { per_second(p.downloaded, took) }
     }
 
-    /// Whether it has been without peers for a while and that was not said yet.
-    pub fn is_newly_alone(&mut self, p: &Progress) -> bool {
-        let wants = matches!(p.state, State::Metadata | State::Downloading);
-        if !wants || p.peers + p.web_seeds > 0 {
-            (self.alone_since, self.said_alone) = (None, false);
-            return false;
-        }
-        let since = *self.alone_since.get_or_insert_with(Instant::now);
-        let is_new = !self.said_alone && since.elapsed() >= ALONE;
-        self.said_alone |= is_new;
-        is_new
-    }
-
-    /// Where peers are looked for.
-    pub fn where_looked(&self, p: &Progress) -> String {
-        self.places.sentence(p)
+    /// Says what waited to be summed up with what will not come any more.
+    pub fn close(&mut self, view: &View, p: &Progress) {
+        while self.say_lost(view, p, true) {}
     }
 
     fn banned(&mut self, view: &View, p: &Progress) {
@@ -118,10 +88,18 @@ impl Story {
 
     fn lost(&mut self, view: &View, p: &Progress) {
         for &piece in p.lost.iter().skip(self.lost) {
-            view.say(&lost_sentence(p, piece));
             view.event(&json!({ "event": "lost", "info_hash": p.hashes.to_string(), "piece": piece }));
         }
         self.lost = p.lost.len();
+        self.say_lost(view, p, false);
+    }
+
+    fn say_lost(&mut self, view: &View, p: &Progress, now: bool) -> bool {
+        let news = self.losses.news(Instant::now(), &p.lost, now);
+        if let Some(news) = news {
+            view.say(&lost_sentence(p, news));
+        }
+        news.is_some()
     }
 
     fn trackers(&mut self, view: &View, p: &Progress, verbose: bool) {
@@ -182,11 +160,12 @@ impl Story {
                 let (took, got) = (at.elapsed(), p.bytes_wanted.saturating_sub(before));
                 let rate = units::rate(per_second(got, took));
                 let what = if before == 0 { size } else { format!("{} more make {size}", units::bytes(got)) };
-                let from =
-                    match (if self.peers.is_empty() { self.asked } else { self.peers.len() }, p.web_seeds) {
-                        (0, 0) => String::new(),
-                        (peers, seeds) => format!(", from {}", facts::sources(peers, seeds)),
-                    };
+                let peers = if self.gave.count() > 0 { self.gave.count() } else { self.asked.count() };
+                let web_seeds = if p.from_web_seeds > 0 { p.web_seeds.max(1) } else { 0 };
+                let from = match (peers, web_seeds) {
+                    (0, 0) => String::new(),
+                    (peers, seeds) => format!(", from {}", facts::sources(peers, seeds)),
+                };
                 view.say(&format!("{name}: {what} in {}, {rate}{from}", units::elapsed(took)));
             }
             None if self.known == Known::Complete => {}
@@ -224,37 +203,21 @@ impl Known {
     }
 }
 
-impl Places {
-    /// Where is looked, and that it goes on.
-    fn sentence(&self, p: &Progress) -> String {
-        let torrent = p.torrent.as_ref();
-        let private = torrent.is_some_and(|torrent| torrent.info.private);
-        let trackers = self.trackers + torrent.map_or(0, |torrent| torrent.trackers.iter().flatten().count());
-        let mut places = Vec::new();
-        if self.lan && !private {
-            places.push("on the local network".to_owned());
+/// `photos: piece 17 (2024/cat.jpg) has changed on disk since it was verified; it is not served any
+/// more`, `photos: 999 more pieces have changed on disk since they were verified; ...`
+fn lost_sentence(p: &Progress, news: News) -> String {
+    let name = facts::short_name(p);
+    let then = if p.state == State::Seeding { "not served any more" } else { "fetched again" };
+    let piece = match news {
+        News::One(piece) => piece,
+        News::More(count) => {
+            let count = units::count(count, "more piece");
+            return format!("{name}: {count} have changed on disk since they were verified; they are {then}");
         }
-        if trackers > 0 {
-            places.push(format!("at {}", units::count(trackers, "tracker")));
-        }
-        if p.known_peers > 0 {
-            places.push(format!("at {}", units::count_of(p.known_peers, "known address", "known addresses")));
-        }
-        match places.as_slice() {
-            [] => "no peers, and nowhere to look for any: name one with --peer or a tracker with --tracker"
-                .to_owned(),
-            places => format!("no peers yet; looking {}", places.join(", ")),
-        }
-    }
-}
-
-/// `photos: piece 17 (2024/cat.jpg) has changed on disk since it was verified; it is not served any more`
-fn lost_sentence(p: &Progress, piece: u32) -> String {
+    };
     let info = p.torrent.as_ref().map(|torrent| &torrent.info).filter(|info| !info.single_file);
     let file = info.and_then(|info| info.layout.files().get(info.layout.file_of_piece(piece)?));
     let file = file.map_or_else(String::new, |file| format!(" ({})", file.path.join("/")));
-    let then = if p.state == State::Seeding { "not served any more" } else { "fetched again" };
-    let name = facts::short_name(p);
     format!("{name}: piece {piece}{file} has changed on disk since it was verified; it is {then}")
 }
 

@@ -48,7 +48,7 @@ fn option(arg: &Arg) -> String {
 
 fn values(arg: &Arg) -> String {
     let names = arg.get_value_names().unwrap_or_default();
-    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ")
+    names.iter().map(clap::builder::Str::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// In brackets unless it must be there, and with dots where there may be more of it.

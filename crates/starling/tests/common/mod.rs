@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test program uses its part
 
+pub mod web;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -164,6 +166,59 @@ impl Run {
 }
 
 impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running program that talks to a person. Dropping it kills it.
+pub struct Talking {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Talking {
+    pub fn start(command: &mut Command) -> Talking {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (line, lines) = channel();
+        let stderr = child.stderr.take().unwrap();
+        std::thread::spawn(move || {
+            for text in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if line.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        Talking { child, lines }
+    }
+
+    /// The next line of stderr for which `pick` has something.
+    pub fn until<T>(&mut self, mut pick: impl FnMut(&str) -> Option<T>) -> T {
+        let mut said = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(DEADLINE);
+            let line = line.unwrap_or_else(|_| panic!("it did not say what was awaited: {said:?}"));
+            if let Some(found) = pick(&line) {
+                return found;
+            }
+            said.push(line);
+        }
+    }
+
+    /// Ends it with `signal`; what it still said.
+    pub fn end(mut self, signal: Signal) -> String {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let mut said = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
+            said.push(line);
+        }
+        assert_eq!(self.child.wait().unwrap().code(), Some(130), "{said:?}");
+        said.join("\n")
+    }
+}
+
+impl Drop for Talking {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
