@@ -278,6 +278,11 @@ fn log(key: TorrentKey, event: &Event) {
         Event::Tracker { .. } | Event::Banned { .. } | Event::Lost { .. } | Event::SeedDropped { .. } => {
             tracing::debug!(torrent = key.0, ?event, "news");
         }
+        // All its hashes are of no use to a reader.
+        Event::Metadata(found) => {
+            let (name, hashes) = (&found.info.name, found.info.hashes);
+            tracing::info!(torrent = key.0, ?name, %hashes, "metadata");
+        }
         _ => tracing::info!(torrent = key.0, ?event, "news"),
     }
 }

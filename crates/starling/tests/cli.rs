@@ -454,3 +454,15 @@ fn show_asks_trackers_for_the_numbers_of_a_swarm() {
     assert_eq!(code(&none), 1);
     assert!(stderr(&none).contains("no tracker to ask"), "{}", stderr(&none));
 }
+
+#[test]
+fn details_of_a_magnet_are_for_people() {
+    let room = Room::new();
+    let file = room.source(&noise(7, 3 << 20));
+    let sharing = Sharing::start(&room, &file, "127.0.0.2:0", &["--piece-length", "16k"]);
+    let output = get(&room, &sharing.link, &sharing.addr, &["-vv"]).output().unwrap();
+    assert_eq!(code(&output), 0);
+    let said = stderr(&output);
+    let longest = said.lines().map(str::len).max().unwrap();
+    assert!(said.contains("metadata") && longest < 300, "a line of {longest} bytes");
+}
