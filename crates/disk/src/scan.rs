@@ -10,6 +10,9 @@ use crate::torrent::Torrent;
 
 /// Bytes read before they are hashed, over all pieces: they stay in the core's own cache.
 const BUFFER: usize = 1 << 20;
+/// Buffers begin at a multiple of this, as the pages do that are copied into them: some processors
+/// (Zen 3 and 4) copy at a third of the speed to where an allocator's header has pushed a buffer.
+const PAGE: usize = 4096;
 /// Bytes of pieces hashed side by side, so that the system can read ahead in good order.
 const SPREAD: u64 = 64 << 20;
 /// Streams that are hashed at once at most.
@@ -37,7 +40,7 @@ pub(crate) fn hash_pieces(
 ) -> Vec<Result<PieceHashes, DiskError>> {
     let step = (BUFFER / pieces.len().max(1)) as u32 / BLOCK_LENGTH * BLOCK_LENGTH;
     let step = step.clamp(BLOCK_LENGTH, 16 * BLOCK_LENGTH);
-    buffer.resize(step as usize * pieces.len(), 0);
+    let buffer = page_aligned(buffer, step as usize * pieces.len());
     let mut streams: Vec<Stream> = pieces.iter().map(|&piece| Stream::new(shape, piece)).collect();
     let longest = streams.iter().map(|stream| stream.length).max().unwrap_or(0);
     for begin in (0..longest).step_by(step as usize) {
@@ -50,6 +53,13 @@ pub(crate) fn hash_pieces(
         hash_chunks(&mut streams, buffer, step as usize, begin);
     }
     streams.into_iter().map(Stream::finish).collect()
+}
+
+/// `length` bytes of the buffer, which grows as needed.
+fn page_aligned(buffer: &mut Vec<u8>, length: usize) -> &mut [u8] {
+    buffer.resize(length + PAGE, 0);
+    let start = buffer.as_ptr().align_offset(PAGE).min(PAGE);
+    &mut buffer[start..start + length]
 }
 
 fn hash_chunks(streams: &mut [Stream], buffer: &[u8], step: usize, begin: u32) {
@@ -128,5 +138,19 @@ impl Torrent {
     /// [`Torrent::check_pieces`] of one.
     pub(crate) fn check_piece(&self, piece: u32, buffer: &mut Vec<u8>) -> Result<bool, DiskError> {
         self.check_pieces(&[piece], buffer).pop().unwrap_or(Ok(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_into_begins_at_a_page() {
+        let mut buffer = Vec::new();
+        for length in [1, 5000, 1 << 20, 300] {
+            let part = page_aligned(&mut buffer, length);
+            assert_eq!((part.as_ptr().align_offset(PAGE), part.len()), (0, length));
+        }
     }
 }
