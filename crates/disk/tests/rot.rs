@@ -32,16 +32,21 @@ fn open(bench: &Bench, sample: &Sample, memory: &Arc<Memory>) -> Vec<u32> {
 /// Uploads a block; what was found lost meanwhile.
 fn serve(bench: &Bench, piece: u32) -> Vec<u32> {
     bench.disk.read(KEY, 7, piece, 0, BLOCK_LENGTH);
+    answered(bench).1
+}
+
+/// Whether the read was answered with bytes, and what was found lost by then.
+fn answered(bench: &Bench) -> (bool, Vec<u32>) {
     let mut lost = Vec::new();
-    bench.wait("Read", |event| match event {
-        Event::Read { .. } => Some(()),
+    let read = bench.wait("Read", |event| match event {
+        Event::Read { result, .. } => Some(result.is_ok()),
         Event::PieceLost { piece, .. } => {
             lost.push(piece);
             None
         }
         _ => None,
     });
-    lost
+    (read, lost)
 }
 
 /// Whichever hashes the torrent has: the piece is found while it is uploaded, and it alone.
@@ -105,26 +110,12 @@ fn a_file_cut_short_loses_all_that_lay_beyond_its_end() {
         let before = memory.bytes_read();
         memory.tamper(Slot::File(0), |bytes| bytes.truncate(BLOCK as usize * 3));
         bench.disk.read(KEY, 7, 3, 0, BLOCK_LENGTH);
-        assert_eq!(lost_before_answer(&bench), [1, 2, 3], "{version:?}: of piece 1 a half remains");
+        assert_eq!(answered(&bench), (false, vec![1, 2, 3]), "{version:?}: of piece 1 a half remains");
         assert_eq!(memory.bytes_read() - before, 0, "{version:?}: nothing has to be hashed for that");
         assert!(serve(&bench, 0).is_empty(), "{version:?}: what is there is served on");
         bench.close();
         assert_eq!(open(&bench, &sample, &memory), [0], "{version:?}: the next start knows");
     }
-}
-
-/// What is lost by the time the read is answered.
-fn lost_before_answer(bench: &Bench) -> Vec<u32> {
-    let mut lost = Vec::new();
-    bench.wait("Read", |event| match event {
-        Event::Read { result, .. } => result.is_err().then_some(()),
-        Event::PieceLost { piece, .. } => {
-            lost.push(piece);
-            None
-        }
-        _ => None,
-    });
-    lost
 }
 
 /// Of several files only the one that is gone is given up, and pieces that reach into it.
@@ -138,6 +129,6 @@ fn a_file_that_is_gone_takes_no_other_with_it() {
     bench.verified(6);
     memory.remove(Slot::File(1)).unwrap();
     bench.disk.read(KEY, 7, 2, 0, BLOCK_LENGTH);
-    assert_eq!(lost_before_answer(&bench), [1, 2, 3]);
+    assert_eq!(answered(&bench), (false, vec![1, 2, 3]));
     [0, 4, 5].iter().for_each(|&piece| assert!(serve(&bench, piece).is_empty()));
 }

@@ -1,7 +1,17 @@
 //! Checks of a node's tables, for whoever sees all nodes: tests and the simulator.
 
-use crate::chord::invariant::Standing;
-use crate::{Core, Host, Peer, View};
+use crate::{Core, Host, Id, Peer, View};
+
+/// A live member of a ring, as a checker of rings sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// Where it stands.
+    pub id: Id,
+    /// Its successor list, dead ones included.
+    pub successors: Vec<Id>,
+    /// Its predecessor.
+    pub predecessor: Option<Id>,
+}
 
 /// A core whose tables can be compared with the truth.
 pub trait Checked<P: Peer>: Core<P> {
@@ -27,14 +37,14 @@ pub trait Checked<P: Peer>: Core<P> {
 
 /// The other members in the order of the circle after (`step` 1) or before (`step` -1)
 /// the member at `place`, at most `count`.
-pub(crate) fn beside<P: Peer>(view: &View<'_, P>, place: crate::Id, step: isize, count: usize) -> Vec<P> {
+pub(crate) fn beside<P: Peer>(view: &View<'_, P>, place: Id, step: isize, count: usize) -> Vec<P> {
     let at = view.successor(place);
     let count = count.min(view.len().saturating_sub(1)) as isize;
     (1..=count).filter_map(|steps| view.at(at, steps * step)).map(|member| member.1).collect()
 }
 
 /// Members' names as a person reads them.
-pub(crate) fn ids<'a, P: Peer>(peers: &'a [P], id: impl Fn(P) -> crate::Id + 'a) -> String {
+pub(crate) fn ids<'a, P: Peer>(peers: &'a [P], id: impl Fn(P) -> Id + 'a) -> String {
     let named: Vec<String> = peers.iter().map(|&peer| id(peer).to_string()).collect();
     named.join(" ")
 }

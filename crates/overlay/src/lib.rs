@@ -45,7 +45,7 @@ pub mod wire;
 pub use crate::core::{
     Core, Counts, Host, Input, KeyBased, Message, Offence, Overlay, Purpose, Row, WARM_STEPS, Wanted,
 };
-pub use check::Checked;
+pub use check::{Checked, Standing};
 pub use event::{Command, Cost, Event, Hit, Op, Outcome, Route, Routing};
 pub use id::Id;
 pub use peer::{Contact, Peer};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::World;
-use starling_overlay::chord::invariant::{Checker, Standing, Violation};
+use starling_overlay::chord::invariant::{Checker, Violation};
 use starling_overlay::chord::{Aim, Chord, Config, Message, Style};
-use starling_overlay::{Core, Cost, Id, Input, KeyBased, Op, Route, Routing};
+use starling_overlay::{Core, Cost, Id, Input, KeyBased, Op, Route, Routing, Standing};
 use starling_sansio::Rng;
 
 type Ring = World<Chord<u32>>;

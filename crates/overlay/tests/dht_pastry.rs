@@ -9,13 +9,13 @@ use std::time::Duration;
 use common::World;
 use locate::{a_life, missed, network, record};
 use starling_overlay::dht::{Dht, DhtConfig};
-use starling_overlay::pastry::{Pastry, PastryConfig};
+use starling_overlay::pastry::{Config, Pastry};
 use starling_overlay::{Command, Core, Event, Op, Overlay};
 
 type Node = Dht<u32, Pastry<u32>>;
 
-fn config() -> DhtConfig<PastryConfig> {
-    Node::config(PastryConfig::default())
+fn config() -> DhtConfig<Config> {
+    Node::config(Config::default())
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_hundred_nodes_live_over_ten_seeds() {
 
 #[test]
 fn a_hundred_nodes_live_with_iterative_finds() {
-    a_life::<Pastry<u32>>(20, 100, Node::config(PastryConfig { iterative: true, ..PastryConfig::default() }));
+    a_life::<Pastry<u32>>(20, 100, Node::config(Config { iterative: true, ..Config::default() }));
 }
 
 #[test]

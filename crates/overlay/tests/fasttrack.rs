@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::World;
+use common::user::{self, record, result};
 use starling_overlay::fasttrack::{Config, FastTrack, Message};
 use starling_overlay::gnutella::{self, Gnutella, QueryId};
-use starling_overlay::{Command, Core, Event, Id, Op, Outcome, Overlay, Query, Record};
+use starling_overlay::{Command, Core, Id, Op, Outcome, Query};
 use starling_sansio::Rng;
 
 type Net = World<FastTrack<u32>>;
@@ -20,24 +21,11 @@ fn config(seed: u64) -> Config {
     Config { leaves: 10, links: 6, seed, ..Config::default() }
 }
 
-fn record(number: u32) -> Record {
-    let name = format!("Murmuration number {number}").into();
-    Record { key: Id::hash(&number.to_be_bytes()), name, size: u64::from(number) }
-}
-
 /// Nodes 0 to `count` join, each through an earlier one, `gap` apart, or all at once
 /// through node 0; each publishes the record of its number.
 fn grown(seed: u64, count: u32, gap: Duration, config: Config) -> Net {
     let mut net = Net::new(seed, 64, config);
-    let mut rng = Rng::from_seed(seed);
-    for node in 0..count {
-        net.add(node);
-        net.command(node, Command::Publish(record(node)));
-        let boot = if gap.is_zero() { 0 } else { rng.below(u64::from(node)) as u32 };
-        net.command(node, Command::Join((node > 0).then_some(boot)));
-        net.run_for(gap);
-    }
-    net.run_for(2 * MINUTE);
+    user::grow(&mut net, seed, count, gap);
     net
 }
 
@@ -45,34 +33,9 @@ fn supers(net: &Net) -> Vec<u32> {
     net.nodes.iter().filter(|(_, core)| core.is_super()).map(|(&node, _)| node).collect()
 }
 
-/// How operation `op` of `node` ended, and with how many hits.
-fn result<C: Overlay<u32>>(net: &World<C>, node: u32, op: u32) -> (usize, Option<Outcome>) {
-    let mut found = (0, None);
-    for (_, _, event) in net.outside.events.iter().filter(|event| event.1 == node) {
-        match event {
-            Event::Hits { op: Op(number), hits } if *number == op => found.0 += hits.len(),
-            Event::Done { op: Op(number), outcome, .. } if *number == op => {
-                assert_eq!(found.1.replace(*outcome), None, "a second end of operation {op}");
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// Every node looks for the records of `keys`; the share of look-ups that found it.
-fn found(net: &mut Net, keys: &[u32]) -> f64 {
-    net.outside.events.clear();
-    let nodes: Vec<u32> = net.nodes.keys().copied().collect();
-    for &key in keys {
-        for &node in &nodes {
-            net.command(node, Command::LookUp(Op(key), record(key).key));
-        }
-        net.run_for(Duration::from_secs(15));
-    }
-    let all = nodes.iter().flat_map(|&node| keys.iter().map(move |&key| (node, key)));
-    let good = all.filter(|&(node, key)| result(net, node, key).1 == Some(Outcome::Found)).count();
-    good as f64 / (nodes.len() * keys.len()) as f64
+/// The share of look-ups by all nodes for the records of `numbers` that found them.
+fn found(net: &mut Net, numbers: &[u32]) -> f64 {
+    user::share_found(net, numbers, Duration::from_secs(15))
 }
 
 /// Every leaf has a super-peer that has it as a leaf, no house is too full, and the
@@ -248,7 +211,7 @@ fn recall_and_cost_beside_a_flood_through_gnutella() {
     net.run_for(MINUTE);
     flat.run_for(MINUTE);
     for asking in [1, 333, 777, 1501, 1999] {
-        let query = Query { text: "murm* number".into(), wanted: 1000 };
+        let query = Query { text: "star* song".into(), wanted: 1000 };
         net.command(asking, Command::Search(Op(1), query.clone()));
         flat.command(asking, Command::Search(Op(1), query));
     }

@@ -2,15 +2,15 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::World;
+use common::user::{assert_each_ended_once, record};
 use proptest::prelude::*;
 use starling_overlay::fasttrack::{Config, FastTrack, Message};
 use starling_overlay::gnutella::{QueryId, What};
 use starling_overlay::wire::{List, Wire};
-use starling_overlay::{Command, Core, Event, Hit, Id, Offence, Op, Query, Record, RpcId};
+use starling_overlay::{Command, Core, Hit, Id, Offence, Op, Query, Record, RpcId};
 use starling_sansio::Time;
 
 type Net = World<FastTrack<u32>>;
@@ -20,11 +20,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 const LINK: u32 = 1001;
 const LEAF: u32 = 1002;
 const STRANGER: u32 = 1003;
-
-fn record(number: u32) -> Record {
-    let name = format!("Murmuration number {number}").into();
-    Record { key: Id::hash(&number.to_be_bytes()), name, size: u64::from(number) }
-}
 
 fn net(seed: u64) -> Net {
     Net::new(seed, 64, Config { leaves: 10, links: 4, records: 50, seed, ..Config::default() })
@@ -297,13 +292,7 @@ fn any_order(steps: Vec<Step>) {
         assert!(core.state_bytes() < STRANGERS_BYTES);
     }
     net.run_for(60 * MINUTE);
-    let mut ends = BTreeMap::new();
-    for (_, _, event) in &net.outside.events {
-        if let Event::Done { op, .. } = event {
-            *ends.entry(*op).or_insert(0) += 1;
-        }
-    }
-    assert_eq!(ends, (1..=ops).map(|op| (Op(op), 1)).collect());
+    assert_each_ended_once(&net, ops);
 }
 
 proptest! {

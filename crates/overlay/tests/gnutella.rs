@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::World;
+use common::user::{self, record, result};
 use starling_overlay::gnutella::{Config, Counters, Gnutella, MAX_SEARCHES, Strategy as How};
 use starling_overlay::{Command, Core, Event, Id, Input, Op, Outcome, Query, Record};
 use starling_sansio::Rng;
@@ -13,11 +14,6 @@ use starling_sansio::Rng;
 type Net = World<Gnutella<u32>>;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-fn record(number: u32) -> Record {
-    let name = format!("Murmuration number {number}").into();
-    Record { key: Id::hash(&number.to_be_bytes()), name, size: u64::from(number) }
-}
 
 fn words(text: &str, wanted: u16) -> Query {
     Query { text: text.into(), wanted }
@@ -34,46 +30,13 @@ const FLOOD: How = How::Flood { ttl: 7 };
 /// the record of its number.
 fn grown(seed: u64, count: u32, gap: Duration, strategy: How) -> Net {
     let mut net = net(seed, strategy);
-    let mut rng = Rng::from_seed(seed);
-    for node in 0..count {
-        net.add(node);
-        net.command(node, Command::Publish(record(node)));
-        let boot = if gap.is_zero() { 0 } else { rng.below(u64::from(node)) as u32 };
-        net.command(node, Command::Join((node > 0).then_some(boot)));
-        net.run_for(gap);
-    }
-    net.run_for(2 * MINUTE);
+    user::grow(&mut net, seed, count, gap);
     net
 }
 
-/// What became of operation `op` of `node`: how many hits, and how it ended.
-fn result(net: &Net, node: u32, op: u32) -> (usize, Option<Outcome>) {
-    let mut found = (0, None);
-    for (_, _, event) in net.outside.events.iter().filter(|event| event.1 == node) {
-        match event {
-            Event::Hits { op: Op(number), hits } if *number == op => found.0 += hits.len(),
-            Event::Done { op: Op(number), outcome, .. } if *number == op => {
-                assert_eq!(found.1.replace(*outcome), None, "a second end of operation {op}");
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// Every node looks for the records of `keys`; the share of look-ups that found it.
-fn found(net: &mut Net, keys: &[u32]) -> f64 {
-    net.outside.events.clear();
-    let nodes: Vec<u32> = net.nodes.keys().copied().collect();
-    for &key in keys {
-        for &node in &nodes {
-            net.command(node, Command::LookUp(Op(key), record(key).key));
-        }
-        net.run_for(Duration::from_secs(10));
-    }
-    let all = nodes.iter().flat_map(|&node| keys.iter().map(move |&key| (node, key)));
-    let good = all.filter(|&(node, key)| result(net, node, key).1 == Some(Outcome::Found)).count();
-    good as f64 / (nodes.len() * keys.len()) as f64
+/// The share of look-ups by all nodes for the records of `numbers` that found them.
+fn found(net: &mut Net, numbers: &[u32]) -> f64 {
+    user::share_found(net, numbers, Duration::from_secs(10))
 }
 
 /// All nodes are members, links have two ends, no degree is out of bounds, and there is
@@ -198,7 +161,7 @@ fn cost(strategy: How, loss_permille: u64) -> (f64, f64) {
     }
     let asking = [1, 202, 403, 604, 805];
     for node in asking {
-        net.command(node, Command::Search(Op(0), words("MURMURATION num*", 10)));
+        net.command(node, Command::Search(Op(0), words("STARLING so*", 10)));
     }
     net.run_for(5 * MINUTE);
     let ends = asking.map(|node| result(&net, node, 0));
@@ -248,7 +211,7 @@ fn a_flood_sees_as_far_as_its_horizon() {
     for node in 0..2000 {
         net.command(node, Command::Publish(Record { key: record(node).key, ..record(0) }));
     }
-    net.command(0, Command::Search(Op(1), words("murmuration", 4000)));
+    net.command(0, Command::Search(Op(1), words("starling", 4000)));
     net.run_for(MINUTE);
     let counters = counted(&net);
     let seen = counters.queries - counters.duplicates;

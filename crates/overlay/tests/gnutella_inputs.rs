@@ -2,25 +2,20 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::World;
+use common::user::{assert_each_ended_once, record};
 use proptest::prelude::*;
 use starling_overlay::gnutella::{Config, Gnutella, Heard, Message, QueryId, Strategy as How, What};
 use starling_overlay::wire::{List, Wire};
-use starling_overlay::{Command, Core, Event, Id, Offence, Op, Query, Record, RpcId};
+use starling_overlay::{Command, Core, Id, Offence, Op, Query, RpcId};
 use starling_sansio::Time;
 
 type Net = World<Gnutella<u32>>;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const FLOOD: How = How::Flood { ttl: 7 };
-
-fn record(number: u32) -> Record {
-    let name = format!("Murmuration number {number}").into();
-    Record { key: Id::hash(&number.to_be_bytes()), name, size: u64::from(number) }
-}
 
 fn net(seed: u64, strategy: How) -> Net {
     Net::new(seed, 64, Config { strategy, seed, ..Config::default() })
@@ -240,13 +235,7 @@ fn any_order(strategy: How, steps: Vec<Step>) {
         assert!(core.state_bytes() < STRANGERS_BYTES + 64 * 1024);
     }
     net.run_for(60 * MINUTE);
-    let mut ends = BTreeMap::new();
-    for (_, _, event) in &net.outside.events {
-        if let Event::Done { op, .. } = event {
-            *ends.entry(*op).or_insert(0) += 1;
-        }
-    }
-    assert_eq!(ends, (1..=ops).map(|op| (Op(op), 1)).collect());
+    assert_each_ended_once(&net, ops);
 }
 
 proptest! {

@@ -5,65 +5,21 @@ mod common;
 use std::time::Duration;
 
 use common::World;
+use common::user::{self, ended, found, hits, record, search};
 use starling_overlay::kelips::{Announcement, Config, Kelips, Message, Seen};
 use starling_overlay::wire::List;
-use starling_overlay::{Command, Core, Cost, Event, Hit, Id, Offence, Op, Outcome, Query, Record, RpcId};
+use starling_overlay::{Command, Core, Cost, Event, Hit, Id, Offence, Op, Outcome, Query, RpcId};
 use starling_sansio::Time;
 
 type Net = World<Kelips<u32>>;
-
-fn record(number: u32) -> Record {
-    let name = format!("starling flock{number} song").into();
-    Record { key: Id::hash(&number.to_le_bytes()), name, size: u64::from(number) }
-}
 
 fn small() -> Config {
     Config::for_nodes(100)
 }
 
-/// What became of the operations, in order of their numbers.
-fn ended(net: &Net) -> Vec<(Op, Outcome, Cost)> {
-    let mut ended: Vec<_> = net
-        .outside
-        .events
-        .iter()
-        .filter_map(|(_, _, event)| match event {
-            Event::Done { op, outcome, cost } => Some((*op, *outcome, *cost)),
-            _ => None,
-        })
-        .collect();
-    ended.sort_by_key(|done| done.0);
-    ended
-}
-
-fn hits(net: &Net, wanted: Op) -> Vec<Hit<u32>> {
-    let of = |event: &Event<u32>| match event {
-        Event::Hits { op, hits } if *op == wanted => hits.clone(),
-        _ => Vec::new(),
-    };
-    net.outside.events.iter().flat_map(|(_, _, event)| of(event)).collect()
-}
-
 /// Every live node looks for each of `numbers`; returns how each ended.
 fn look_for_all(net: &mut Net, numbers: &[u32]) -> Vec<(Op, Outcome, Cost)> {
-    net.outside.events.clear();
-    let nodes: Vec<u32> = net.nodes.keys().copied().collect();
-    let mut op = 0;
-    for &node in &nodes {
-        for &number in numbers {
-            net.command(node, Command::LookUp(Op(op), record(number).key));
-            op += 1;
-        }
-        net.run_for(Duration::from_millis(20));
-    }
-    net.run_for(Duration::from_secs(20));
-    let ended = ended(net);
-    assert_eq!(ended.len(), op as usize, "each operation ends once");
-    ended
-}
-
-fn found(ended: &[(Op, Outcome, Cost)]) -> usize {
-    ended.iter().filter(|done| done.1 == Outcome::Found).count()
+    user::look_for_all(net, numbers, Duration::from_secs(20))
 }
 
 fn mean_hops(ended: &[(Op, Outcome, Cost)]) -> f64 {
@@ -144,22 +100,15 @@ fn many_join_at_once_through_one_peer() {
 fn words_are_found_and_withdrawn_ones_are_not() {
     for seed in 0..10 {
         let mut net = a_hundred(seed);
-        let search = |net: &mut Net, op, text: &str| {
-            net.command(7, Command::Search(Op(op), Query { text: text.into(), wanted: 50 }));
-            net.run_for(Duration::from_secs(10));
-            let mut providers: Vec<u32> = hits(net, Op(op)).iter().map(|hit| hit.provider).collect();
-            providers.sort_unstable();
-            providers
-        };
-        assert_eq!(search(&mut net, 1, "starling flock3"), [30], "seed {seed}");
-        assert_eq!(search(&mut net, 2, "song star*").len(), 10, "seed {seed}");
+        assert_eq!(search(&mut net, 7, "starling flock3", 50), [30], "seed {seed}");
+        assert_eq!(search(&mut net, 7, "song star*", 50).len(), 10, "seed {seed}");
         net.command(30, Command::Withdraw(record(3).key));
         net.run_for(Duration::from_secs(60));
-        assert_eq!(search(&mut net, 3, "starling flock3"), [0; 0], "seed {seed}");
-        assert_eq!(search(&mut net, 4, "song star*").len(), 9, "seed {seed}");
+        assert_eq!(search(&mut net, 7, "starling flock3", 50), [0; 0], "seed {seed}");
+        assert_eq!(search(&mut net, 7, "song star*", 50).len(), 9, "seed {seed}");
         net.command(30, Command::Publish(record(3)));
         net.run_for(Duration::from_secs(60));
-        assert_eq!(search(&mut net, 5, "starling flock3"), [30], "seed {seed}");
+        assert_eq!(search(&mut net, 7, "starling flock3", 50), [30], "seed {seed}");
     }
 }
 

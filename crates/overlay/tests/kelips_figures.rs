@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::World;
+use common::user::record;
 use starling_overlay::kelips::{Announcement, Config, Kelips, Message, Seen, group_of};
 use starling_overlay::wire::List;
 use starling_overlay::{
@@ -15,11 +16,6 @@ use starling_sansio::{Rng, Time};
 
 fn small() -> Config {
     Config::for_nodes(100)
-}
-
-fn record(number: u32) -> Record {
-    let name = format!("starling flock{number} song").into();
-    Record { key: Id::hash(&number.to_le_bytes()), name, size: u64::from(number) }
 }
 
 /// What a driver hands a single node; nothing comes back.

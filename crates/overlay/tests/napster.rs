@@ -6,7 +6,8 @@ mod common;
 
 use std::time::Duration;
 
-use clients::{Net, a_hundred, ended, found, hits, look_for_all, record, search, servers};
+use clients::{Net, a_hundred, look_for_all, servers};
+use common::user::{ended, found, hits, record, search};
 use starling_overlay::napster::{Config, IndexLimits, Message, Role};
 use starling_overlay::wire::List;
 use starling_overlay::{Command, Core, Cost, Event, Hit, Id, Offence, Op, Outcome, Purpose, Query, RpcId};

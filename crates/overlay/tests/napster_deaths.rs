@@ -6,7 +6,8 @@ mod common;
 
 use std::time::Duration;
 
-use clients::{Net, a_hundred, a_hundred_with, found, look_for_all, record, search, servers};
+use clients::{Net, a_hundred, a_hundred_with, look_for_all, servers};
+use common::user::{found, record, search};
 use starling_overlay::napster::Config;
 use starling_overlay::{Command, Core, Outcome};
 

@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::World;
-use starling_overlay::pastry::{Find, Join, Pastry, PastryConfig, PastryMessage};
+use starling_overlay::pastry::{Config, Find, Join, Pastry, PastryMessage};
 use starling_overlay::wire::List;
 use starling_overlay::{Core, Id, Input, KeyBased, Offence, Op, Route, Routing, RpcId};
 use starling_sansio::Time;
 
 type Small = World<Pastry<u32>>;
 
-fn config() -> PastryConfig {
-    PastryConfig::default()
+fn config() -> Config {
+    Config::default()
 }
 
-fn iterative() -> PastryConfig {
-    PastryConfig { iterative: true, ..config() }
+fn iterative() -> Config {
+    Config { iterative: true, ..config() }
 }
 
-fn converged(seed: u64, count: u32, config: PastryConfig) -> Small {
+fn converged(seed: u64, count: u32, config: Config) -> Small {
     let mut world = Small::new(seed, 160, config);
     world.converged(count);
     world
@@ -116,7 +116,7 @@ fn wrong_leaf_sets(world: &Small) -> usize {
 }
 
 /// Joins through node 0, one after another, `gap` apart.
-fn joined(seed: u64, count: u32, gap: Duration, config: PastryConfig) -> Small {
+fn joined(seed: u64, count: u32, gap: Duration, config: Config) -> Small {
     let mut world = Small::new(seed, 160, config);
     for node in 0..count {
         world.add(node);
@@ -129,12 +129,9 @@ fn joined(seed: u64, count: u32, gap: Duration, config: PastryConfig) -> Small {
 
 #[test]
 fn a_converged_network_finds_the_replica_set_of_every_key() {
-    for config in [
-        config(),
-        iterative(),
-        PastryConfig { digit_bits: 1, ..config() },
-        PastryConfig { leaf: 4, ..config() },
-    ] {
+    for config in
+        [config(), iterative(), Config { digit_bits: 1, ..config() }, Config { leaf: 4, ..config() }]
+    {
         let mut world = converged(1, 200, config.clone());
         everything_is_found(&mut world, 20);
         let count = config.leaf / 2 + 1;
@@ -391,7 +388,7 @@ fn lies_change_nothing() {
 
 #[test]
 fn a_flood_of_strangers_stays_within_the_bounds() {
-    let mut world = converged(14, 50, PastryConfig { neighborhood: 32, ..config() });
+    let mut world = converged(14, 50, Config { neighborhood: 32, ..config() });
     for number in 0..20_000 {
         let (from, rpc) = (1000 + number, RpcId(number));
         let message = match number % 6 {

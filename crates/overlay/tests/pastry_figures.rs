@@ -5,14 +5,14 @@ mod common;
 use std::time::Duration;
 
 use common::World;
-use starling_overlay::pastry::{Pastry, PastryConfig};
+use starling_overlay::pastry::{Config, Pastry};
 use starling_overlay::{Core, Id, View};
 use starling_sansio::Time;
 
 type Small = World<Pastry<u32>>;
 
-fn config() -> PastryConfig {
-    PastryConfig::default()
+fn config() -> Config {
+    Config::default()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn at_a_million_nodes_the_state_is_below_700_bytes() {
 #[test]
 fn without_a_metric_near_nodes_win_their_places() {
     let distance = |race| {
-        let mut world = Small::new(19, 160, PastryConfig { race, scan: Duration::from_secs(2), ..config() });
+        let mut world = Small::new(19, 160, Config { race, scan: Duration::from_secs(2), ..config() });
         (world.outside.plane, world.outside.blind) = (true, true);
         world.converged(300);
         world.run_for(Duration::from_secs(1200));

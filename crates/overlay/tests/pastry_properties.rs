@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::World;
 use proptest::prelude::*;
 use starling_overlay::dht::{Ask, Dht, DhtMessage, Handed, Put, Shown};
-use starling_overlay::pastry::{Find, Join, Parcel, Pastry, PastryConfig, PastryMessage};
+use starling_overlay::pastry::{Config, Find, Join, Parcel, Pastry, PastryMessage};
 use starling_overlay::wire::{List, Wire};
 use starling_overlay::{Command, Core, Id, Input, Op, Purpose, Query, Record, Route, RpcId};
 use starling_sansio::Time;
@@ -235,7 +235,7 @@ proptest! {
         race in any::<bool>(),
         acts in prop::collection::vec(act(routed(), route()), 0..60),
     ) {
-        let config = PastryConfig { iterative, race, neighborhood: 8, ..PastryConfig::default() };
+        let config = Config { iterative, race, neighborhood: 8, ..Config::default() };
         any_order::<Pastry<u32>>(config, acts, 40_000);
     }
 
@@ -247,7 +247,7 @@ proptest! {
             Act::Command(Command::LookUp(op, _) | Command::Search(op, _) | Command::Find(op, _)) => Some(*op),
             _ => None,
         }).collect();
-        let config = Dht::<u32, Pastry<u32>>::config(PastryConfig::default());
+        let config = Dht::<u32, Pastry<u32>>::config(Config::default());
         let world = any_order::<Dht<u32, Pastry<u32>>>(config, acts, 100_000);
         let mut ended: Vec<Op> = world.outside.events.iter().filter_map(|(.., event)| match event {
             starling_overlay::Event::Done { op, .. } => Some(*op),

@@ -16,8 +16,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use starling_overlay::chord::invariant::{Checker, Standing};
-use starling_overlay::{Checked, Core, Id, Overlay, View};
+use starling_overlay::chord::invariant::Checker;
+use starling_overlay::{Checked, Core, Id, Overlay, Standing, View};
 use starling_sansio::Time;
 
 use crate::engine::Engine;

@@ -201,7 +201,7 @@ fn chord() {
 #[test]
 fn pastry() {
     type Pastry = pastry::Pastry<Node>;
-    a_hundred_lives::<Dht<Node, Pastry>>(renewed::<Pastry>(pastry::PastryConfig::default()));
+    a_hundred_lives::<Dht<Node, Pastry>>(renewed::<Pastry>(pastry::Config::default()));
 }
 
 #[test]

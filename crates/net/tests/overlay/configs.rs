@@ -39,14 +39,14 @@ pub fn chord() -> DhtConfig<chord::Config> {
     })
 }
 
-pub fn pastry() -> DhtConfig<pastry::PastryConfig> {
-    dht::<pastry::Pastry<Contact>>(pastry::PastryConfig {
+pub fn pastry() -> DhtConfig<pastry::Config> {
+    dht::<pastry::Pastry<Contact>>(pastry::Config {
         heartbeat: ms(2_000),
         scan: ms(2_000),
         answer_timeout: ms(500),
         find_timeout: ms(2_000),
         join_timeout: ms(1_000),
-        ..pastry::PastryConfig::default()
+        ..pastry::Config::default()
     })
 }
 

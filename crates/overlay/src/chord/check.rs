@@ -1,9 +1,8 @@
 //! What a ring comes to without joins and failures.
 
-use super::invariant::Standing;
 use super::{Chord, Message};
 use crate::check::{Checked, beside, ids};
-use crate::{Host, Peer, Routing, View};
+use crate::{Host, Peer, Routing, Standing, View};
 
 impl<P: Peer> Checked<P> for Chord<P> {
     fn standing(&self, host: &impl Host<P, Message<P>, Routing<P>>) -> Option<(usize, Standing)> {

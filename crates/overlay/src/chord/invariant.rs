@@ -11,18 +11,7 @@
 //! nobody joins or fails any more: [`Checker::ideal`].
 
 use super::{Chord, Message};
-use crate::{Host, Id, Peer, Routing};
-
-/// A live member, as the checker sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Standing {
-    /// Where it stands.
-    pub id: Id,
-    /// Its successor list, dead ones included.
-    pub successors: Vec<Id>,
-    /// Its predecessor.
-    pub predecessor: Option<Id>,
-}
+use crate::{Host, Id, Peer, Routing, Standing};
 
 /// How a ring is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

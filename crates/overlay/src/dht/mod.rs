@@ -34,12 +34,11 @@ use starling_sansio::Time;
 
 pub use message::{Ask, DhtMessage, Handed, MAX_POSTINGS, POSTINGS_BYTES, Put, Shown};
 
-use crate::chord::invariant::Standing;
 pub use crate::postings::PostingLimits;
 use crate::postings::Postings;
 use crate::{
     Checked, Command, Core, Counts, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose,
-    Route, Routing, Row, Rpcs, View,
+    Route, Routing, Row, Rpcs, Standing, View,
 };
 use host::{Seen, Under};
 use jobs::{Job, Task};

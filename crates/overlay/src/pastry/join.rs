@@ -210,7 +210,7 @@ impl<P: Peer> Pastry<P> {
         }
     }
 
-    /// The nearest of at most [`super::PastryConfig::sample`] of `fitting`, from a place
+    /// The nearest of at most [`super::Config::sample`] of `fitting`, from a place
     /// on that chance says.
     fn nearest_of<H: World<P>>(&self, fitting: &[(crate::Id, P)], host: &mut H) -> Option<P> {
         let start = host.rng().index(fitting.len());

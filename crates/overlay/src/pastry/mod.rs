@@ -62,7 +62,7 @@ pub const NEIGHBORHOOD: u8 = u8::MAX;
 
 /// Parameters.
 #[derive(Clone, PartialEq, Debug)]
-pub struct PastryConfig {
+pub struct Config {
     /// b: bits of a digit, 1 to [`MAX_DIGIT_BITS`].
     pub digit_bits: u32,
     /// L: nodes in the leaf set, even, at most [`MAX_LEAF`].
@@ -91,9 +91,9 @@ pub struct PastryConfig {
     pub sample: usize,
 }
 
-impl Default for PastryConfig {
+impl Default for Config {
     fn default() -> Self {
-        PastryConfig {
+        Config {
             digit_bits: 4,
             leaf: 16,
             neighborhood: 0,
@@ -110,7 +110,7 @@ impl Default for PastryConfig {
     }
 }
 
-impl PastryConfig {
+impl Config {
     fn width(&self) -> u32 {
         self.digit_bits.clamp(1, MAX_DIGIT_BITS)
     }
@@ -133,7 +133,7 @@ pub struct Pastry<P> {
     stage: Stage,
     /// Scans so far.
     scans: u16,
-    config: Arc<PastryConfig>,
+    config: Arc<Config>,
     now: Time,
     beat: Time,
     scan: Time,
@@ -209,9 +209,9 @@ impl<P: Peer> Core<P> for Pastry<P> {
     type Message = PastryMessage<P>;
     type Command = Route<P>;
     type Event = Routing<P>;
-    type Config = PastryConfig;
+    type Config = Config;
 
-    fn new(me: P, config: &Arc<PastryConfig>) -> Self {
+    fn new(me: P, config: &Arc<Config>) -> Self {
         Pastry {
             me,
             stage: Stage::Outside,

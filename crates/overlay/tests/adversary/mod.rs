@@ -12,9 +12,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use starling_overlay::chord::invariant::{Checker, Standing, Violation};
+use starling_overlay::chord::invariant::{Checker, Violation};
 use starling_overlay::chord::{Aim, Chord, Config, Message, Variant};
-use starling_overlay::{Core, Host, Id, Input, Offence, Route, Routing, View};
+use starling_overlay::{Core, Host, Id, Input, Offence, Route, Routing, Standing, View};
 use starling_sansio::{Rng, Time};
 
 /// What the adversary plays with.

@@ -161,9 +161,9 @@ impl ForSpace for kademlia::Config {
     }
 }
 
-impl ForSpace for pastry::PastryConfig {
+impl ForSpace for pastry::Config {
     fn for_space(_: &Surroundings) -> Self {
-        pastry::PastryConfig::default()
+        pastry::Config::default()
     }
 }
 
@@ -205,7 +205,7 @@ structured! {
 
 structured! {
     /// `[overlay.pastry]`.
-    PastryTable for Pastry of pastry::PastryConfig {
+    PastryTable for Pastry of pastry::Config {
         b: u32 => |c, v| c.digit_bits = v;
         leaves: usize => |c, v| c.leaf = v;
         sample: usize => |c, v| c.sample = v;

@@ -38,7 +38,7 @@ impl Upkeep for kademlia::Config {
     }
 }
 
-impl Upkeep for pastry::PastryConfig {
+impl Upkeep for pastry::Config {
     fn stop(&mut self) {
         (self.heartbeat, self.scan) = (NEVER, NEVER);
     }
