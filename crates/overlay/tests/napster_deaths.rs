@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clients::{Net, a_hundred, a_hundred_with, look_for_all, servers};
 use common::user::{found, record, search};
-use starling_overlay::napster::Config;
+use starling_overlay::napster::{Config, Role};
 use starling_overlay::{Command, Core, Outcome};
 
 #[test]
@@ -105,6 +105,72 @@ fn all_servers_die_and_heirs_take_their_place() {
         let ended = look_for_all(&mut net, &alive[..5]);
         assert_eq!(found(&ended), ended.len(), "seed {seed}");
     }
+}
+
+/// All servers fall asleep, heirs take over, the old ones wake up: then there are more
+/// than wanted. The surplus steps down, and meanwhile everything is found.
+#[test]
+fn servers_that_come_back_are_too_many_and_step_down() {
+    for seed in 60..70 {
+        let mut net = a_hundred(seed);
+        let old = servers(&net);
+        let asleep: Vec<_> = old.iter().map(|&server| net.nodes.remove_entry(&server).unwrap()).collect();
+        net.run_for(Duration::from_secs(300));
+        let heirs = servers(&net);
+        assert!(heirs.len() >= 3, "seed {seed}: {heirs:?} serve");
+        for (server, core) in asleep {
+            net.nodes.insert(server, core);
+            net.command(server, Command::Withdraw(record(1000).key)); // it wakes
+        }
+        let asker = (0..100).find(|node| !heirs.contains(node) && !old.contains(node)).unwrap();
+        let mut most = 0;
+        for _ in 0..80 {
+            net.run_for(Duration::from_secs(5));
+            most = most.max(servers(&net).len());
+            assert_eq!(search(&mut net, asker, &format!("flock{}", heirs[0]), 9), [heirs[0]], "seed {seed}");
+        }
+        assert_eq!(most, heirs.len() + 3, "seed {seed}");
+        let left = servers(&net);
+        assert_eq!(left.len(), 3, "seed {seed}: {left:?} serve");
+        for (node, core) in &net.nodes {
+            let served = core.server().is_some_and(|server| left.contains(&server));
+            assert!(served || left.contains(node), "seed {seed}: {node} has {:?}", core.server());
+            assert_eq!(core.records(), if served { 0 } else { 100 }, "seed {seed}");
+        }
+        let ended = look_for_all(&mut net, &[&heirs[..2], &old[..2], &[asker]].concat());
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+        assert!(ended.iter().all(|done| done.2.timeouts == 0), "seed {seed}");
+    }
+}
+
+/// What an operator runs as a server stays one, however many there are.
+#[test]
+fn an_operators_servers_do_not_step_down() {
+    let mut net = Net::new(8, 160, Config { role: Role::Server, servers: 2, ..Config::default() });
+    for node in 0..5 {
+        net.add(node);
+        net.command(node, Command::Join((node > 0).then_some(0)));
+        net.run_for(Duration::from_secs(5));
+    }
+    net.run_for(Duration::from_secs(300));
+    assert_eq!(servers(&net), [0, 1, 2, 3, 4]);
+}
+
+/// A server left and came back as a client, and one of its clients heard nothing of it:
+/// that client looks for another server.
+#[test]
+fn who_takes_a_client_for_its_server_finds_another() {
+    let mut net = a_hundred(9);
+    let server = servers(&net)[2];
+    let client = (0..100).find(|node| net.nodes[node].server() == Some(server)).unwrap();
+    net.outside.loss_permille = 1000; // the good-bye
+    net.command(server, Command::Leave);
+    net.outside.loss_permille = 0;
+    net.command(server, Command::Join(Some(servers(&net)[0])));
+    net.run_for(Duration::from_millis(500));
+    assert_eq!(net.nodes[&client].server(), Some(server));
+    assert_eq!(search(&mut net, client, &format!("flock{client}"), 9), [client]);
+    assert!(net.nodes[&client].server().is_some_and(|other| other != server));
 }
 
 #[test]

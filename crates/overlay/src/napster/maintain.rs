@@ -379,13 +379,14 @@ impl<P: Peer> Napster<P> {
                 }
             }
             Message::Beat { token, servers, .. } => self.hear_of_server(from, token, &servers, host),
-            // To one who was a server, or is one in another's eyes.
-            Message::Register { rpc, .. }
-            | Message::Alive { rpc, .. }
+            // To one who was a server, or is one in another's eyes: who is not registered
+            // here looks elsewhere.
+            Message::Register { rpc, .. } => host.send(from, Message::Refused { rpc }),
+            Message::Alive { rpc, .. }
             | Message::Offer { rpc, .. }
             | Message::Withdraw { rpc, .. }
             | Message::LookUp { rpc, .. }
-            | Message::Search { rpc, .. } => host.send(from, Message::Refused { rpc }),
+            | Message::Search { rpc, .. } => host.send(from, Message::Unknown { rpc }),
             _ => host.refuse(Some(from), Offence::Misdirected),
         }
     }

@@ -11,7 +11,9 @@
 //!   copies (anti-entropy). So one may die, and its clients move to another.
 //! - **Heirs**: each server names [`HEIRS`] of its clients, and clients are told all of
 //!   them. If all servers die, they take their place ([`seek`](self)); the index grows
-//!   anew as clients register.
+//!   anew as clients register. If the old ones come back (a partition heals), there are
+//!   more than [`Config::servers`]: those that are too many become clients again, and
+//!   their clients move to the others.
 //! - **Presence**: a client gives a heartbeat with the number and a digest of its
 //!   records; if the server disagrees, the client registers anew. A client that
 //!   vanishes takes its entries along; those of a server that died stay as long as its

@@ -39,6 +39,11 @@ impl<P> Link<P> {
         Link { peer, epoch: 0, applied: None, heard: now, heirs: List::default() }
     }
 
+    /// Whether its part of the index is here.
+    pub(super) fn is_copied(&self) -> bool {
+        self.applied.is_some()
+    }
+
     /// Nothing has happened yet in that epoch.
     pub(super) fn converge(&mut self, epoch: u32, heirs: List<P, HEIRS>) {
         (self.epoch, self.applied, self.heirs) = (epoch, Some(0), heirs);
@@ -143,6 +148,7 @@ impl<P: Peer> Napster<P> {
             server.appoint_at = now + self.config.server_timeout;
             host.send(client, Message::Appoint { token, servers: server.all(me) });
         }
+        self.step_down_if_surplus(host);
     }
 
     fn notice_silence(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
@@ -165,6 +171,7 @@ impl<P: Peer> Napster<P> {
         let Part::Server(server) = &mut self.part else { return };
         let Some(at) = server.links.iter().position(|link| link.peer == peer) else { return };
         let heirs = server.links.remove(at).heirs;
+        server.step_down_at = Time::NEVER;
         if server.departed.len() >= MAX_SERVERS {
             let first = server.departed.remove(0);
             server.index.drop_origin(first.peer);
@@ -248,6 +255,7 @@ impl<P: Peer> Napster<P> {
             Err(at) => {
                 server.links.insert(at, Link::new(now, from));
                 server.appoint_at = server.appoint_at.min(now);
+                server.step_down_at = Time::NEVER;
                 server.departed.retain(|departed| departed.peer != from);
                 // Who was this server's client serves now.
                 server.dismiss(me, from);

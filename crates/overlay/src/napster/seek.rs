@@ -1,4 +1,5 @@
-//! A client without a server: whom it asks for one, and when it becomes one itself.
+//! A client without a server: whom it asks for one, when it becomes one itself, and when
+//! it is a client again.
 //!
 //! A client knows, besides the servers, those that served before, the peer through which
 //! it joined, and the *heirs*: some clients that the servers agree on. When all servers
@@ -8,9 +9,11 @@
 
 use std::time::Duration;
 
-use super::maintain::Phase;
+use starling_sansio::Time;
+
+use super::maintain::{Client, Own, Phase};
 use super::message::{MAX_HEIRS, MAX_SERVERS, Message};
-use super::replicate::Departed;
+use super::replicate::{Departed, Link};
 use super::server::Server;
 use super::{Napster, Part, Role};
 use crate::{Event, Host, Peer};
@@ -126,7 +129,7 @@ impl<P: Peer> Refuge<P> {
     }
 }
 
-impl<P: Peer> super::maintain::Client<P> {
+impl<P: Peer> Client<P> {
     pub(super) fn heard_of(&mut self, servers: &[P], me: P) {
         self.servers.clear();
         self.servers.extend(servers.iter().filter(|&&server| server != me));
@@ -256,5 +259,55 @@ impl<P: Peer> Napster<P> {
             lost.iter().map(|&peer| Departed { peer, purge_at: None, may_return: true }).collect();
         self.part = Part::Server(Box::new(server));
         self.copy_next(host);
+    }
+
+    /// There are more servers than wanted, as when a partition heals on whose sides heirs
+    /// took over: those with the last names become clients again, one after another. Each
+    /// waits the longer the more come before it, and anew whenever servers come or go, so
+    /// that no two go for the same surplus. An operator's own servers stay.
+    pub(super) fn step_down_if_surplus(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let (me, now, config) = (self.me, self.now, &self.config);
+        let Part::Server(server) = &mut self.part else { return };
+        let wanted = (config.servers as usize).clamp(1, MAX_SERVERS);
+        let settled = server.copying.is_none() && server.links.iter().all(Link::is_copied);
+        if config.role != Role::Willing || server.links.len() < wanted || !settled {
+            server.step_down_at = Time::NEVER;
+        } else if server.step_down_at == Time::NEVER {
+            let before = server.others().filter(|&other| other > me).count() as u32;
+            server.step_down_at = now + config.server_timeout * (2 * before + 1);
+        } else if server.step_down_at <= now {
+            self.step_down(host);
+        }
+    }
+
+    /// Becomes a client of another server; so do this server's clients.
+    fn step_down(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.flush(host);
+        self.retire(host);
+        let Part::Server(server) = &self.part else { return };
+        let others: Vec<P> = server.others().collect();
+        let heirs = server.all_heirs().into_vec();
+        self.become_client(&others, heirs, host);
+    }
+
+    /// A server becomes a client of one of `servers`; its own records go along.
+    pub(super) fn become_client(
+        &mut self,
+        servers: &[P],
+        heirs: Vec<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        self.rpcs = Default::default();
+        self.own.retain(Own::wanted);
+        self.part = Part::Client(Box::new(Client {
+            phase: Phase::Seeking,
+            servers: servers.to_vec(),
+            refuge: Refuge::new(servers, heirs),
+            joined: true,
+            asking: false,
+            failures: 0,
+            next: self.now,
+        }));
+        self.choose_server(None, Duration::ZERO, host);
     }
 }

@@ -86,6 +86,8 @@ pub(super) struct Server<P> {
     pub(super) told: bool,
     pub(super) beat_at: Time,
     pub(super) appoint_at: Time,
+    /// When this server steps down if there are still too many; [`Time::NEVER`] if not.
+    pub(super) step_down_at: Time,
 }
 
 impl<P: Peer> Server<P> {
@@ -109,6 +111,7 @@ impl<P: Peer> Server<P> {
             beat_at: Time::NEVER,
             // Who is alone needs others at once; who is not may not have heard of all.
             appoint_at: if others.is_empty() { now } else { now + config.server_timeout },
+            step_down_at: Time::NEVER,
         }
     }
 
