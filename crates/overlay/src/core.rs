@@ -105,6 +105,11 @@ pub trait Message<P>: Wire + Clone + std::fmt::Debug {
     /// What it is for.
     fn purpose(&self) -> Purpose;
 
+    /// The find that it belongs to, as [`Route::Find`] named it, in a question of a find.
+    fn find(&self) -> Option<Op> {
+        None
+    }
+
     /// Shows every name of a peer in it, to be read or (by a liar in a simulation)
     /// changed.
     fn visit_peers(&mut self, visit: &mut dyn FnMut(&mut P));
@@ -210,6 +215,18 @@ pub trait KeyBased<P: Peer>: Core<P, Command = Route<P>, Event = Routing<P>> + C
         _message: &Self::Message,
         _host: &mut impl Host<P, Self::Message, Self::Event>,
     ) {
+    }
+
+    /// `from` answered this node's find `op` with a value, in a message of the layer above.
+    /// Whether that find, be it over, had asked it and still waited; it no longer does.
+    fn answered_by_value(
+        &mut self,
+        _now: Time,
+        _op: Op,
+        _from: P,
+        _host: &mut impl Host<P, Self::Message, Self::Event>,
+    ) -> bool {
+        false
     }
 
     /// What `message`, sent by `from`, asks for, if it asks for the nodes closest to a

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::config::{MAX_FINGERS, MAX_PAYLOAD, MAX_SUCCESSORS};
 use crate::wire::{List, Malformed, Reader, Wire, Writer};
-use crate::{Id, Purpose, RpcId, wire_enum};
+use crate::{Id, Op, Purpose, RpcId, wire_enum};
 
 /// Peers in a [`Few`] at most.
 pub const FEW: usize = 4;
@@ -163,6 +163,17 @@ where
             },
             Carry { .. } | Ack { .. } | Found { .. } => Purpose::LookUp,
             _ => Purpose::Maintenance,
+        }
+    }
+
+    fn find(&self) -> Option<Op> {
+        match self {
+            Message::Ask { op, aim: Aim::Key | Aim::Value, .. } => Some(Op(*op)),
+            Message::Carry { carried, .. } => match carried.body {
+                Body::Find { op, .. } => Some(Op(op)),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

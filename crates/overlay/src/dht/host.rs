@@ -1,29 +1,42 @@
 //! The world as the routing core below sees it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use starling_sansio::Rng;
 
 use super::DhtMessage;
-use crate::{Event, Host, Id, Offence, Peer, Purpose, Routing};
+use super::jobs::Job;
+use crate::{Event, Host, Id, Message, Offence, Peer, Purpose, Routing};
 
 /// Wraps what the routing core sends, and keeps what it tells.
 pub struct Under<'a, H, P> {
     pub host: &'a mut H,
     pub events: Vec<Routing<P>>,
-    /// What the finds are for of which the core sends messages now.
+    /// What the finds are for of which the core sends messages now, if they are not of
+    /// these jobs.
     pub cause: Purpose,
+    /// The jobs of this node, where it does a core's own work: each find has its purpose.
+    pub jobs: Option<&'a BTreeMap<u32, Job<P>>>,
 }
 
 impl<'a, H, P> Under<'a, H, P> {
     /// The world in which what is sent belongs to a find that is for `cause`.
     pub fn new(host: &'a mut H, cause: Purpose) -> Self {
-        Under { host, events: Vec::new(), cause }
+        Under { host, events: Vec::new(), cause, jobs: None }
+    }
+
+    /// The world in which what is sent belongs to whatever job its find is of; else it is
+    /// somebody else's find.
+    pub fn of_jobs(host: &'a mut H, jobs: Option<&'a BTreeMap<u32, Job<P>>>) -> Self {
+        Under { host, events: Vec::new(), cause: Purpose::LookUp, jobs }
     }
 }
 
-impl<P: Peer, M, H: Host<P, DhtMessage<P, M>, Event<P>>> Host<P, M, Routing<P>> for Under<'_, H, P> {
+impl<P: Peer, M: Message<P>, H: Host<P, DhtMessage<P, M>, Event<P>>> Host<P, M, Routing<P>>
+    for Under<'_, H, P>
+{
     #[inline(always)]
     fn id(&self, peer: P) -> Id {
         self.host.id(peer)
@@ -38,7 +51,9 @@ impl<P: Peer, M, H: Host<P, DhtMessage<P, M>, Event<P>>> Host<P, M, Routing<P>> 
     }
 
     fn send(&mut self, to: P, message: M) {
-        self.host.send(to, DhtMessage::Routing { cause: self.cause, message });
+        let job = self.jobs.and_then(|jobs| jobs.get(&message.find()?.0));
+        let cause = job.map_or(self.cause, |job| job.task.cause());
+        self.host.send(to, DhtMessage::Routing { cause, message });
     }
 
     fn emit(&mut self, event: Routing<P>) {

@@ -2,6 +2,7 @@
 
 use starling_sansio::Time;
 
+use super::host::Under;
 use super::message::Ask;
 use super::{Ctx, DhtMessage, MAX_CHORES, MAX_HOPS, MAX_PAGES, MAX_WAITING, Put, Shown};
 use crate::{Cost, Event, Hit, Host, Id, Input, KeyBased, Offence, Op, Outcome, Peer, Purpose, Query, Route};
@@ -245,7 +246,7 @@ where
     /// Somebody has what a look-up looks for, or has not.
     pub fn on_values(&mut self, from: P, op: u32, hops: u32, values: Vec<Shown<P>>) {
         let Some(Job { task: Task::LookUp { key, .. }, phase, cost, .. }) = self.app.jobs.get_mut(&op) else {
-            return self.host.refuse(Some(from), Offence::UnknownReply);
+            return self.late_values(from, op, values);
         };
         if hops > MAX_HOPS || values.iter().any(|one| one.record.key != *key) {
             return self.host.refuse(Some(from), Offence::OutOfRange);
@@ -255,6 +256,7 @@ where
             Phase::Finding => {
                 cost.hops = hops;
                 self.drive(Purpose::Maintenance, Input::Command(Route::Cancel(Op(op))));
+                self.was_asked(from, op);
                 self.take(op, values);
                 self.finish(op, Outcome::Found);
             }
@@ -270,8 +272,28 @@ where
                     self.ask(op);
                 }
             }
-            _ => self.host.refuse(Some(from), Offence::UnknownReply),
+            _ => self.late_values(from, op, values),
         }
+    }
+
+    /// Somebody has what was looked for, but the look-up or its find is over: of those
+    /// asked side by side another was faster.
+    fn late_values(&mut self, from: P, op: u32, values: Vec<Shown<P>>) {
+        if !self.was_asked(from, op) {
+            self.host.refuse(Some(from), Offence::UnknownReply);
+        } else if !values.is_empty() && self.app.jobs.contains_key(&op) {
+            self.take(op, values);
+            self.finish(op, Outcome::Found);
+        }
+    }
+
+    /// Whether the find of number `op` had asked `from`, who answers with a value.
+    fn was_asked(&mut self, from: P, op: u32) -> bool {
+        let mut under = Under::new(self.host, Purpose::LookUp);
+        let asked = self.routing.answered_by_value(self.now, Op(op), from, &mut under);
+        let events = under.events;
+        self.routed(events);
+        asked
     }
 
     /// The replica that a search asked tells what matches.

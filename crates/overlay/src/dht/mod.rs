@@ -213,7 +213,7 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
             }
             Input::Command(command) => self.with(host, |ctx| ctx.command(command)),
             Input::Unreachable(peer) => {
-                self.route(Purpose::LookUp, Input::Unreachable(peer), host);
+                self.own_work(host, |routing, under| routing.handle(now, Input::Unreachable(peer), under));
                 if self.app.is_some() {
                     self.with(host, |ctx| ctx.unreachable(peer));
                 }
@@ -226,10 +226,7 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
             return;
         }
         if self.routing.next_timeout().is_some_and(|due| due <= now) {
-            let mut under = Under::new(host, Purpose::LookUp); // whose deadline it is, only the core knows
-            self.routing.handle_timeout(now, &mut under);
-            let events = under.events;
-            self.routed(events, host);
+            self.own_work(host, |routing, under| routing.handle_timeout(now, under));
         }
         if self.app.as_ref().is_some_and(|app| app.next <= now) {
             self.with(host, |ctx| {
@@ -338,6 +335,17 @@ impl<P: Peer, K: KeyBased<P>> Dht<P, K> {
     {
         let mut under = Under::new(host, cause);
         self.routing.handle(self.now, input, &mut under);
+        let events = under.events;
+        self.routed(events, host);
+    }
+
+    /// Lets the routing core do what no message asked for, each find for its own purpose.
+    fn own_work<H>(&mut self, host: &mut H, act: impl FnOnce(&mut K, &mut Under<'_, H, P>))
+    where
+        H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
+    {
+        let mut under = Under::of_jobs(host, self.app.as_ref().map(|app| &app.jobs));
+        act(&mut self.routing, &mut under);
         let events = under.events;
         self.routed(events, host);
     }

@@ -222,6 +222,16 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         true
     }
 
+    /// `from` answered in a way that tells nothing of others. False, and nothing changes,
+    /// if it was not asked or took too long.
+    pub fn settled(&mut self, from: P) -> bool {
+        let at = self.open.iter().position(|open| open.peer == from);
+        at.inspect(|&at| {
+            self.settle(at, State::Answered);
+        })
+        .is_some()
+    }
+
     /// A peer whose time to answer is over; to be called until there is none. Others may
     /// be asked after it, since patience with some may be over too.
     pub fn expire(&mut self, now: Time) -> Option<P> {

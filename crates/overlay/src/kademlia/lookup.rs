@@ -110,6 +110,18 @@ impl<P: Peer> Kademlia<P> {
         self.rest();
     }
 
+    /// `from` answered the user's find `op` with a value instead; whether it was asked.
+    pub(super) fn valued(&mut self, op: Op, from: P, host: &mut impl World<P>) -> bool {
+        let task = Task::User { op, values: true };
+        let mut finds = self.finds().iter_mut().flatten().filter(|find| find.task == task);
+        if !finds.any(|find| find.lookup.settled(from)) {
+            return false;
+        }
+        self.heard(from, host);
+        self.drop_quiet();
+        true
+    }
+
     /// Questions whose time is over.
     pub(super) fn expire_finds(&mut self, host: &mut impl World<P>) {
         for slot in 0..self.finds().len() {

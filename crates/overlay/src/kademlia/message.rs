@@ -2,7 +2,7 @@
 
 use crate::kademlia::table::MAX_K;
 use crate::wire::{List, Malformed, Reader, Wire, Writer};
-use crate::{Id, Message, Purpose, RpcId, wire_enum};
+use crate::{Id, Message, Op, Purpose, RpcId, wire_enum};
 
 /// Bytes of a routed payload at most.
 pub const MAX_PAYLOAD: usize = 1024;
@@ -85,6 +85,13 @@ impl<P: Wire + Clone + std::fmt::Debug> Message<P> for KademliaMessage<P> {
             },
             KademliaMessage::Send { .. } => Purpose::LookUp,
             _ => Purpose::Maintenance,
+        }
+    }
+
+    fn find(&self) -> Option<Op> {
+        match *self {
+            KademliaMessage::Find { op, why: Why::Node | Why::Value, .. } => Some(Op(op)),
+            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The common API (Dabek et al. 2003) on Kademlia.
 
 use bytes::Bytes;
+use starling_sansio::Time;
 
 use super::{BUCKETS, Kademlia, KademliaMessage, MAX_HOPS, Parcel, Trust, Why, World};
 use crate::wire::List;
@@ -12,6 +13,16 @@ impl<P: Peer> KeyBased<P> for Kademlia<P> {
 
     fn me(&self) -> P {
         self.me
+    }
+
+    fn answered_by_value(
+        &mut self,
+        now: Time,
+        op: Op,
+        from: P,
+        host: &mut impl Host<P, KademliaMessage<P>, Routing<P>>,
+    ) -> bool {
+        self.tick(now, host) && self.valued(op, from, host)
     }
 
     fn wants(from: P, message: &KademliaMessage<P>) -> Option<Wanted<P>> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::wire::{List, Malformed, Reader, Wire, Writer};
-use crate::{Id, Message, Peer, Purpose, RpcId, wire_enum};
+use crate::{Id, Message, Op, Peer, Purpose, RpcId, wire_enum};
 
 /// Largest leaf set.
 pub const MAX_LEAF: usize = 64;
@@ -147,6 +147,14 @@ impl<P: Peer> Message<P> for PastryMessage<P> {
             | PastryMessage::Next { .. }
             | PastryMessage::Carry { .. } => Purpose::LookUp,
             _ => Purpose::Maintenance,
+        }
+    }
+
+    fn find(&self) -> Option<Op> {
+        match self {
+            PastryMessage::Find { find, .. } => Some(Op(find.op)),
+            PastryMessage::Ask { op, .. } => Some(Op(*op)),
+            _ => None,
         }
     }
 
