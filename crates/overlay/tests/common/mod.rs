@@ -159,6 +159,18 @@ impl<C: Core<u32>> World<C> {
         self.run_until(self.outside.now + duration);
     }
 
+    /// Lets a node see the time as `then`, whatever it is.
+    pub fn at(
+        &mut self,
+        then: Time,
+        node: u32,
+        act: impl FnOnce(&mut C, Time, &mut Outside<C::Message, C::Event>),
+    ) {
+        let Some(core) = self.nodes.get_mut(&node) else { return };
+        self.outside.me = node;
+        act(core, then, &mut self.outside);
+    }
+
     fn with(&mut self, node: u32, act: impl FnOnce(&mut C, Time, &mut Outside<C::Message, C::Event>)) {
         let Some(core) = self.nodes.get_mut(&node) else { return };
         self.outside.me = node;
