@@ -19,6 +19,7 @@
 //! A node on the way answers whom the request names as its origin, unasked by it: in
 //! recursive routing one message may so be turned into a larger one to somebody else.
 
+mod check;
 mod handover;
 mod host;
 mod jobs;
@@ -37,8 +38,8 @@ pub use message::{Ask, DhtMessage, Handed, MAX_POSTINGS, POSTINGS_BYTES, Put, Sh
 pub use crate::postings::PostingLimits;
 use crate::postings::Postings;
 use crate::{
-    Checked, Command, Core, Counts, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose,
-    Route, Routing, Row, Rpcs, Standing, View,
+    Command, Core, Counts, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose, Route,
+    Routing, Row, Rpcs, View,
 };
 use host::{Seen, Under};
 use jobs::{Job, Task};
@@ -160,24 +161,6 @@ impl<P: Peer, K: KeyBased<P>> Overlay<P> for Dht<P, K> {
     fn counts(&self) -> Counts {
         let kept = self.app.as_ref().map_or(0, |app| app.kept.len());
         Counts { kept: kept as u64, ..Counts::default() }
-    }
-}
-
-impl<P: Peer, K: KeyBased<P>> Checked<P> for Dht<P, K> {
-    fn standing(&self, host: &impl Host<P, Self::Message, Self::Event>) -> Option<(usize, Standing)> {
-        self.routing.standing(&Seen::new(host))
-    }
-
-    fn flaw<'a>(
-        &self,
-        view: &View<'_, P>,
-        node: &dyn Fn(P) -> Option<&'a Self>,
-        host: &impl Host<P, Self::Message, Self::Event>,
-    ) -> Option<String>
-    where
-        Self: 'a,
-    {
-        self.routing.flaw(view, &|peer| node(peer).map(Dht::routing), &Seen::new(host))
     }
 }
 
