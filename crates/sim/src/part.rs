@@ -132,13 +132,6 @@ impl<C: Core<Node>> Part<C> {
         self.outside.network.hosts
     }
 
-    /// One of this part's hosts, drawn by chance.
-    pub fn random_host(&mut self) -> Option<u32> {
-        let (Shape { parts, index }, count) = (self.outside.shape, self.count());
-        let at = self.outside.rng.index(count as usize) as u32;
-        (at < count).then_some(at * parts + index)
-    }
-
     /// One of this part's nodes that are up, drawn by chance.
     pub fn random_live(&mut self) -> Option<u32> {
         let at = self.outside.rng.index(self.live.len());

@@ -83,6 +83,8 @@ pub struct Findings {
     pub members: u64,
     /// Bytes of state of the nodes that are up at the end.
     pub state: Histogram,
+    /// How many peers they have in their tables.
+    pub peers: Histogram,
     /// Messages that each host received, in all.
     pub load: Histogram,
     /// What each host that is up keeps for others at the end: keys, file tuples or
@@ -116,7 +118,7 @@ impl<F: FnMut(Time, u64) -> bool> Watch for F {
 /// How often a trial looks up: live nodes are counted, answers checked, watchers asked.
 const SLICE: Duration = Duration::from_secs(1);
 /// Nodes whose state is measured at the end, at most.
-const SAMPLE: usize = 20_000;
+const SAMPLE: usize = 100_000;
 
 /// A trial under way.
 pub struct Trial<C: Overlay<Node>> {
@@ -141,9 +143,9 @@ where
         let searches = plan.traffic.iter().any(|traffic| traffic.kind == Kind::Search);
         let index = plan.catalogue.as_ref().filter(|_| searches).map(|catalogue| Arc::new(catalogue.index()));
         let checked = setting.root.is_some();
-        let script = |parts, part| Workload::new(plan, index.as_ref(), parts, part, checked);
         let (network, places) = (setting.network.clone(), setting.places.clone());
         let (hosts, seed) = (plan.hosts, setting.seed);
+        let script = |parts, part| Workload::new(plan, index.as_ref(), parts, part, checked, seed);
         let mut engine = if setting.check == Check::Always {
             Engine::in_parts(1, hosts, config, network, places, seed, script)
         } else {
@@ -220,7 +222,10 @@ where
             findings.members += members(part);
             let step = part.live().len().div_ceil(SAMPLE).max(1);
             let sample = part.live().iter().step_by(step).filter_map(|&host| part.node(host));
-            sample.for_each(|(_, core)| findings.state.add(core.state_bytes() as u64));
+            for (_, core) in sample {
+                findings.state.add(core.state_bytes() as u64);
+                findings.peers.add(core.known().len() as u64);
+            }
         }
         findings.kept.sort_unstable();
         findings

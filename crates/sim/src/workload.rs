@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use starling_overlay::{Command, Cost, Event, Id, Op, Outcome, Overlay};
-use starling_sansio::Time;
+use starling_sansio::{Rng, Time};
 
 use crate::catalogue::{Catalogue, Index};
 use crate::check::{RingWatch, Violations};
@@ -121,6 +121,9 @@ pub struct Workload {
     index: Option<Arc<Index>>,
     /// The records of this part's hosts: (host, record), sorted.
     owned: Vec<(u32, u32)>,
+    /// Draws when something is asked, by whom, and what: the same for all overlays,
+    /// however much chance they use themselves.
+    questions: Rng,
     pending: BTreeMap<u32, Pending>,
     next_op: u32,
     operations: BTreeMap<Kind, Operations>,
@@ -136,13 +139,14 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The script of part `index` of `parts`.
+    /// The script of part `index` of `parts`; `seed` is the trial's.
     pub fn new(
         plan: &Arc<Plan>,
         records: Option<&Arc<Index>>,
         parts: u32,
         index: u32,
         checked: bool,
+        seed: u64,
     ) -> Self {
         let mut owned = Vec::new();
         if let Some(catalogue) = &plan.catalogue {
@@ -158,6 +162,7 @@ impl Workload {
             part: index,
             index: records.cloned(),
             owned,
+            questions: Rng::from_seed(seed ^ 0x6173_6b00 ^ u64::from(index)),
             pending: BTreeMap::new(),
             next_op: 0,
             operations: BTreeMap::new(),
@@ -211,11 +216,11 @@ impl Workload {
     }
 
     /// The next operation of a traffic that goes on.
-    fn plan_next<C: Overlay<Node>>(&self, number: u64, after: Time, part: &mut Part<C>) {
+    fn plan_next<C: Overlay<Node>>(&mut self, number: u64, after: Time, part: &mut Part<C>) {
         let traffic = self.plan.traffic[number as usize];
         let Amount::Every(interval) = traffic.amount else { return };
         let hosts = part.count().max(1);
-        let wait = interval.mul_f64(-(1.0 - part.rng().unit()).ln() / f64::from(hosts));
+        let wait = interval.mul_f64(-(1.0 - self.questions.unit()).ln() / f64::from(hosts));
         let time = after + wait;
         if time < traffic.until {
             part.plan(time, tag::of(tag::ASK, number));
@@ -223,13 +228,13 @@ impl Workload {
     }
 
     /// All operations of a traffic of a fixed number, as far as they fall to this part.
-    fn plan_total<C: Overlay<Node>>(&self, number: u64, total: u64, part: &mut Part<C>) {
+    fn plan_total<C: Overlay<Node>>(&mut self, number: u64, total: u64, part: &mut Part<C>) {
         let traffic = self.plan.traffic[number as usize];
         let span = traffic.until.since(traffic.from);
         let (parts, index) = (u64::from(self.parts), u64::from(self.part));
         let mine = (total + parts - 1 - index) / parts;
         for _ in 0..mine {
-            let time = traffic.from + span.mul_f64(part.rng().unit());
+            let time = traffic.from + span.mul_f64(self.questions.unit());
             part.plan(time, tag::of(tag::TOTAL, number));
         }
     }
@@ -341,10 +346,11 @@ impl Workload {
     /// A random host of this part asks something, if it is up.
     fn ask<C: Overlay<Node>>(&mut self, number: u64, host: Option<u32>, part: &mut Part<C>) {
         let Some(&traffic) = self.plan.traffic.get(number as usize) else { return };
+        let rng = &mut self.questions;
+        let record = self.plan.catalogue.as_ref().map_or(0, |catalogue| catalogue.draw(rng));
+        let random = Id::hash(&rng.next_u64().to_be_bytes());
         let asking = host.and_then(|host| part.node(host)).filter(|(_, core)| core.is_member());
         let Some((node, _)) = asking else { return };
-        let record = self.plan.catalogue.as_ref().map_or(0, |catalogue| catalogue.draw(part.rng()));
-        let random = Id::hash(&part.rng().next_u64().to_be_bytes());
         let key = match (&self.plan.catalogue, traffic.kind) {
             (Some(catalogue), Kind::LookUp) => catalogue.key(record),
             _ => random,
@@ -449,12 +455,13 @@ impl<C: Overlay<Node>> Script<C> for Workload {
             tag::REMOVE => part.nodes_of(host).for_each(|node| part.stop(node)),
             tag::PUBLISH => self.publish(host, part),
             tag::ASK => {
-                let host = part.random_host();
+                let host = part.hosts().nth(self.questions.index(part.count() as usize));
                 self.ask(what, host, part);
                 self.plan_next(what, part.now(), part);
             }
             tag::TOTAL => {
-                let host = part.random_live();
+                let live = part.live();
+                let host = live.get(self.questions.index(live.len())).copied();
                 self.ask(what, host, part);
             }
             _ => {}

@@ -18,7 +18,9 @@ pub struct Column {
 }
 
 /// The columns of a comparison, unless a scenario names others.
-pub const USUAL: [&str; 11] = [
+pub const USUAL: [&str; 14] = [
+    "peers",
+    "peers_max",
     "state_bytes",
     "hops",
     "latency_p50_ms",
@@ -26,10 +28,11 @@ pub const USUAL: [&str; 11] = [
     "lookup_messages",
     "lookup_bytes",
     "maintenance_bytes_per_node_s",
+    "publish_bytes_per_node_s",
     "success",
     "search_messages",
     "recall",
-    "load_p99",
+    "load_max",
 ];
 
 /// The column that a scenario with checks has in any case.
@@ -43,16 +46,21 @@ macro_rules! column {
 }
 
 /// All columns. "Look-ups" are finds and look-ups by key together.
-pub const COLUMNS: [Column; 49] = [
+pub const COLUMNS: [Column; 51] = [
     column!("live", "live", "nodes that are up at the end", |f| Some(f.live as f64)),
     column!("members", "members", "nodes that take part at the end", |f| Some(f.members as f64)),
     column!("joined", "joined", "times that a node became a member", |f| Some(f.joined as f64)),
     column!("too_small", "too small", "times that a node said its overlay is too small to be safe", |f| {
         Some(f.too_small as f64)
     }),
-    column!("state_bytes", "state B", "bytes of protocol state, mean of the nodes at the end", |f| f
-        .state
-        .mean()),
+    column!("peers", "peers", "peers in a node's tables, mean of the nodes at the end", |f| f.peers.mean()),
+    column!("peers_max", "most peers", "the same, the node with the most", |f| quantile(&f.peers, 1.0)),
+    column!(
+        "state_bytes",
+        "state B",
+        "bytes of a node's state, with what it keeps for others, mean of the nodes at the end",
+        |f| f.state.mean()
+    ),
     column!("state_bytes_max", "state B max", "the same, the largest", |f| quantile(&f.state, 1.0)),
     column!("lookups", "look-ups", "look-ups begun", |f| Some(look_ups(f).begun as f64)),
     column!("success", "found", "share of look-ups that found an answer", |f| look_ups(f).success()),
@@ -86,7 +94,7 @@ pub const COLUMNS: [Column; 49] = [
     column!("hops_max", "hops max", "the longest path", |f| quantile(&look_ups(f).hops, 1.0)),
     column!("timeouts", "timeouts", "peers asked in vain, a look-up", |f| look_ups(f).timeouts.mean()),
     column!("latency_ms", "mean ms", "mean time to the answer", |f| Some(look_ups(f).latency.mean()? / 1e3)),
-    column!("latency_p50_ms", "p50 ms", "median time to the answer", |f| millis(&look_ups(f), 0.5)),
+    column!("latency_p50_ms", "median ms", "median time to the answer", |f| millis(&look_ups(f), 0.5)),
     column!("latency_p99_ms", "p99 ms", "what 99 % of the answers do not exceed", |f| {
         millis(&look_ups(f), 0.99)
     }),

@@ -2,10 +2,11 @@
 
 mod columns;
 mod csv;
+pub(crate) mod html;
 mod interval;
 mod json;
 mod page;
-mod plot;
+pub(crate) mod plot;
 mod table;
 mod verdict;
 
@@ -19,6 +20,8 @@ pub(crate) use csv::quoted;
 pub(crate) use table::lined_up;
 
 use columns::VIOLATIONS;
+
+use starling_sansio::Time;
 
 use crate::scenario::Scenario;
 use crate::trial::Findings;
@@ -55,6 +58,8 @@ pub struct Report {
     pub name: String,
     /// What it shows.
     pub about: String,
+    /// The simulated time that a trial takes.
+    pub until: Time,
     /// The names of the columns.
     pub columns: Vec<&'static Column>,
     /// A row each.
@@ -72,8 +77,28 @@ impl Report {
         Report {
             name: scenario.name.clone(),
             about: scenario.about.clone(),
+            until: scenario.until(),
             columns: names.into_iter().filter_map(column).collect(),
             rows: Vec::new(),
+        }
+    }
+
+    /// A row's label, and how far its trials came if somebody stopped one before its end.
+    pub fn label(&self, row: &Summary) -> String {
+        let reached = row.trials.iter().map(|(_, findings)| findings.reached).min();
+        match reached.filter(|&reached| reached < self.until) {
+            Some(reached) => format!("{}, stopped at {:.0} s", row.label, reached.as_secs_f64()),
+            None => row.label.clone(),
+        }
+    }
+
+    /// How many nodes and seeds.
+    pub fn conditions(&self) -> String {
+        let seeds = self.rows.iter().map(|row| row.trials.len()).max().unwrap_or(0);
+        let nodes = self.rows.first().map_or(0, |row| row.nodes);
+        match seeds {
+            0 | 1 => format!("{nodes} nodes, one seed"),
+            _ => format!("{nodes} nodes, {seeds} seeds; behind ± is half of the 95 % confidence interval"),
         }
     }
 

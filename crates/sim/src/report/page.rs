@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::plot::{self, Plot, Series};
-use super::table::number;
+use super::html::{self, Drawing};
+use super::plot::{Plot, Series};
 use super::{Report, Summary, column};
 use crate::histogram::Histogram;
 use crate::metrics::Kind;
@@ -19,102 +19,34 @@ pub struct Page<'a> {
     pub churn: Option<&'a Report>,
 }
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1b1b1f; --soft: #66666e; --paper: #fff; --line: #dcdce2; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8ec; --soft: #a0a0aa; --paper: #16161a; --line: #34343c; }
-  svg { filter: invert(0.92) hue-rotate(180deg); }
-}
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 1320px; margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .4rem; }
-p { margin: .3rem 0; } .soft { color: var(--soft); }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr)); gap: 1.5rem; }
-figure { margin: 0; } figure svg { width: 100%; height: auto; } figcaption { color: var(--soft); }
-.key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .6rem 0; }
-.key i { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
-";
-
 /// The page's HTML.
 pub fn page(page: &Page<'_>) -> String {
     let report = page.report;
     let colors = colors(page);
-    let mut html = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
-    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    let _ = write!(
-        html,
-        "<title>{0}: figures</title>\n<style>{STYLE}</style>\n<h1>{0}</h1>\n",
-        escaped(&report.name)
-    );
-    let _ = writeln!(html, "<p>{}</p>\n<p class=\"soft\">{}</p>", escaped(&report.about), conditions(report));
+    let mut html = html::head(&report.name, &report.about, &report.conditions());
     html.push_str(&rows(report));
-    html.push_str("<div class=\"key\">");
-    for (name, &color) in &colors {
-        let _ =
-            write!(html, "<span><i style=\"background:{}\"></i>{}</span>", plot::css(color), escaped(name));
-    }
-    html.push_str("</div>\n<div class=\"plots\">\n");
-    for (title, caption, plot) in plots(page, &colors) {
-        let svg = plot.svg();
-        if !svg.is_empty() {
-            let _ = write!(
-                html,
-                "<figure><h2>{title}</h2>\n{svg}\n<figcaption>{caption}</figcaption></figure>\n"
-            );
-        }
-    }
-    html.push_str("</div>\n");
+    html.push_str(&html::key(colors.iter().map(|(&name, &color)| (name, color))));
+    html.push_str(&html::drawings(&plots(page, &colors)));
     if let Some(churn) = page.churn {
-        let _ = writeln!(html, "<h2>Under churn</h2>\n<p>{}</p>", escaped(&churn.about));
+        let _ = writeln!(html, "<h2>Under churn</h2>\n<p>{}</p>", html::escaped(&churn.about));
         html.push_str(&rows(churn));
     }
-    html.push_str("<h2>What the columns mean</h2>\n<table>\n");
-    for column in &report.columns {
-        let _ = writeln!(
-            html,
-            "<tr><td>{}<td style=\"text-align:left;white-space:normal\">{}",
-            escaped(column.heading),
-            escaped(column.about)
-        );
-    }
-    html.push_str("</table>\n</html>\n");
+    html.push_str(&html::tail(&heads(report)));
     html
 }
 
-fn conditions(report: &Report) -> String {
-    let seeds = report.rows.iter().map(|row| row.trials.len()).max().unwrap_or(0);
-    let nodes = report.rows.first().map_or(0, |row| row.nodes);
-    match seeds {
-        0 | 1 => format!("{nodes} nodes, one seed"),
-        _ => format!("{nodes} nodes, {seeds} seeds; behind ± is half of the 95 % confidence interval"),
-    }
+fn heads(report: &Report) -> Vec<(&str, &str)> {
+    report.columns.iter().map(|column| (column.heading, column.about)).collect()
 }
 
 /// The table of a report.
 fn rows(report: &Report) -> String {
-    let mut html = String::from("<div class=\"wide\"><table>\n<tr><th>overlay");
-    for column in &report.columns {
-        let _ = write!(html, "<th title=\"{}\">{}", escaped(column.about), escaped(column.heading));
-    }
-    html.push('\n');
-    for row in &report.rows {
-        let _ = write!(html, "<tr><td>{}", escaped(&row.label));
-        for column in &report.columns {
-            let text = row.figure(column).map_or("–".into(), |interval| match interval.half {
-                Some(half) if half > 0.0 => {
-                    format!("{} <span class=\"soft\">±{}</span>", number(interval.mean), number(half))
-                }
-                _ => number(interval.mean),
-            });
-            let _ = write!(html, "<td>{text}");
-        }
-        html.push('\n');
-    }
-    html.push_str("</table></div>\n");
-    html
+    let row = |row: &Summary| {
+        let cells = report.columns.iter().map(|column| html::cell(row.figure(column)));
+        std::iter::once(html::escaped(&report.label(row))).chain(cells).collect()
+    };
+    let rows: Vec<Vec<String>> = report.rows.iter().map(row).collect();
+    html::table("overlay", &heads(report), &rows)
 }
 
 /// A colour for each overlay, the same in all drawings.
@@ -130,7 +62,7 @@ fn colors(page: &Page<'_>) -> BTreeMap<&'static str, usize> {
 }
 
 /// The drawings: title, caption, plot.
-fn plots(page: &Page<'_>, colors: &BTreeMap<&'static str, usize>) -> Vec<(&'static str, &'static str, Plot)> {
+fn plots(page: &Page<'_>, colors: &BTreeMap<&'static str, usize>) -> Vec<Drawing> {
     let color = |row: &Summary| colors.get(row.overlay).copied().unwrap_or(0);
     let each = |points: &dyn Fn(&Summary) -> Vec<(f64, f64)>| -> Vec<Series> {
         let rows = page.report.rows.iter();
@@ -155,8 +87,13 @@ fn plots(page: &Page<'_>, colors: &BTreeMap<&'static str, usize>) -> Vec<(&'stat
             axes("nodes", "messages a look-up", (true, true), true, by_size("lookup_messages")),
         ),
         (
+            "Tables over size",
+            "Peers that a node knows, as the network grows: the mean, so that Napster's few servers, which know everybody, hardly show.",
+            axes("nodes", "peers in the tables", (true, true), true, by_size("peers")),
+        ),
+        (
             "Memory over size",
-            "Bytes of state of a node, as the network grows.",
+            "Bytes of state of a node, what it keeps for others included, as the network grows.",
             axes("nodes", "bytes of state", (true, true), true, by_size("state_bytes")),
         ),
         (
@@ -219,8 +156,4 @@ fn under_churn(churn: Option<&Report>, colors: &BTreeMap<&'static str, usize>) -
         points: point(row).into_iter().collect(),
     });
     series.collect()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -2,19 +2,23 @@
 
 use super::{Interval, Report};
 
-/// The report: a row an overlay, a column a figure, the mean and behind it half the
-/// width of its 95 % interval.
+/// The report: what was run, and a row an overlay, a column a figure, the mean and
+/// behind it half the width of its 95 % interval.
 pub fn table(report: &Report) -> String {
+    let title = match report.about.as_str() {
+        "" => report.conditions(),
+        about => format!("{about}: {}", report.conditions()),
+    };
     let head: Vec<String> = std::iter::once("overlay")
         .chain(report.columns.iter().map(|c| c.heading))
         .map(str::to_owned)
         .collect();
     let rows = report.rows.iter().map(|row| {
         let cells = report.columns.iter().map(|column| row.figure(column).map_or("-".into(), |i| cell(&i)));
-        std::iter::once(row.label.clone()).chain(cells).collect()
+        std::iter::once(report.label(row)).chain(cells).collect()
     });
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
-    lined_up(&lines)
+    format!("{title}\n{}", lined_up(&lines))
 }
 
 /// Lines of as many cells each, the first to the left, the others to the right.

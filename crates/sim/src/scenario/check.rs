@@ -168,7 +168,7 @@ fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
     Ok(())
 }
 
-fn time(secs: f64) -> Time {
+pub(super) fn time(secs: f64) -> Time {
     Time::ZERO + duration(secs)
 }
 

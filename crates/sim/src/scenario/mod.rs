@@ -16,6 +16,8 @@ mod upkeep;
 
 use std::fmt;
 
+use starling_sansio::Time;
+
 use crate::report::Figure;
 use crate::trial::Setting;
 
@@ -92,6 +94,11 @@ impl Scenario {
     /// Hosts.
     pub fn nodes(&self) -> u32 {
         self.file.nodes
+    }
+
+    /// When a trial ends.
+    pub fn until(&self) -> Time {
+        check::time(self.file.duration_s)
     }
 
     /// The same with another number of hosts.

@@ -54,20 +54,22 @@ fn compare(args: &Compare) -> Result<Exit> {
         scenario
     };
     let scenario = prepared(chosen(scenario::named("compare")?), &args.how)?;
-    let report = simulated(&scenario, &args.how)?;
+    let report = simulated(&scenario, &args.how, "")?;
+    put(&args.how, report::table(&report), || report.json())?;
     if let Some(folder) = &args.how.out {
         // The page also shows how costs grow with the size, and what churn does.
         let mut sizes = Vec::new();
         for share in SIZES {
             let nodes = (scenario.nodes() / share).max(1);
-            sizes.push(simulated(&scenario.clone().with_nodes(nodes)?, &args.how)?);
+            let smaller = scenario.clone().with_nodes(nodes)?;
+            sizes.push(simulated(&smaller, &args.how, &format!("for the page, {nodes} nodes: "))?);
         }
         sizes.push(report.clone());
         let churn = chosen(scenario::named("churn")?).with_nodes(scenario.nodes().min(CHURN_NODES))?;
-        let churn = simulated(&churn, &args.how)?;
+        let churn = simulated(&churn, &args.how, "for the page, under churn: ")?;
         save(&Page { report: &report, sizes: &sizes, churn: Some(&churn) }, folder)?;
     }
-    finish(&report, &args.how)
+    Ok(finish(&report))
 }
 
 /// The sizes of a comparison's page besides the whole: such parts of it.
@@ -92,11 +94,12 @@ fn run(args: &Run) -> Result<Exit> {
         Any::Overlays(scenario) => prepared(*scenario, &args.how)?,
         Any::Swarm(scenario) => return swarm::run(*scenario, &args.how),
     };
-    let report = simulated(&scenario, &args.how)?;
+    let report = simulated(&scenario, &args.how, "")?;
+    put(&args.how, report::table(&report), || report.json())?;
     if let Some(folder) = &args.how.out {
         save(&Page { report: &report, sizes: &[], churn: None }, folder)?;
     }
-    match finish(&report, &args.how)? {
+    match finish(&report) {
         Exit::Done => judge(&scenario, &report, &args.how),
         exit => Ok(exit),
     }
@@ -141,25 +144,25 @@ fn threads(how: &How) -> usize {
     how.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
 }
 
-/// Runs a scenario, as far as nobody interrupts it.
-fn simulated(scenario: &Scenario, how: &How) -> Result<Report> {
-    let watch = watch::Watch::begin(&how.talk);
+/// Runs a scenario, as far as nobody interrupts it. Its progress is told behind `part`:
+/// what the run is, if it is not all.
+fn simulated(scenario: &Scenario, how: &How, part: &str) -> Result<Report> {
+    let watch = watch::Watch::begin(&how.talk, part);
     Ok(starling_sim::runner::run(scenario, threads(how), &|progress| watch.tell(progress)))
 }
 
-/// Prints the figures.
-fn finish(report: &Report, how: &How) -> Result<Exit> {
-    put(how, report::table(report), || report.json())?;
+/// Says what was wrong.
+fn finish(report: &Report) -> Exit {
     let ended = ended();
     if ended != Exit::Done {
-        return Ok(ended);
+        return ended;
     }
     let violations = report.violations();
     violations.iter().take(MAX_TOLD).for_each(|told| screen::line(&format!("starling: {told}")));
     if violations.len() > MAX_TOLD {
         screen::line(&format!("starling: and {} trials more with violations", violations.len() - MAX_TOLD));
     }
-    Ok(if violations.is_empty() { Exit::Done } else { Exit::Failed })
+    if violations.is_empty() { Exit::Done } else { Exit::Failed }
 }
 
 /// Trials with violations that are told of, a line each.

@@ -11,7 +11,7 @@ use crate::run::Exit;
 /// Runs a swarm as the flags change it, prints its figures and writes them.
 pub fn run(scenario: Scenario, how: &How) -> Result<Exit> {
     let scenario = prepared(scenario, how)?;
-    let watch = watch::Watch::begin(&how.talk);
+    let watch = watch::Watch::begin(&how.talk, "");
     let report = swarm::run(&scenario, super::threads(how), &|progress| watch.tell(progress));
     drop(watch);
     if let Some(folder) = &how.out {

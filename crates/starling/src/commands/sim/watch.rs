@@ -22,6 +22,7 @@ pub struct Watch {
     live: Option<Live>,
     json: bool,
     quiet: bool,
+    part: String,
     begun: Instant,
     state: Mutex<State>,
 }
@@ -33,8 +34,8 @@ struct State {
 }
 
 impl Watch {
-    /// A bar as the flags and the terminal want it.
-    pub fn begin(talk: &Talk) -> Watch {
+    /// A bar as the flags and the terminal want it, behind what it is the progress of.
+    pub fn begin(talk: &Talk, part: &str) -> Watch {
         let quiet = talk.quiet;
         let live = (!quiet && !talk.json && screen::is_terminal()).then(Live::begin);
         let begun = Instant::now();
@@ -42,6 +43,7 @@ impl Watch {
             live,
             json: talk.json,
             quiet,
+            part: part.to_owned(),
             begun,
             state: Mutex::new(State { told: begun, trials: BTreeMap::new() }),
         }
@@ -64,7 +66,7 @@ impl Watch {
         let fraction = done / progress.trials.max(1) as f64;
         let events: u64 = state.trials.values().map(|trial| trial.1).sum();
         let rate = events as f64 / self.begun.elapsed().as_secs_f64().max(1e-3);
-        let name = format!("{}, seed {}", progress.label, progress.seed);
+        let name = format!("{}{}, seed {}", self.part, progress.label, progress.seed);
         let trial = format!("trial {}/{}", progress.trial + 1, progress.trials);
         let percent = format!("{:>3.0}%", fraction * 100.0);
         let rate = format!("{:.1} M events/s", rate / 1e6);
