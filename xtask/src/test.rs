@@ -172,7 +172,8 @@ fn traces(profile: &str) -> PathBuf {
 /// traces as in debug, in the step before.
 fn same_traces() -> Outcome {
     let _ = std::fs::remove_dir_all(traces("release"));
-    let what = ["--release", "--package", "starling-sim", "--test", "lives", "--test", "scenarios"];
+    let tests = ["--test", "lives", "--test", "scenarios", "--test", "swarm"];
+    let what = [&["--release", "--package", "starling-sim"], &tests[..]].concat();
     let mut outcome = run_tests(test_command(&what).env(TRACES, traces("release")));
     let (debug, release) = (read_folder(&traces("debug")), read_folder(&traces("release")));
     let same = !debug.is_empty() && debug == release;

@@ -1,6 +1,7 @@
 //! The addresses a torrent knows: where each came from, how it went, when to try again.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -58,17 +59,69 @@ struct Known {
     no_use: bool,
 }
 
+impl Known {
+    /// Whether it may be dialled once its time has come.
+    fn is_idle(&self) -> bool {
+        self.busy == 0 && self.failures < u8::MAX
+    }
+
+    /// A connection or an attempt is over.
+    fn end(&mut self, ending: Ending, now: Time) {
+        self.busy = self.busy.saturating_sub(1);
+        let user = self.source == Source::User;
+        self.no_use = ending == Ending::NoUse;
+        let wait = match ending {
+            Ending::Never => {
+                self.failures = u8::MAX;
+                Duration::MAX
+            }
+            Ending::Broke => {
+                let (first, cap) = if user { (1, 15) } else { (5, 3600) };
+                let wait = (first << self.failures.min(12)).min(cap);
+                self.failures = self.failures.saturating_add(1).min(u8::MAX - 1);
+                Duration::from_secs(wait)
+            }
+            Ending::NoUse => Duration::from_secs(if user { 60 } else { 1800 }),
+            Ending::Misbehaved => {
+                self.failures = self.failures.saturating_add(2).min(u8::MAX - 1);
+                Duration::from_secs(600)
+            }
+            Ending::Unreachable => {
+                self.failures = self.failures.saturating_add(1).min(u8::MAX - 1);
+                let (first, cap) = if user { (1, 15) } else { (15, 3600) };
+                Duration::from_secs((first << self.failures.min(12)).min(cap))
+            }
+        };
+        self.not_before = now + wait;
+    }
+
+    /// Where it stands among those whose time has come.
+    fn turn(&self, addr: SocketAddr) -> Turn {
+        (self.failures, Reverse(self.source), self.rank, addr)
+    }
+}
+
+/// The reliable first, then the trusted, then by rank.
+type Turn = (u8, Reverse<Source>, u32, SocketAddr);
+
 /// The address book of one torrent. Bounded; an entry in use is never evicted.
+///
+/// A full swarm turns most dials away, so that whom to dial next is asked as often as
+/// there are addresses: the idle ones stand in the order in which they are wanted.
 #[derive(Debug)]
 pub struct Book {
     known: BTreeMap<SocketAddr, Known>,
+    /// Idle addresses whose time has come, as far as that was asked.
+    ready: BTreeSet<Turn>,
+    /// The other idle ones, by when they are due.
+    later: BTreeSet<(Time, SocketAddr)>,
     limit: usize,
 }
 
 impl Book {
     /// An empty book for at most `limit` addresses.
     pub fn new(limit: usize) -> Book {
-        Book { known: BTreeMap::new(), limit }
+        Book { known: BTreeMap::new(), ready: BTreeSet::new(), later: BTreeSet::new(), limit }
     }
 
     /// How many addresses are known.
@@ -84,13 +137,16 @@ impl Book {
     /// Notes an address. `rank` orders peers otherwise alike (BEP 40), lower first.
     /// Returns whether it is new, or can be tried sooner than before.
     pub fn add(&mut self, addr: SocketAddr, source: Source, rank: u32) -> bool {
-        if let Some(known) = self.known.get_mut(&addr) {
+        let revived = self.change(addr, |known| {
             // A fresh sighting on the LAN means that the peer is there now.
-            let revived = source >= Source::Lan && known.busy == 0 && known.failures < u8::MAX;
+            let revived = source >= Source::Lan && known.is_idle();
             if revived {
                 known.not_before = Time::ZERO;
             }
             known.source = known.source.max(source);
+            revived
+        });
+        if let Some(revived) = revived {
             return revived;
         }
         if self.known.len() >= self.limit && !self.evict_below(source) {
@@ -99,6 +155,7 @@ impl Book {
         let fresh =
             Known { source, failures: 0, not_before: Time::ZERO, busy: 0, rank, by_v2: false, no_use: false };
         self.known.insert(addr, fresh);
+        self.later.insert((fresh.not_before, addr));
         true
     }
 
@@ -115,30 +172,28 @@ impl Book {
     }
 
     /// The best address to dial now, if any is due.
-    pub fn candidate(&self, now: Time) -> Option<SocketAddr> {
-        self.idle()
-            .filter(|(_, known)| known.not_before <= now)
-            .min_by_key(|(_, k)| (k.failures, std::cmp::Reverse(k.source), k.rank))
-            .map(|(addr, _)| *addr)
+    pub fn candidate(&mut self, now: Time) -> Option<SocketAddr> {
+        while let Some(&(due, addr)) = self.later.first().filter(|(due, _)| *due <= now) {
+            self.later.remove(&(due, addr));
+            self.ready.extend(self.known.get(&addr).map(|known| known.turn(addr)));
+        }
+        self.ready.first().map(|turn| turn.3)
     }
 
     /// When the next address becomes due.
     pub fn next_due(&self) -> Option<Time> {
-        self.idle().map(|(_, known)| known.not_before).min()
+        let ready = self.ready.iter().filter_map(|turn| self.known.get(&turn.3));
+        ready.map(|known| known.not_before).chain(self.later.first().map(|(due, _)| *due)).min()
     }
 
     /// The address is being dialled or connected: not to be dialled again.
     pub fn begin(&mut self, addr: SocketAddr) {
-        if let Some(known) = self.known.get_mut(&addr) {
-            known.busy = known.busy.saturating_add(1);
-        }
+        self.change(addr, |known| known.busy = known.busy.saturating_add(1));
     }
 
     /// A connection has lasted: earlier failures no longer count.
     pub fn succeeded(&mut self, addr: SocketAddr) {
-        if let Some(known) = self.known.get_mut(&addr) {
-            known.failures = 0;
-        }
+        self.change(addr, |known| known.failures = 0);
     }
 
     /// Who told of an address.
@@ -148,56 +203,52 @@ impl Book {
 
     /// Forgets whom only gossip told of (BEP 27), but for those connected.
     pub fn forget_gossip(&mut self) {
-        self.known.retain(|_, known| known.busy > 0 || !known.source.is_gossip());
+        let gossip = |known: &Known| known.busy == 0 && known.source.is_gossip();
+        let gone = self.known.iter().filter(|(_, known)| gossip(known)).map(|(addr, _)| *addr);
+        gone.collect::<Vec<_>>().into_iter().for_each(|addr| self.forget(addr));
     }
 
     /// Not now, for no fault of its own.
     pub fn put_off(&mut self, addr: SocketAddr, until: Time) {
-        if let Some(known) = self.known.get_mut(&addr) {
-            known.not_before = known.not_before.max(until);
-        }
+        self.change(addr, |known| known.not_before = known.not_before.max(until));
     }
 
     /// The connection or the attempt is over.
     pub fn end(&mut self, addr: SocketAddr, ending: Ending, now: Time) {
-        let Some(known) = self.known.get_mut(&addr) else { return };
-        known.busy = known.busy.saturating_sub(1);
-        let user = known.source == Source::User;
-        known.no_use = ending == Ending::NoUse;
-        let wait = match ending {
-            Ending::Never => {
-                known.failures = u8::MAX;
-                Duration::MAX
-            }
-            Ending::Broke => {
-                let (first, cap) = if user { (1, 15) } else { (5, 3600) };
-                let wait = (first << known.failures.min(12)).min(cap);
-                known.failures = known.failures.saturating_add(1).min(u8::MAX - 1);
-                Duration::from_secs(wait)
-            }
-            Ending::NoUse => Duration::from_secs(if user { 60 } else { 1800 }),
-            Ending::Misbehaved => {
-                known.failures = known.failures.saturating_add(2).min(u8::MAX - 1);
-                Duration::from_secs(600)
-            }
-            Ending::Unreachable => {
-                known.failures = known.failures.saturating_add(1).min(u8::MAX - 1);
-                let (first, cap) = if user { (1, 15) } else { (15, 3600) };
-                Duration::from_secs((first << known.failures.min(12)).min(cap))
-            }
-        };
-        known.not_before = now + wait;
+        self.change(addr, |known| known.end(ending, now));
     }
 
     /// There is something to fetch again: whoever was of no use may be of use now.
     pub fn of_use_again(&mut self, now: Time) {
-        for known in self.known.values_mut().filter(|known| known.no_use && known.busy == 0) {
-            known.not_before = known.not_before.min(now);
+        let useless = self.known.iter().filter(|(_, known)| known.no_use && known.busy == 0);
+        for addr in useless.map(|(addr, _)| *addr).collect::<Vec<_>>() {
+            self.change(addr, |known| known.not_before = known.not_before.min(now));
         }
     }
 
-    fn idle(&self) -> impl Iterator<Item = (&SocketAddr, &Known)> {
-        self.known.iter().filter(|(_, known)| known.busy == 0 && known.failures < u8::MAX)
+    /// Changes what is known of an address, and where it stands.
+    fn change<T>(&mut self, addr: SocketAddr, act: impl FnOnce(&mut Known) -> T) -> Option<T> {
+        let known = self.known.get_mut(&addr)?;
+        let before = *known;
+        let result = act(known);
+        let after = *known;
+        self.take_out(addr, &before);
+        if after.is_idle() {
+            self.later.insert((after.not_before, addr));
+        }
+        Some(result)
+    }
+
+    fn forget(&mut self, addr: SocketAddr) {
+        if let Some(known) = self.known.remove(&addr) {
+            self.take_out(addr, &known);
+        }
+    }
+
+    fn take_out(&mut self, addr: SocketAddr, known: &Known) {
+        if known.is_idle() && !self.later.remove(&(known.not_before, addr)) {
+            self.ready.remove(&known.turn(addr));
+        }
     }
 
     /// Makes room by forgetting the least promising idle address that is trusted no more than `source`.
@@ -209,9 +260,10 @@ impl Book {
             .filter(|(_, k)| {
                 k.failures == u8::MAX || k.source < source || (k.source == source && k.failures > 0)
             })
-            .max_by_key(|(_, k)| (k.failures, std::cmp::Reverse(k.source), k.rank))
+            .max_by_key(|(_, k)| (k.failures, Reverse(k.source), k.rank))
             .map(|(addr, _)| *addr);
-        victim.is_some_and(|addr| self.known.remove(&addr).is_some())
+        victim.into_iter().for_each(|addr| self.forget(addr));
+        victim.is_some()
     }
 }
 
@@ -236,6 +288,40 @@ mod tests {
         book.begin(addr(1));
         assert_eq!(book.candidate(Time::ZERO), None);
         assert_eq!(book.candidate(Time::from_secs(2)), Some(addr(2)));
+    }
+
+    #[test]
+    fn the_next_one_is_whom_a_look_at_everybody_would_choose() {
+        let sources = [Source::Pex, Source::Incoming, Source::Tracker, Source::Lan, Source::User];
+        let endings = [Ending::Unreachable, Ending::Broke, Ending::NoUse, Ending::Misbehaved, Ending::Never];
+        let mut rng = starling_sansio::Rng::from_seed(1);
+        for _ in 0..50 {
+            let (mut book, mut now) = (Book::new(20), Time::ZERO);
+            for _ in 0..300 {
+                let one = addr(rng.index(30) as u16);
+                match rng.index(8) {
+                    0 | 1 => _ = book.add(one, sources[rng.index(5)], rng.next_u32() % 3),
+                    2 => book.begin(one),
+                    3 => book.end(one, endings[rng.index(5)], now),
+                    4 => book.put_off(one, now + Duration::from_secs(5)),
+                    5 => book.succeeded(one),
+                    6 => book.of_use_again(now),
+                    _ if rng.index(20) == 0 => book.forget_gossip(),
+                    _ => now = now + Duration::from_secs(rng.below(40)),
+                }
+                let idle = || book.known.iter().filter(|(_, known)| known.is_idle());
+                let due = idle().filter(|(_, known)| known.not_before <= now);
+                let best = due.min_by_key(|(addr, known)| known.turn(**addr)).map(|(addr, _)| *addr);
+                let next = idle().map(|(_, known)| known.not_before).min();
+                assert_eq!(book.next_due(), next);
+                assert_eq!(book.candidate(now), best);
+                assert_eq!(book.next_due(), next, "also after");
+                assert_eq!(
+                    book.ready.len() + book.later.len(),
+                    book.known.values().filter(|k| k.is_idle()).count()
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Swarms of real session cores in virtual time, against what theory allows.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may panic, and shows its table
 
+mod common;
+
 use starling_sim::scenario::Any;
 use starling_sim::swarm::{self, Class, ClassOutcome, Outcome, Scenario, measure};
 
@@ -110,6 +112,25 @@ fn the_same_seed_is_the_same_trace_and_another_is_another() {
     let report = swarm::run(&scenario, 2, &|_| true);
     assert_eq!(report.trials[0].1, one, "on two threads");
     assert_ne!(report.trials[1].1.trace, one.trace);
+    let traces: Vec<u64> = report.trials.iter().map(|(_, outcome)| outcome.trace).collect();
+    common::note_traces("swarm", &traces);
+}
+
+#[test]
+fn the_page_is_whole_and_fetches_nothing() {
+    let report = swarm::run(&small(), 2, &|_| true);
+    let page = swarm::page(&report);
+    for what in ["contributors", "poisoners", "Finish times", "Rate over time", "Ratio to the fluid bound"] {
+        assert!(page.contains(what), "{what}");
+    }
+    assert_eq!(page.matches("<svg").count(), 3);
+    assert!(!page.contains("<script") && !page.contains("src=") && !page.contains("@import"));
+    let (_, first) = &report.trials[0];
+    let all = u64::from(class(first, Class::Contributor).hosts + class(first, Class::FreeRider).hosts);
+    assert_eq!(first.progress.last().unwrap().1, all * first.size, "all that was wanted came");
+    assert!(first.progress.is_sorted());
+    let nothing = swarm::Report::of(&small(), Vec::new());
+    assert!(swarm::page(&nothing).contains("no trial was begun"));
 }
 
 #[test]

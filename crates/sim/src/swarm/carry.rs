@@ -65,7 +65,7 @@ impl World {
     }
 
     fn send(&mut self, host: usize, conn: ConnId, what: What) {
-        if let Some(&end) = self.hosts[host].conns.get(&conn) {
+        if let Some(end) = self.hosts[host].conns.get(conn) {
             self.put(end, what);
         }
     }

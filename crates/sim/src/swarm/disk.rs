@@ -57,7 +57,10 @@ impl Disk {
         let count = self.content.torrent().info.layout.blocks(block.piece) as usize;
         let begun = self.begun.entry(block.piece).or_insert_with(|| vec![None; count]);
         *begun.get_mut((block.begin / BLOCK_LENGTH) as usize)? = Some(bytes);
-        let blocks: Vec<Bytes> = begun.iter().cloned().collect::<Option<_>>()?;
+        if begun.iter().any(Option::is_none) {
+            return None;
+        }
+        let blocks: Vec<Bytes> = begun.iter().flatten().cloned().collect();
         Some((self.free.max(now) + self.speed.latency, self.judge(block.piece, &blocks)))
     }
 

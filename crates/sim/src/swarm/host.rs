@@ -1,6 +1,6 @@
 //! A host of the swarm: a session, its disk, its access link, and what became of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -33,6 +33,35 @@ pub struct Uplink {
     pub bulk: VecDeque<usize>,
 }
 
+/// Connections of a host by the session's number, in ascending order, since numbers are
+/// given in that order: the end that is the host's own.
+#[derive(Debug, Default)]
+pub struct Conns(Vec<(ConnId, usize)>);
+
+impl Conns {
+    fn at(&self, conn: ConnId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&conn, |one| one.0)
+    }
+
+    /// The end of that connection.
+    pub fn get(&self, conn: ConnId) -> Option<usize> {
+        self.at(conn).ok().map(|at| self.0[at].1)
+    }
+
+    /// A connection begins.
+    pub fn insert(&mut self, conn: ConnId, end: usize) {
+        match self.at(conn) {
+            Ok(at) => self.0[at].1 = end,
+            Err(at) => self.0.insert(at, (conn, end)),
+        }
+    }
+
+    /// A connection is over.
+    pub fn remove(&mut self, conn: ConnId) -> Option<usize> {
+        self.at(conn).ok().map(|at| self.0.remove(at).1)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Host {
@@ -45,7 +74,7 @@ pub struct Host {
     /// What it wrote, and what it had.
     pub disk: Disk,
     /// Its connections, by the session's number: the end that is its own.
-    pub conns: BTreeMap<ConnId, usize>,
+    pub conns: Conns,
     /// The sending side of its link.
     pub uplink: Uplink,
     /// When all that is on the receiving side has been received.
@@ -71,7 +100,7 @@ impl Host {
             access,
             session: Session::new(config(setting, class), seed),
             disk: Disk::new(content.clone(), setting.disk, full),
-            conns: BTreeMap::new(),
+            conns: Conns::default(),
             uplink: Uplink::default(),
             down_free: Time::ZERO,
             incoming: None,

@@ -17,6 +17,9 @@ use super::world::{Happening, World};
 /// The first port that connections come from, and how many there are.
 const PORTS: (u16, u16) = (32_768, 28_000);
 
+/// Empty lists of packets that are kept for the next ones.
+const SPARE: usize = 4_096;
+
 /// What takes less is not worth an event of its own: uplinks plan so far ahead, and what
 /// is small and finds a downlink idle is there at once.
 const AHEAD: Duration = Duration::from_millis(1);
@@ -136,7 +139,7 @@ impl World {
             let Some(end) = uplink.brief.pop_front().or_else(|| uplink.bulk.pop_front()) else { break };
             let e = &mut self.ends[end];
             e.queued = false;
-            let Some(packet) = e.pipe.next_packet() else { continue };
+            let Some(packet) = e.pipe.next_packet(self.spare.pop().unwrap_or_default()) else { continue };
             uplink.free = uplink.free.max(self.now) + taking(packet.bytes.into(), rate);
             let arrives = uplink.free.since(self.now) + e.delay;
             self.after(arrives, Happening::Arrived { end: end ^ 1, packet });
@@ -179,9 +182,10 @@ impl World {
             let (bytes, delay) = (std::mem::take(&mut e.unacknowledged), e.delay);
             self.after(delay, Happening::Acknowledged { end: end ^ 1, bytes });
         }
-        for what in packet.items {
+        let mut items = packet.items;
+        for what in items.drain(..) {
             let End { host, conn, open, .. } = self.ends[end];
-            let Some(host) = host.filter(|_| open) else { return };
+            let Some(host) = host.filter(|_| open) else { break };
             let input = match what {
                 What::Handshake(theirs) => Input::Handshake { conn, theirs },
                 What::Message(message) => Input::Message { conn, message },
@@ -196,6 +200,9 @@ impl World {
             };
             self.input(host, input);
         }
+        if self.spare.len() < SPARE {
+            self.spare.push(items);
+        }
     }
 
     /// The far end has got so much of what this one sent.
@@ -207,7 +214,7 @@ impl World {
 
     /// A session closes: what is in the socket's buffer is still sent.
     pub(super) fn close(&mut self, host: usize, conn: ConnId) {
-        let Some(end) = self.hosts[host].conns.remove(&conn) else { return };
+        let Some(end) = self.hosts[host].conns.remove(conn) else { return };
         self.ends[end].open = false;
         self.ends[end].pipe.close();
         self.queue_up(end);
@@ -221,7 +228,7 @@ impl World {
         e.open = false;
         e.pipe.clear();
         if let Some(host) = e.host {
-            self.hosts[host].conns.remove(&e.conn);
+            self.hosts[host].conns.remove(e.conn);
         }
     }
 

@@ -49,6 +49,9 @@ pub struct Outcome {
     pub size: u64,
     /// The fluid lower bound, in seconds; see [`Setting::bound`].
     pub bound_s: f64,
+    /// What leechers had so many seconds after the first of them came: bytes of verified
+    /// pieces, all together; about one entry a second.
+    pub progress: Vec<(f64, u64)>,
     /// Simulated seconds from the first leecher's arrival to the end.
     pub simulated_s: f64,
     /// Events.
@@ -79,6 +82,7 @@ pub(super) fn of(world: &World) -> Outcome {
         classes: classes.map(|class| of_class(world, class)).collect(),
         size: world.content.size(),
         bound_s: setting.bound(),
+        progress: world.progress.clone(),
         simulated_s: world.now().since(BEGIN).as_secs_f64(),
         events,
         trace,

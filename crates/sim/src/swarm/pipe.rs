@@ -105,9 +105,9 @@ impl Pipe {
         self.waiting.front().is_some_and(|what| what.bytes() <= SEGMENT)
     }
 
-    /// What leaves next.
-    pub fn next_packet(&mut self) -> Option<Packet> {
-        let mut packet = Packet { items: Vec::new(), bytes: 0 };
+    /// What leaves next, in `items`, which is empty.
+    pub fn next_packet(&mut self, items: Vec<What>) -> Option<Packet> {
+        let mut packet = Packet { items, bytes: 0 };
         while self.admitted > 0
             && let Some(bytes) = self.waiting.front().map(What::bytes)
             && (packet.items.is_empty() || packet.bytes + bytes <= SEGMENT)
@@ -147,8 +147,8 @@ mod tests {
         let mut pipe = Pipe::new(40_000);
         (0..4).for_each(|_| pipe.put(block(16_384)));
         assert_eq!(pipe.admit(), 2 * 16_384);
-        assert_eq!(pipe.next_packet().unwrap().bytes, 16_384 + 13);
-        assert!(pipe.next_packet().is_some() && pipe.next_packet().is_none());
+        assert_eq!(pipe.next_packet(Vec::new()).unwrap().bytes, 16_384 + 13);
+        assert!(pipe.next_packet(Vec::new()).is_some() && pipe.next_packet(Vec::new()).is_none());
         assert_eq!(pipe.admit(), 0, "nothing is acknowledged yet");
         pipe.acknowledged(16_384 + 13);
         assert_eq!((pipe.admit(), pipe.is_ready()), (16_384, true));
@@ -162,7 +162,7 @@ mod tests {
         pipe.put(What::Message(Message::Choke));
         pipe.admit();
         let sizes: Vec<usize> =
-            std::iter::from_fn(|| pipe.next_packet()).map(|packet| packet.items.len()).collect();
+            std::iter::from_fn(|| pipe.next_packet(Vec::new())).map(|packet| packet.items.len()).collect();
         assert_eq!(sizes, [100, 1, 1]);
     }
 
@@ -172,7 +172,8 @@ mod tests {
         (0..3).for_each(|_| pipe.put(block(16_384)));
         pipe.admit();
         pipe.close();
-        let items: Vec<What> = std::iter::from_fn(|| pipe.next_packet()).flat_map(|p| p.items).collect();
+        let items: Vec<What> =
+            std::iter::from_fn(|| pipe.next_packet(Vec::new())).flat_map(|p| p.items).collect();
         assert!(matches!(items[..], [What::Block(..), What::End]), "{items:?}");
     }
 }

@@ -136,7 +136,7 @@ impl Report {
     }
 
     /// The classes that there are.
-    fn classes(&self) -> impl Iterator<Item = Class> + '_ {
+    pub(super) fn classes(&self) -> impl Iterator<Item = Class> + '_ {
         let there = |class: &Class| self.trials.iter().any(|(_, outcome)| outcome.of(*class).is_some());
         Class::ALL.into_iter().filter(there)
     }

@@ -13,7 +13,7 @@ use super::content::Content;
 use super::host::{Host, KEY};
 use super::link::End;
 use super::outcome::{self, Outcome};
-use super::pipe::Packet;
+use super::pipe::{Packet, What};
 use super::{Class, Setting};
 use crate::Network;
 use crate::queue::Queue;
@@ -83,8 +83,12 @@ pub struct World {
     pub(super) pending: VecDeque<(usize, Input)>,
     /// Pieces that leechers have, all together.
     pub(super) pieces: u64,
+    /// See [`Outcome::progress`].
+    pub(super) progress: Vec<(f64, u64)>,
     /// Leechers that lack something.
     pub(super) unfinished: u32,
+    /// Empty lists for packets.
+    pub(super) spare: Vec<Vec<What>>,
     queue: Queue<Happening>,
     out: Vec<Output>,
     events: u64,
@@ -110,7 +114,9 @@ impl World {
             tracker,
             pending: VecDeque::new(),
             pieces: 0,
+            progress: Vec::new(),
             unfinished: 0,
+            spare: Vec::new(),
             queue: Queue::default(),
             out: Vec::new(),
             events: 0,
@@ -157,12 +163,20 @@ impl World {
             self.happen(happening);
             if self.now >= look {
                 look = self.now + Duration::from_secs(1);
+                self.note_progress();
                 if !watch(self.now, self.pieces as f64 / all, self.events) {
                     break;
                 }
             }
         }
+        self.note_progress();
         outcome::of(&self)
+    }
+
+    fn note_progress(&mut self) {
+        // The last piece of the content is a little shorter than that.
+        let piece = u64::from(self.content.torrent().info.layout.piece_length());
+        self.progress.push((self.now.since(BEGIN).as_secs_f64(), self.pieces * piece));
     }
 
     fn happen(&mut self, happening: Happening) {

@@ -48,7 +48,7 @@ pub struct How {
     /// Threads [default: as many as the machine has cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Write figures.json, figures.csv and, of overlays, report.html into this folder, created if need be
+    /// Write report.html, figures.json and figures.csv into this folder, created if need be
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// How the command talks.
