@@ -121,9 +121,11 @@ fn rate(report: &Report) -> Drawing {
 /// How far each seed was from the bound.
 fn ratios(report: &Report) -> Drawing {
     let of_seed = |(seed, outcome): &(u64, Outcome)| Some((*seed as f64, outcome.ratio()?));
-    let points: Vec<(f64, f64)> = report.trials.iter().filter_map(of_seed).collect();
-    let end = report.trials.len() as f64;
-    let bound = if points.is_empty() { Vec::new() } else { vec![(0.0, 1.0), (end, 1.0)] };
+    let mut points: Vec<(f64, f64)> = report.trials.iter().filter_map(of_seed).collect();
+    if points.len() < 2 {
+        points.clear(); // the sentence above says it
+    }
+    let bound = points.iter().map(|point| (point.0, 1.0)).collect();
     let series =
         vec![Series { color: color(Class::Contributor), points }, Series { color: BOUND, points: bound }];
     let plot = Plot { x: "seed", y: "last finisher / bound", log: (false, false), joined: false, series };
