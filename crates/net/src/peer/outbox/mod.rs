@@ -22,6 +22,11 @@ const BATCH_BYTES: usize = 256 << 10;
 const PENDING_MAX: usize = 2 * BATCH_MAX;
 /// Control messages longer than this are written by themselves, without a copy.
 const CONTROL_INLINE: usize = 16 << 10;
+/// A batch begins so far after the beginning of a page: some processors (Zen 3 and 4) copy
+/// from the page cache at a third of the speed to where the target lies 1 to 32 bytes
+/// further into its page than the source, as a header would put the first block.
+const AFTER_PAGE: usize = 64;
+const PAGE: usize = 4096;
 /// Memory an idle outbox may keep.
 const IDLE_BYTES: usize = 1 << 10;
 
@@ -226,7 +231,7 @@ impl Outbox {
             if n >= end {
                 sent += block.length;
             } else if n > start {
-                self.unsent = batch.scratch[n..end].to_vec();
+                self.unsent = batch.scratch[batch.start + n..batch.start + end].to_vec();
                 self.unsent_block = block.length;
             } else {
                 match part {
@@ -262,6 +267,8 @@ impl Outbox {
 /// One write: control messages, then blocks with their headers.
 pub(crate) struct Batch {
     scratch: Vec<u8>,
+    /// Where it begins in the buffer.
+    start: usize,
     length: usize,
     control: usize,
     /// Ready ones before wanted ones.
@@ -271,16 +278,18 @@ pub(crate) struct Batch {
 impl Batch {
     fn new(mut scratch: Vec<u8>, control: &[u8], parts: Vec<Part>, blocks: usize) -> Batch {
         let length = control.len() + blocks + parts.len() * PIECE_HEADER_LEN;
-        if scratch.len() < length {
-            scratch.resize(length.max(CONTROL_INLINE + BATCH_BYTES + BATCH_MAX * PIECE_HEADER_LEN), 0);
+        if scratch.len() < PAGE + AFTER_PAGE + length {
+            let full = CONTROL_INLINE + BATCH_BYTES + BATCH_MAX * PIECE_HEADER_LEN;
+            scratch.resize(PAGE + AFTER_PAGE + length.max(full), 0);
         }
-        scratch[..control.len()].copy_from_slice(control);
-        Batch { scratch, length, control: control.len(), parts }
+        let start = scratch.as_ptr().align_offset(PAGE).min(PAGE) + AFTER_PAGE;
+        scratch[start..start + control.len()].copy_from_slice(control);
+        Batch { scratch, start, length, control: control.len(), parts }
     }
 
     /// The bytes to write.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.scratch[..self.length]
+        &self.scratch[self.start..self.start + self.length]
     }
 
     /// Writes the headers and has the blocks filled in; returns those that the
@@ -288,7 +297,7 @@ impl Batch {
     pub(crate) fn fill(&mut self, fill: impl FnOnce(&[Block], &mut [IoSliceMut<'_>]) -> Fill) -> Vec<Block> {
         let mut wanted = Vec::with_capacity(self.parts.len());
         let mut bufs = Vec::with_capacity(self.parts.len());
-        let mut rest = &mut self.scratch[self.control..self.length];
+        let mut rest = &mut self.scratch[self.start + self.control..self.start + self.length];
         for part in &self.parts {
             let block = part.block();
             let (head, tail) = rest.split_at_mut(PIECE_HEADER_LEN);
