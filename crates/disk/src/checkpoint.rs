@@ -91,7 +91,8 @@ impl Torrent {
         self.record_lost(&lost);
     }
 
-    fn lies_in(&self, piece: u32, slots: &[Slot]) -> bool {
+    /// Whether any of the piece lies in one of these.
+    pub(crate) fn lies_in(&self, piece: u32, slots: &[Slot]) -> bool {
         let layout = &self.info.layout;
         let held = self.places.hold();
         layout

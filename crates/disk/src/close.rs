@@ -20,8 +20,9 @@ pub(crate) fn finish(torrent: &Arc<Torrent>) {
 }
 
 impl Torrent {
-    /// Whether all files that are whole lie under their names.
-    pub(crate) fn confirm(&self) -> Result<(), DiskError> {
+    /// Whether all files that are whole lie under their names. Of a file that somebody cut
+    /// meanwhile, pieces that are not right any more are lost, to be fetched again.
+    pub(crate) fn confirm(&self, buffer: &mut Vec<u8>) -> Result<(), DiskError> {
         let have = lock(&self.ledger).have.clone();
         for (index, file) in self.info.layout.files().iter().enumerate() {
             let here = !file.padding && self.places.hold().is_placed(index);
@@ -30,7 +31,14 @@ impl Torrent {
             }
             let slot = Slot::File(index);
             match self.storage.named(slot)? {
-                Some(stat) if stat.length >= file.length => {}
+                Some(stat) if stat.length >= file.length => {
+                    if self.storage.was_cut(slot) {
+                        let pieces = self.info.layout.file_pieces(index);
+                        let wrong = pieces.filter(|&piece| !self.check_piece(piece, buffer).unwrap_or(false));
+                        let wrong: Vec<u32> = wrong.collect();
+                        self.record_lost(&wrong);
+                    }
+                }
                 Some(_) => return Err(DiskError::Short(self.storage.path(slot))),
                 None => return Err(DiskError::Gone(self.storage.path(slot))),
             }
@@ -59,6 +67,10 @@ impl Torrent {
         let real = files.filter(|(index, file)| !file.padding && held.is_placed(*index));
         let stats =
             real.map(|(index, _)| Ok(self.storage.stat(Slot::File(index))?.map(|stat| (index, stat))));
-        stats.filter_map(Result::transpose).collect()
+        let mut stats: Vec<(usize, Stat)> =
+            stats.filter_map(Result::transpose).collect::<Result<_, DiskError>>()?;
+        let parts = self.storage.stat(Slot::Parts)?;
+        stats.extend(parts.map(|stat| (self.info.layout.files().len(), stat)));
+        Ok(stats)
     }
 }

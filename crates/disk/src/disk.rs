@@ -171,9 +171,9 @@ impl Disk {
     /// [`Event::Failed`] with the first that does not. Reads no data.
     pub fn confirm(&self, key: TorrentKey) {
         let Some(torrent) = self.get(key) else { return };
-        torrent.submit(move |torrent, _| {
+        torrent.submit(move |torrent, scratch| {
             let shared = &torrent.shared;
-            match torrent.confirm() {
+            match torrent.confirm(&mut scratch.buffer) {
                 Ok(()) => shared.tell(Event::Confirmed { key }),
                 Err(error) => shared.tell(Event::Failed { key, error, recoverable: false }),
             }

@@ -169,12 +169,16 @@ impl Torrent {
     fn believe(&self, resume: &Resume, length: u64, found: &Found) -> Plan {
         let mut suspect = Bitfield::new(self.info.layout.pieces());
         if let Some(left) = &resume.clean {
-            for (index, file) in self.info.layout.files().iter().enumerate().filter(|(_, file)| !file.padding)
-            {
-                let then = left.iter().find(|(i, _)| *i == index).map(|(_, stat)| *stat);
-                if then != found.files.get(index).copied().flatten() && file.length > 0 {
+            let then = |index| left.iter().find(|(i, _)| *i == index).map(|(_, stat)| *stat);
+            let files = self.info.layout.files();
+            for (index, file) in files.iter().enumerate().filter(|(_, file)| !file.padding) {
+                if then(index) != found.files.get(index).copied().flatten() && file.length > 0 {
                     insert_all(&mut suspect, self.info.layout.file_pieces(index));
                 }
+            }
+            if then(files.len()) != found.parts {
+                let pieces = 0..self.info.layout.pieces();
+                insert_all(&mut suspect, pieces.filter(|&piece| self.lies_in(piece, &[Slot::Parts])));
             }
         }
         insert_all(&mut suspect, resume.unsynced.iter().copied());

@@ -6,7 +6,8 @@
 //!   1 verified    u32 …          hash was right; data perhaps not synced yet
 //!   2 checkpoint  u64            the first so many entries of 1 are synced
 //!   3 snapshot    bitfield       all of these are synced
-//!   4 files       (u32 u64 i64 u32) …   index, length, modification time s and ns
+//!   4 files       (u32 u64 i64 u32) …   index, length, modification time s and ns; the index
+//!                                       after the last file's is the parts file's
 //!   5 clean       -              stopped in order; only if it is the last record
 //!   6 lost        u32 …          no longer good
 //!   7 layer       u32 hashes     the piece layer of a file (BEP 52)
@@ -69,7 +70,8 @@ pub struct Resume {
     pub synced: Bitfield,
     /// Verified, but a crash may have taken the data.
     pub unsynced: Vec<u32>,
-    /// After a stop in order: the files as they were left.
+    /// After a stop in order: the files as they were left. The parts file stands after the
+    /// last of `layout.files()`.
     pub clean: Option<Vec<(usize, Stat)>>,
     /// Piece layers, not checked against the files' roots.
     pub layers: Vec<(usize, Vec<Sha256Hash>)>,
@@ -202,7 +204,7 @@ fn pieces(payload: &[u8], count: u32) -> Option<Vec<u32>> {
 
 fn files(payload: &[u8], count: usize) -> Option<Vec<(usize, Stat)>> {
     let (entries, []) = payload.as_chunks::<24>() else { return None };
-    entries.iter().map(|entry| file(entry).filter(|(index, _)| *index < count)).collect()
+    entries.iter().map(|entry| file(entry).filter(|(index, _)| *index <= count)).collect()
 }
 
 fn file(entry: &[u8; 24]) -> Option<(usize, Stat)> {

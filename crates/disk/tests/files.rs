@@ -201,6 +201,74 @@ fn hundreds_of_files_need_few_descriptors() {
 }
 
 /// A file that is removed while it is open can be written to its end all the same.
+/// Bytes that somebody wrote into the parts file between two runs are no piece's.
+#[test]
+fn a_parts_file_that_was_touched_is_checked() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK + 5, BLOCK * 4, 100], BLOCK * 2);
+    let bench = Bench::new(Config::default());
+    let mut spec = sample.spec_with_resume(root.path());
+    spec.wanted = vec![true, false, false];
+    bench.open(spec.clone());
+    get(&bench, &sample, [0]);
+    bench.close();
+    let parts = names(root.path()).into_iter().find(|name| name.ends_with(".parts")).unwrap();
+    let path = root.path().join(parts);
+    assert_eq!(bench.open(spec.clone()).iter().collect::<Vec<_>>(), [0], "untouched, it is believed");
+    bench.close();
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, bytes.iter().map(|byte| !byte).collect::<Vec<u8>>()).unwrap();
+    spec.wanted = vec![true; 3];
+    assert_eq!(bench.open(spec).count(), 0, "what the parts file had of piece 0 is wrong");
+    get(&bench, &sample, 0..sample.pieces());
+    bench.close();
+    sample.assert_on_disk(root.path());
+}
+
+/// Somebody cuts a file under us, and what is written later makes it as long as before:
+/// what was cut off is zeros now, and lost.
+#[test]
+fn what_was_cut_off_and_written_over_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 6], BLOCK);
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(root.path()));
+    get(&bench, &sample, 0..5);
+    let path = sample.path(root.path(), 0);
+    std::fs::File::options().write(true).open(path).unwrap().set_len(BLOCK * 3).unwrap();
+    get(&bench, &sample, [5]);
+    bench.disk.confirm(KEY);
+    let mut lost = Vec::new();
+    bench.wait("Confirmed", |event| match event {
+        Event::PieceLost { piece, .. } => {
+            lost.push(piece);
+            None
+        }
+        Event::Confirmed { .. } => Some(()),
+        _ => None,
+    });
+    assert_eq!(lost, [3, 4]);
+    get(&bench, &sample, [3, 4]);
+    bench.disk.confirm(KEY);
+    bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+    bench.close();
+    sample.assert_on_disk(root.path());
+}
+
+#[test]
+fn a_folder_that_was_moved_away_has_nothing_under_its_name() {
+    let room = tempfile::tempdir().unwrap();
+    let (root, other) = (room.path().join("here"), room.path().join("there"));
+    let sample = sample(Version::V1, &[BLOCK * 2], BLOCK);
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(&root));
+    get(&bench, &sample, 0..2);
+    std::fs::rename(&root, &other).unwrap();
+    bench.disk.confirm(KEY);
+    let (error, _) = bench.failed();
+    assert!(error.to_string().contains(root.to_str().unwrap()), "{error}");
+}
+
 #[test]
 fn what_is_complete_must_lie_under_its_name() {
     let meddle: [fn(&Path); 4] = [

@@ -37,6 +37,14 @@ impl Root {
         self.dir.as_fd()
     }
 
+    /// Whether the folder still lies where it was opened.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let (Ok(ours), Ok(there)) = (rustix::fs::fstat(&self.dir), rustix::fs::stat(&self.path)) else {
+            return false;
+        };
+        (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+    }
+
     /// Opens the regular file `path`, relative and of plain components.
     pub(crate) fn open_file(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<File, DiskError> {
         // NONBLOCK: a FIFO in the file's place must not hold us up; it means nothing for files.

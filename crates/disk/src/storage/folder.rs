@@ -1,6 +1,6 @@
 //! The real files, below a folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,14 @@ pub struct Folder {
     /// Folders with new names in them, relative to the root.
     new_names: Mutex<BTreeSet<PathBuf>>,
     resident: AtomicU8,
+    /// How far each file was written, and whether it was seen to be shorter than that.
+    reach: Mutex<BTreeMap<Slot, Reach>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Reach {
+    end: u64,
+    cut: bool,
 }
 
 /// How pages that need no waiting can be read here.
@@ -51,6 +59,7 @@ impl Folder {
             fds,
             new_names: Mutex::default(),
             resident: AtomicU8::new(ASK_KERNEL),
+            reach: Mutex::default(),
         }
     }
 
@@ -70,6 +79,10 @@ impl Folder {
         }
         let root = Root::open(&self.path)?;
         Ok(self.root.get_or_init(|| root))
+    }
+
+    fn reach(&self) -> std::sync::MutexGuard<'_, BTreeMap<Slot, Reach>> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lies_raw(&self, index: usize) -> bool {
@@ -227,6 +240,9 @@ impl Storage for Folder {
     }
 
     fn named(&self, slot: Slot) -> Result<Option<Stat>, DiskError> {
+        if slot != Slot::Resume && !self.root()?.is_in_place() {
+            return Ok(None);
+        }
         let there = match self.open(slot, false) {
             Ok(there) => there,
             Err(error) => return nothing_there(error),
@@ -280,7 +296,20 @@ impl Storage for Folder {
 
     fn write(&self, slot: Slot, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let file = self.fd(slot, true).map_err(io::Error::other)?;
-        Ok(rustix::io::pwritev(&*file, bufs, offset)?)
+        let end = self.reach().get(&slot).map_or(0, |reach| reach.end);
+        let cut = file.metadata()?.len() < end;
+        let written = rustix::io::pwritev(&*file, bufs, offset)?;
+        let mut all = self.reach();
+        let reach = all.entry(slot).or_default();
+        (reach.end, reach.cut) = (reach.end.max(offset + written as u64), reach.cut || cut);
+        Ok(written)
+    }
+
+    fn was_cut(&self, slot: Slot) -> bool {
+        let mut all = self.reach();
+        let Some(reach) = all.get_mut(&slot) else { return false };
+        let here = self.fd(slot, false).and_then(|file| self.look_at(&file, slot));
+        std::mem::take(&mut reach.cut) || here.is_ok_and(|stat| stat.length < reach.end)
     }
 
     fn sync(&self, slot: Slot) -> io::Result<()> {

@@ -53,6 +53,12 @@ pub trait Storage: Send + Sync + 'static {
     /// one that was opened under it before and is still open here.
     fn named(&self, slot: Slot) -> Result<Option<Stat>, DiskError>;
 
+    /// Whether somebody else was seen to cut the file since it was first written to here, or
+    /// since the last such question: what had been beyond may be zeros now.
+    fn was_cut(&self, _slot: Slot) -> bool {
+        false
+    }
+
     /// Creates the file if need be, with its folders, and cuts off what lies beyond `length`.
     /// `reserve`: takes room for all of it now.
     fn prepare(&self, slot: Slot, length: u64, reserve: bool) -> Result<(), DiskError>;

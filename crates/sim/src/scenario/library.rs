@@ -23,7 +23,8 @@ macro_rules! library {
 }
 
 /// Those to try things with.
-pub const LIBRARY: &[Entry] = library!("scenarios": "compare", "churn", "fast-churn", "third-fails", "million");
+pub const LIBRARY: &[Entry] =
+    library!("scenarios": "compare", "churn", "fast-churn", "third-fails", "million");
 
 /// Those that reproduce published figures.
 pub const FIGURES: &[Entry] = library!(
