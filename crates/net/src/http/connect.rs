@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto};
 
 use super::{Http, HttpError, Url};
 use crate::dns::resolve;
@@ -125,12 +125,46 @@ async fn encrypt(
     url: &Url,
     stream: TcpStream,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, HttpError> {
-    let failed = |source| HttpError::Tls { host: url.server.host.clone(), source };
+    let failed = |why| HttpError::Tls { host: url.server.host.clone(), why };
     let name = ServerName::try_from(url.server.host.clone());
-    let name = name.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let config = http.tls.get_or_init(client_config).clone().map_err(|e| failed(io::Error::other(e)))?;
+    let name = name.map_err(|_| failed("no certificate can have this name".to_owned()))?;
+    let config = http.tls.get_or_init(client_config).clone().map_err(failed)?;
     let handshake = TlsConnector::from(config).connect(name, stream);
-    timeout(TLS_TIMEOUT, handshake).await.map_err(|_| HttpError::TimedOut)?.map_err(failed)
+    let shaken = timeout(TLS_TIMEOUT, handshake).await.map_err(|_| HttpError::TimedOut)?;
+    shaken.map_err(|error| {
+        tracing::debug!(host = url.server.host, %error, "no TLS");
+        failed(plainly(&error))
+    })
+}
+
+/// What went wrong in a handshake, for people; the library's own words are for programmers.
+pub(super) fn plainly(error: &io::Error) -> String {
+    use rustls::Error as Tls;
+    let tls = error.get_ref().and_then(|error| error.downcast_ref::<Tls>());
+    let why = match tls {
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "the server hung up",
+        None => return error.to_string(),
+        Some(Tls::InvalidCertificate(why)) => certificate(why),
+        Some(Tls::InvalidMessage(_)) => "the server does not speak TLS at this port",
+        Some(Tls::AlertReceived(_)) => "the server refused it",
+        Some(Tls::PeerIncompatible(_)) => "the server knows only kinds of TLS that are not supported",
+        Some(_) => "the handshake failed",
+    };
+    why.to_owned()
+}
+
+fn certificate(why: &CertificateError) -> &'static str {
+    use CertificateError as Bad;
+    match why {
+        Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "its certificate is not valid yet, by the clock of this machine"
+        }
+        Bad::Revoked => "its certificate was revoked",
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "its certificate is for another name",
+        // Nobody vouches for it, or it vouches for itself.
+        _ => "its certificate is not from anybody whom this system trusts",
+    }
 }
 
 /// The system's roots, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.

@@ -26,12 +26,12 @@ pub enum HttpError {
         source: io::Error,
     },
     /// The server's certificate is not good for its name, or it speaks no TLS.
-    #[error("no trusted TLS connection to {host}: {source}")]
+    #[error("no trusted TLS connection to {host}: {why}")]
     Tls {
         /// The server.
         host: String,
         /// What is wrong.
-        source: io::Error,
+        why: String,
     },
     /// The server did not answer, or not all of it, in time.
     #[error("the server did not answer in time")]

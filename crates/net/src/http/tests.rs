@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
@@ -208,12 +208,58 @@ async fn certificates_are_checked() {
             let good = trusting.get(url("localhost"), Purpose::Torrent).await.unwrap();
             assert_eq!(&good.body[..], b"over tls");
             let wrong_name = trusting.get(url("127.0.0.1"), Purpose::Torrent).await.unwrap_err();
-            assert!(matches!(wrong_name, HttpError::Tls { .. }), "{wrong_name}");
+            let tls = |host: &str, why: &str| format!("no trusted TLS connection to {host}: {why}");
+            assert_eq!(wrong_name.to_string(), tls("127.0.0.1", "its certificate is for another name"));
             let stranger =
                 Http::new(None).only(false).get(url("localhost"), Purpose::Torrent).await.unwrap_err();
-            assert!(matches!(stranger, HttpError::Tls { .. }), "{stranger}");
+            let nobody = "its certificate is not from anybody whom this system trusts";
+            assert_eq!(stranger.to_string(), tls("localhost", nobody));
         })
         .await;
+}
+
+/// Words for people, not the library's.
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_told_from_one_that_is_not_trusted() {
+    LocalSet::new()
+        .run_until(async {
+            let (_, cert) = tls_server("localhost").await;
+            let answers: [(&'static [u8], &str); 3] = [
+                (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the server does not speak TLS at this port"),
+                (b"\x15\x03\x03\0\x02\x02\x28", "the server refused it"),
+                (b"", "the server hung up"),
+            ];
+            for (answer, why) in answers {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let url = format!("https://{}/", listener.local_addr().unwrap());
+                tokio::task::spawn_local(async move {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let _ = stream.read(&mut [0; 4096]).await;
+                    let _ = stream.write_all(answer).await;
+                });
+                let error = trusting(cert.clone()).get(Url::parse(&url).unwrap(), Purpose::Torrent).await;
+                let said = error.unwrap_err().to_string();
+                assert_eq!(said, format!("no trusted TLS connection to 127.0.0.1: {why}"));
+            }
+        })
+        .await;
+}
+
+#[test]
+fn certificates_that_are_no_good_are_told_apart() {
+    use tokio_rustls::rustls::{CertificateError, Error, OtherError};
+    let own = CertificateError::Other(OtherError(Arc::new(std::fmt::Error)));
+    let cases = [
+        (CertificateError::Expired, "has expired"),
+        (CertificateError::NotValidYet, "not valid yet"),
+        (CertificateError::NotValidForName, "another name"),
+        (CertificateError::UnknownIssuer, "trusts"),
+        (own, "trusts"),
+    ];
+    for (why, words) in cases {
+        let said = super::connect::plainly(&std::io::Error::other(Error::InvalidCertificate(why)));
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[tokio::test]
