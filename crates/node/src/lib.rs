@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod address;
 mod api;
 mod engine;
 mod handler;
@@ -31,6 +32,7 @@ mod state;
 mod storage;
 mod web;
 
+pub use address::{AddressError, check_tracker, check_web_seed, without_userinfo};
 pub use api::{Add, Check, Config, Error, Progress, State};
 pub use node::{Node, Torrent};
 pub use starling_net::interfaces::addresses as interface_addresses;

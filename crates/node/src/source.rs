@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling_metainfo::{Limits, Magnet, Torrent};
 
-use crate::{Error, web};
+use crate::{Error, web, without_userinfo};
 
 /// What a source turned out to be.
 #[derive(Clone, Debug)]
@@ -26,12 +26,18 @@ pub async fn load(source: &str) -> Result<Loaded, Error> {
         let why = "an empty source; name a torrent file, a link, an info-hash or an address";
         return Err(Error::Source(why.to_owned()));
     }
-    let bytes = if source.starts_with("http://") || source.starts_with("https://") {
-        web::fetch_torrent(source).await?
-    } else {
-        read_file(Path::new(source))?
+    let bytes = match scheme(source).as_deref() {
+        Some("http" | "https") => web::fetch_torrent(source).await?,
+        Some(other) if !Path::new(source).exists() => {
+            return Err(Error::Source(format!(
+                "addresses that begin with {other}:// are not supported; those with http:// and https:// are"
+            )));
+        }
+        _ => read_file(Path::new(source))?,
     };
-    let torrent = Torrent::parse(&bytes).map_err(|error| Error::Torrent(format!("{source}: {error}")))?;
+    let torrent = Torrent::parse(&bytes);
+    let torrent =
+        torrent.map_err(|error| Error::Torrent(format!("{}: {error}", without_userinfo(source))))?;
     Ok(Loaded::Torrent(Arc::new(torrent)))
 }
 
@@ -43,6 +49,14 @@ pub async fn load_torrent(source: &str) -> Result<Arc<Torrent>, Error> {
             Err(Error::Source("a link does not say what the data must be; name the torrent file".to_owned()))
         }
     }
+}
+
+/// The scheme of what looks like an address, in small letters.
+fn scheme(source: &str) -> Option<String> {
+    let (scheme, _) = source.split_once("://")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(fits);
+    is_scheme.then(|| scheme.to_ascii_lowercase())
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
@@ -79,6 +93,23 @@ mod tests {
         assert!(matches!(run("/"), Err(Error::Source(_))));
         assert!(matches!(run(""), Err(Error::Source(_))) && matches!(run(" "), Err(Error::Source(_))));
         assert!(matches!(run("/dev/null"), Err(Error::Source(_))), "a device may never end");
+    }
+
+    #[test]
+    fn an_address_that_is_not_supported_is_no_missing_file() {
+        for source in ["ftp://user:secret@10.0.0.1/a", "FTP://10.0.0.1/a", "udp://10.0.0.1:1/announce"] {
+            let error = run(source).unwrap_err().to_string();
+            assert!(error.contains("not supported") && error.contains("https://"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert!(matches!(run("no such folder/a://b"), Err(Error::Disk { .. })));
+        assert!(matches!(run("HTTP://127.0.0.1:0/"), Err(Error::Network(_))));
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let error = run("http://user:secret@127.0.0.1:99999/").unwrap_err().to_string();
+        assert!(error.starts_with("http://127.0.0.1:99999/: ") && !error.contains("secret"), "{error}");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use starling_net::http::{Http, Purpose, Url};
 
-use crate::Error;
+use crate::{Error, without_userinfo};
 
 /// The body of `url`, at most what a torrent file may have.
 pub(crate) async fn fetch_torrent(url: &str) -> Result<Vec<u8>, Error> {
-    let failed = |why: String| Error::Network(format!("{url}: {why}"));
+    let failed = |why: String| Error::Network(format!("{}: {why}", without_userinfo(url)));
     let parsed = Url::parse(url).map_err(|error| failed(error.to_string()))?;
     let local = tokio::task::LocalSet::new();
     let answer = local.run_until(Http::new(None).get(parsed, Purpose::Torrent)).await;

@@ -17,7 +17,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use starling_metainfo::Sha1Hash;
 use starling_sansio::{Sink, Time};
-use starling_tracker::{Family, Scheme, ScrapeEntry, ScrapeResponse, TrackerError, TrackerUrl, http, udp};
+use starling_tracker::{
+    Family, Scheme, ScrapeEntry, ScrapeResponse, TrackerError, TrackerUrl, http, udp, without_userinfo,
+};
 
 use crate::jobs::Job;
 use crate::trackers::{UdpJob, http_base};
@@ -133,7 +135,7 @@ impl Session {
         for text in trackers.iter().take(limits.trackers) {
             let (url, shown, counts) = match TrackerUrl::parse(text) {
                 Ok(url) => (Some(url.clone()), url.to_string(), None),
-                Err(why) => (None, text.clone(), Some(Err(why.to_string()))),
+                Err(why) => (None, without_userinfo(text).into_owned(), Some(Err(why.to_string()))),
             };
             if url.is_none() || !urls.contains(&url) {
                 urls.push(url);

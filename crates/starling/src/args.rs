@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use starling_metainfo::PieceLength;
+use starling_node::AddressError;
 
 use crate::units;
 
@@ -335,18 +336,22 @@ fn parse_peer(text: &str) -> Result<String, String> {
 }
 
 fn parse_tracker(text: &str) -> Result<String, String> {
-    address(text, &["http://", "https://", "udp://"])
+    address(text, &["http://", "https://", "udp://"], starling_node::check_tracker)
 }
 
 fn parse_web(text: &str) -> Result<String, String> {
-    address(text, &["http://", "https://"])
+    address(text, &["http://", "https://"], starling_node::check_web_seed)
 }
 
-fn address(text: &str, schemes: &[&str]) -> Result<String, String> {
-    if schemes.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())) {
-        return Ok(text.to_owned());
+fn address(
+    text: &str,
+    schemes: &[&str],
+    check: fn(&str) -> Result<(), AddressError>,
+) -> Result<String, String> {
+    if !schemes.iter().any(|scheme| text.starts_with(scheme)) {
+        return Err(format!("an address begins with {}", schemes.join(" or ")));
     }
-    Err(format!("an address begins with {}", schemes.join(" or ")))
+    check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Files by number, ascending.
@@ -412,6 +417,11 @@ mod tests {
         }
         assert!(parse_tracker("udp://a:1").is_ok() && parse_tracker("a:1").is_err());
         assert!(parse_web("https://a/").is_ok() && parse_web("udp://a:1").is_err());
+        for bad in ["udp://a/announce", "http://a:99999/announce", "http://a:0/", "http://", "http:///x"] {
+            let why = parse_tracker(bad).unwrap_err();
+            assert!(why.starts_with("the address has no "), "{bad}: {why}");
+            assert!(parse_web(bad).is_err(), "{bad}");
+        }
         assert!(parse_piece_length("32k").is_ok() && parse_piece_length("17k").is_err());
     }
 }

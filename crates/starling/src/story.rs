@@ -11,7 +11,7 @@ use crate::alone::Alone;
 use crate::givers::Givers;
 use crate::losses::{Losses, News};
 use crate::progress::View;
-use crate::text::plain;
+use crate::text::{address, folder, plain};
 use crate::{facts, units};
 
 /// Until then a rate may not be measured yet.
@@ -107,6 +107,7 @@ impl Story {
             return;
         }
         for (url, said) in p.trackers.iter().filter(|said| !self.trackers.contains(said)) {
+            let url = address(url);
             match said {
                 Ok(said) if verbose => view.say(&format!("{url}: {said}")),
                 Ok(_) => {}
@@ -151,7 +152,7 @@ impl Story {
         let (name, size) = (facts::short_name(p), units::bytes(p.bytes_wanted));
         if let Some(why) = self.why_partial(p) {
             if self.known != Known::Partial {
-                view.say(&format!("{name}: {why}; {size} verified in {} and seeded", self.dir.display()));
+                view.say(&format!("{name}: {why}; {size} verified in {} and seeded", folder(&self.dir)));
             }
             return;
         }
@@ -170,7 +171,7 @@ impl Story {
             }
             None if self.known == Known::Complete => {}
             None => {
-                let dir = self.dir.display();
+                let dir = folder(&self.dir);
                 view.say(&format!("{name}: complete, {size} verified in {dir}"));
             }
         }

@@ -1,6 +1,9 @@
 //! Text of strangers and of the system, made fit for a terminal.
 
+use std::path::Path;
+
 use console::measure_text_width;
+use starling_node::without_userinfo;
 
 /// `text` without what a terminal obeys, or what makes it read as another text than it is.
 pub fn printable(text: &str) -> String {
@@ -43,9 +46,20 @@ fn take(chars: impl Iterator<Item = char>, columns: usize) -> String {
     text
 }
 
+/// An address fit for a terminal, without the password that may be in it.
+pub fn address(url: &str) -> String {
+    printable(&without_userinfo(url))
+}
+
 /// `text` and spaces up to `columns`.
 pub fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+/// A folder within a sentence: one that is called `.` reads like its end.
+pub fn folder(dir: &Path) -> String {
+    let here = dir.as_os_str().is_empty() || dir == Path::new(".");
+    if here { "this folder".to_owned() } else { printable(&dir.display().to_string()) }
 }
 
 /// An error and its causes as one sentence, each thing said once.
@@ -89,6 +103,14 @@ mod tests {
         for columns in 1..40 {
             assert!(width(&shorten("日本語のとても長い名前🚀🚀.tar.gz", columns)) <= columns, "{columns}");
         }
+    }
+
+    #[test]
+    fn the_folder_one_is_in_has_a_name() {
+        assert_eq!(
+            [".", "./", "", "a/.."].map(|dir| folder(Path::new(dir))),
+            ["this folder", "this folder", "this folder", "a/.."]
+        );
     }
 
     #[test]

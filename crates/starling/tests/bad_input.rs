@@ -183,6 +183,49 @@ fn bad_answers() {
     }
 }
 
+/// An address of another kind is no missing file, and a server that speaks no TLS is called that.
+#[test]
+fn addresses_are_refused_for_what_they_are() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let plain = format!("https://{}/x.torrent", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let cases = [("ftp://127.0.0.1/a", "ftp:// are not supported"), (plain.as_str(), "not speak TLS")];
+    for (source, words) in cases {
+        let output = run(&["show", source]);
+        assert_one_sentence(source, &output);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+/// It is in the torrent and its link, and in nothing that is said.
+#[test]
+fn passwords_are_not_shown() {
+    let room = Room::new();
+    let file = room.source(&noise(8, 1000));
+    let torrent = room.text("file.torrent");
+    let secret = "http://user:secret@127.0.0.1:1/announce";
+    let made = run(&["create", &file, "-o", &torrent, "--tracker", secret, "--web-seed", secret]);
+    let link = String::from_utf8(made.stdout).unwrap();
+    assert!(link.contains("secret") && !String::from_utf8_lossy(&made.stderr).contains("secret"));
+    for source in [torrent.as_str(), link.trim()] {
+        let shown = String::from_utf8(run(&["show", source]).stdout).unwrap();
+        let said: Vec<&str> = shown.lines().filter(|line| !line.starts_with("link ")).collect();
+        assert_eq!(said.iter().filter(|line| line.ends_with("http://127.0.0.1:1/announce")).count(), 2);
+        assert!(said.iter().all(|line| !line.contains("secret")), "{shown}");
+    }
+    let missing = run(&["show", secret]);
+    assert_one_sentence("a server that is not there", &missing);
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert!(said.contains("http://127.0.0.1:1/announce: ") && !said.contains("secret"), "{said}");
+}
+
 /// A torrent file whose data is not what it says.
 #[test]
 fn verify_says_so() {
@@ -243,7 +286,7 @@ fn create_and_share_say_so() {
 #[test]
 fn wrong_usage() {
     let hash = "0123456789abcdef0123456789abcdef01234567";
-    let cases: [&[&str]; 16] = [
+    let cases: [&[&str]; 20] = [
         &[],
         &["fetch"],
         &["get"],
@@ -259,6 +302,10 @@ fn wrong_usage() {
         &["create", "x", "-o", "y", "--version", "v3"],
         &["create", "x", "-o", "y", "--v1", "--v2"],
         &["create", "x", "-o", "y", "--piece-length", "0"],
+        &["create", "x", "-o", "y", "--tracker", "udp://127.0.0.1/announce"],
+        &["create", "x", "-o", "y", "--tracker", "wss://127.0.0.1/announce"],
+        &["share", "x", "--tracker", "http://127.0.0.1:99999/announce"],
+        &["get", hash, "--web-seed", "http://127.0.0.1:0/file"],
         &["verify"],
     ];
     for args in cases {

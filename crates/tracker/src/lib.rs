@@ -32,4 +32,4 @@ pub use limits::Limits;
 pub use types::{
     AnnounceRequest, AnnounceResponse, Event, Family, Retry, ScrapeEntry, ScrapeResponse, TrackerError,
 };
-pub use url::{Purpose, Refusal, Scheme, TrackerUrl, UrlError, check_target, is_local};
+pub use url::{Purpose, Refusal, Scheme, TrackerUrl, UrlError, check_target, is_local, without_userinfo};

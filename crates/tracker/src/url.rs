@@ -6,6 +6,7 @@
 //! drivers to ask after DNS and before connecting, at each redirect again. It holds
 //! for addresses the user typed as well.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -123,6 +124,17 @@ impl fmt::Display for TrackerUrl {
     }
 }
 
+/// An address as people may see it: without the userinfo, which is a secret. Any text may come
+/// in, also what is no address.
+pub fn without_userinfo(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]).into(),
+        None => text.into(),
+    }
+}
+
 fn parse_scheme(scheme: &str) -> Result<Scheme, UrlError> {
     match scheme.to_ascii_lowercase().as_str() {
         "http" => Ok(Scheme::Http),
@@ -154,6 +166,7 @@ fn parse_host(text: &str, scheme: Scheme) -> Result<(String, u16), UrlError> {
         return Err(UrlError::Bad("no usable host name"));
     }
     let port = match port {
+        "" if scheme == Scheme::Udp => return Err(UrlError::Bad("no port, which udp needs")),
         "" => default_port(scheme),
         digits if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok(),
         _ => None,

@@ -9,7 +9,7 @@ use starling_node::{Add, Check, Progress};
 
 use crate::args::Get;
 use crate::run::{self, Exit, Until};
-use crate::text::printable;
+use crate::text::address;
 use crate::{interrupt, screen, units};
 
 pub async fn get(args: &Get) -> Result<Exit> {
@@ -75,8 +75,8 @@ async fn once_each(args: &Get) -> Result<Vec<Wanted>> {
         if !args.talk.quiet && !args.talk.json {
             screen::line(&format!(
                 "{}: the same torrent as {}, fetched once",
-                printable(source),
-                printable(&same.source)
+                address(source),
+                address(&same.source)
             ));
         }
         // The torrent itself is worth more than a link.

@@ -11,6 +11,7 @@ use starling_node::{Add, Check, Progress};
 use super::verify;
 use crate::args::Seed;
 use crate::run::{self, Exit, Until};
+use crate::text::folder;
 use crate::{interrupt, screen, units};
 
 /// Files that a sentence names.
@@ -71,7 +72,7 @@ async fn add(args: &Seed, source: &str) -> Result<Result<Add, String>> {
         return Ok(Err(format!(
             "{}: no piece of it is right in {}, so there is nothing to seed; `starling get` fetches it",
             torrent.info.name,
-            args.output.display()
+            folder(&args.output)
         )));
     }
     screen::line(&format!("starling: {}", partial(&torrent, &report, args.talk.verbose > 0)));
@@ -120,7 +121,7 @@ fn say_complete(args: &Seed, torrent: &Torrent) {
         screen::line(&format!(
             "{}: complete, {size} verified in {}",
             torrent.info.name,
-            args.output.display()
+            folder(&args.output)
         ));
     }
 }

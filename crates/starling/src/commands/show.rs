@@ -11,7 +11,7 @@ use starling_node::{Add, Node, Scraped, State};
 
 use crate::args::Show;
 use crate::run::{self, Exit};
-use crate::text::{plain, printable};
+use crate::text::{address, plain, printable};
 use crate::{interrupt, progress, screen, units};
 
 /// Files that are listed, unless all are asked for.
@@ -140,9 +140,11 @@ fn torrent_text(torrent: &Torrent, all: bool) -> String {
     if info.private {
         lines.push("private       yes: peers come from its trackers only".to_owned());
     }
-    lines
-        .extend(torrent.trackers.iter().map(|tier| format!("tracker       {}", printable(&tier.join(", ")))));
-    lines.extend(torrent.web_seeds.iter().map(|url| format!("web seed      {}", printable(url))));
+    for tier in &torrent.trackers {
+        let tier: Vec<_> = tier.iter().map(|url| address(url)).collect();
+        lines.push(format!("tracker       {}", tier.join(", ")));
+    }
+    lines.extend(torrent.web_seeds.iter().map(|url| format!("web seed      {}", address(url))));
     lines.extend(torrent.comment.iter().map(|text| format!("comment       {}", printable(text))));
     lines.extend(torrent.created_by.iter().map(|text| format!("made by       {}", printable(text))));
     lines.push(format!("link          {}", Magnet::of(torrent)));
@@ -165,8 +167,8 @@ fn magnet_text(magnet: &Magnet) -> String {
     lines.extend(
         magnet.length.map(|n| format!("size          {} ({} bytes)", units::bytes(n), units::number(n))),
     );
-    lines.extend(magnet.trackers.iter().map(|url| format!("tracker       {}", printable(url))));
-    lines.extend(magnet.web_seeds.iter().map(|url| format!("web seed      {}", printable(url))));
+    lines.extend(magnet.trackers.iter().map(|url| format!("tracker       {}", address(url))));
+    lines.extend(magnet.web_seeds.iter().map(|url| format!("web seed      {}", address(url))));
     lines.extend(magnet.peers.iter().map(|peer| format!("peer          {peer}")));
     lines.extend(magnet.select_only.iter().map(|r| format!("files         {}-{}", r.start(), r.end())));
     lines.join("\n") + "\n"

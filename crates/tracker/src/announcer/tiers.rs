@@ -7,7 +7,7 @@ use starling_sansio::{Rng, Time};
 
 use super::endpoint::Endpoint;
 use super::{Config, JobId, TrackerStatus};
-use crate::{Family, Limits, TrackerUrl};
+use crate::{Family, Limits, TrackerUrl, without_userinfo};
 
 #[derive(Debug)]
 pub(super) struct Tracker {
@@ -79,7 +79,10 @@ impl Tiers {
                 match TrackerUrl::parse(text) {
                     Ok(url) if known(&url) => (),
                     Ok(url) => tier.push(Tracker::new(url, config)),
-                    Err(why) => self.refused.push((crate::types::text(text.as_bytes()), why.to_string())),
+                    Err(why) => {
+                        let shown = crate::types::text(without_userinfo(text).as_bytes());
+                        self.refused.push((shown, why.to_string()));
+                    }
                 }
             }
             rng.shuffle(&mut tier);

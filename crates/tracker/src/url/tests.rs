@@ -31,6 +31,27 @@ fn a_password_is_kept_but_not_shown() {
 }
 
 #[test]
+fn a_password_is_hidden_in_whatever_looks_like_an_address() {
+    let cases = [
+        ("http://user:secret@x:99999/a@b", "http://x:99999/a@b"),
+        ("wss://user:s@cret@x", "wss://x"),
+        ("http://x/a@b?c@d", "http://x/a@b?c@d"),
+        ("http://x?a@b", "http://x?a@b"),
+        ("user@x", "user@x"),
+        ("://@", "://"),
+    ];
+    for (text, shown) in cases {
+        assert_eq!(without_userinfo(text), shown, "{text}");
+    }
+}
+
+#[test]
+fn udp_has_no_port_of_its_own() {
+    let error = TrackerUrl::parse("udp://x/announce").unwrap_err();
+    assert_eq!(error.to_string(), "the address has no port, which udp needs");
+}
+
+#[test]
 fn other_kinds_are_refused_in_one_sentence() {
     let error = TrackerUrl::parse("wss://tracker.example/").unwrap_err();
     assert_eq!(error.to_string(), "addresses of the kind \"wss\" are not supported");
