@@ -37,5 +37,5 @@ pub use api::{Add, Check, Config, Error, Progress, State};
 pub use node::{Node, Torrent};
 pub use starling_net::interfaces::addresses as interface_addresses;
 pub use starling_session::{RateLimits, Scraped};
-pub use starling_swarm::Peer;
+pub use starling_swarm::{Giver, Peer};
 pub use starling_tracker::ScrapeEntry;

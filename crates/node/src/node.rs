@@ -8,7 +8,7 @@ use starling_disk::Disk;
 use starling_metainfo::{InfoHashes, Sha1Hash};
 use starling_net::{Listener, PeerHandler, Peers};
 use starling_session::{Input, ScrapeId, Scraped, Session, TorrentKey};
-use starling_swarm::Peer;
+use starling_swarm::{Giver, Peer};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::Engine;
@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Add(Box<Add>, Loaded, oneshot::Sender<TorrentKey>),
     Progress(TorrentKey, oneshot::Sender<Option<Progress>>),
     Peers(TorrentKey, oneshot::Sender<Vec<Peer>>),
+    Givers(TorrentKey, oneshot::Sender<Vec<Giver>>),
     Scrape(Vec<Sha1Hash>, Vec<String>, oneshot::Sender<Vec<Scraped>>),
     ScrapeTorrent(TorrentKey, oneshot::Sender<Vec<Scraped>>),
     Remove(TorrentKey, Closing),
@@ -127,6 +128,14 @@ impl Torrent {
         let (answer, peers) = oneshot::channel();
         self.commands.send(Command::Peers(self.key, answer)).map_err(|_| Error::Stopped)?;
         peers.await.map_err(|_| Error::Stopped)
+    }
+
+    /// Who sent data of it so far, connected or not any more. A peer with several connections may
+    /// be told several times.
+    pub async fn givers(&self) -> Result<Vec<Giver>, Error> {
+        let (answer, givers) = oneshot::channel();
+        self.commands.send(Command::Givers(self.key, answer)).map_err(|_| Error::Stopped)?;
+        givers.await.map_err(|_| Error::Stopped)
     }
 
     /// Asks its trackers how many share it, without an announce; see [`Node::scrape`].
@@ -249,6 +258,10 @@ impl Engine {
                 Command::Peers(key, answer) => {
                     let peers = self.core.borrow().session.core(key).map(starling_swarm::Torrent::peers);
                     let _ = answer.send(peers.unwrap_or_default());
+                }
+                Command::Givers(key, answer) => {
+                    let givers = self.core.borrow().session.core(key).map(starling_swarm::Torrent::givers);
+                    let _ = answer.send(givers.unwrap_or_default());
                 }
                 Command::Remove(key, done) => {
                     match self.core.borrow_mut().torrents.get_mut(&key) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use starling_node::Peer;
+use starling_node::Giver;
 
 /// Peers that are counted; beyond, they are many.
 const MAX: usize = 10_000;
@@ -23,14 +23,10 @@ impl Givers {
         self.count
     }
 
-    /// Counts `peer` in, if it is none of those.
-    pub fn note(&mut self, peer: &Peer) {
-        self.note_by(peer.peer_id, peer.addr);
-    }
-
-    fn note_by(&mut self, id: [u8; 20], addr: SocketAddr) {
+    /// Counts `giver` in, if it is none of those.
+    pub fn note(&mut self, giver: &Giver) {
         if self.count < MAX {
-            let is_new = self.ids.insert(id) & self.addrs.insert(addr);
+            let is_new = self.ids.insert(giver.peer_id) & self.addrs.insert(giver.addr);
             self.count += usize::from(is_new);
         }
     }
@@ -44,7 +40,7 @@ mod tests {
     fn who_comes_again_is_counted_once() {
         let mut givers = Givers::default();
         let mut note = |id, addr: &str| {
-            givers.note_by([id; 20], addr.parse().unwrap());
+            givers.note(&Giver { peer_id: [id; 20], addr: addr.parse().unwrap() });
             givers.count()
         };
         assert_eq!(note(1, "10.0.0.1:6881"), 1);

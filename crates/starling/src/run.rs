@@ -152,6 +152,9 @@ impl Watch<'_> {
             if progress.down_rate == 0 {
                 progress.down_rate = story.first_rate(&progress);
             }
+            if story.is_ending(&progress) {
+                story.gave(&torrent.givers().await?);
+            }
             story.look(&self.view, &progress, &torrent.peers().await?, self.talk.verbose > 0);
             torrents.push(progress);
         }

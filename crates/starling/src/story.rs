@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use starling_node::{Add, Check, Peer, Progress, State};
+use starling_node::{Add, Check, Giver, Peer, Progress, State};
 
 use crate::alone::Alone;
 use crate::givers::Givers;
@@ -21,10 +21,9 @@ pub struct Story {
     /// Where it looks for peers, and what was said of that.
     pub alone: Alone,
     dir: PathBuf,
+    began: Instant,
     started: Option<(Instant, u64)>,
     gave: Givers,
-    /// Who was asked for something, for transfers too short to see who gave.
-    asked: Givers,
     known: Known,
     ended: bool,
     banned: usize,
@@ -39,9 +38,9 @@ impl Story {
         Story {
             alone: Alone::new(add, lan),
             dir: add.dir.clone(),
+            began: Instant::now(),
             started: None,
             gave: Givers::default(),
-            asked: Givers::default(),
             known: Known::of(add),
             ended: false,
             banned: 0,
@@ -56,12 +55,24 @@ impl Story {
         if self.started.is_none() && p.state == State::Downloading {
             self.started = Some((Instant::now(), p.bytes_had));
         }
-        peers.iter().filter(|peer| peer.downloaded > 0).for_each(|peer| self.gave.note(peer));
-        peers.iter().filter(|peer| peer.in_flight > 0).for_each(|peer| self.asked.note(peer));
+        // So short that it was never seen at it.
+        if self.started.is_none() && p.state == State::Seeding && p.downloaded > 0 {
+            self.started = Some((self.began, p.bytes_had));
+        }
         self.banned(view, p);
         self.lost(view, p);
         self.trackers(view, p, verbose);
         self.end(view, p);
+    }
+
+    /// Whether it has come to its end and that was not told yet.
+    pub fn is_ending(&self, p: &Progress) -> bool {
+        !self.ended && p.state == State::Seeding
+    }
+
+    /// Those who gave what it has in the end.
+    pub fn gave(&mut self, givers: &[Giver]) {
+        givers.iter().for_each(|giver| self.gave.note(giver));
     }
 
     /// The mean rate of the first moments, when nothing is measured yet.
@@ -161,7 +172,7 @@ impl Story {
                 let (took, got) = (at.elapsed(), p.bytes_wanted.saturating_sub(before));
                 let rate = units::rate(per_second(got, took));
                 let what = if before == 0 { size } else { format!("{} more make {size}", units::bytes(got)) };
-                let peers = if self.gave.count() > 0 { self.gave.count() } else { self.asked.count() };
+                let peers = self.gave.count();
                 let web_seeds = if p.from_web_seeds > 0 { p.web_seeds.max(1) } else { 0 };
                 let from = match (peers, web_seeds) {
                     (0, 0) => String::new(),

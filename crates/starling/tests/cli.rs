@@ -227,6 +227,24 @@ fn share_then_get_by_link_then_the_second_run_is_done_at_once() {
     assert!(stderr(&again).contains("complete, 3.0 MiB verified"), "{}", stderr(&again));
 }
 
+/// However short it was.
+#[test]
+fn who_gave_is_counted_in_the_end() {
+    let room = Room::new();
+    let sharing = Sharing::start(&room, &room.source(&noise(5, 1000)), "127.0.0.1:0", &[]);
+    for source in [&sharing.link, &room.text("file.torrent")] {
+        let data = room.text("got");
+        let got = starling()
+            .args(["get", source, "--no-lan", "--listen", "127.0.0.3:0", "--peer", &sharing.addr])
+            .args(["-o", &data, "--state", &room.text("state")])
+            .output()
+            .unwrap();
+        assert_eq!(code(&got), 0);
+        assert!(stderr(&got).contains("/s, from 1 peer\n"), "{}", stderr(&got));
+        fs::remove_dir_all(data).unwrap();
+    }
+}
+
 #[test]
 fn share_prints_the_link_alone_and_outlives_who_reads_it() {
     let room = Room::new();

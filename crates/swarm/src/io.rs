@@ -207,3 +207,12 @@ pub struct Peer {
     /// It has not answered requests for long.
     pub snubbed: bool,
 }
+
+/// A peer that sent data, connected or not any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Giver {
+    /// What it calls itself, the same on each connection.
+    pub peer_id: [u8; 20],
+    /// The far end of a connection with it.
+    pub addr: SocketAddr,
+}

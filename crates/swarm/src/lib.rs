@@ -28,7 +28,7 @@ mod torrent;
 pub mod wire;
 
 pub use config::{Config, Limits, Strategy};
-pub use io::{Blame, Closing, ConnId, Event, FetchEnd, Hello, Input, Output, Peer, Priority, SeedId};
+pub use io::{Blame, Closing, ConnId, Event, FetchEnd, Giver, Hello, Input, Output, Peer, Priority, SeedId};
 pub use message::{Block, Handshake, HashRange, Message, Reserved};
 pub use stats::{Demand, Stats};
 pub use torrent::Torrent;

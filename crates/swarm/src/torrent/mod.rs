@@ -41,7 +41,7 @@ use hashing::Hashing;
 use seeds::Seeds;
 use suspicion::Suspicion;
 
-use crate::{Blame, Closing, ConnId, Event, Hello, Input, Message, Output, Priority};
+use crate::{Blame, Closing, ConnId, Event, Giver, Hello, Input, Message, Output, Priority};
 
 /// One torrent among its peers. See the crate's documentation.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub struct Torrent {
     pub(crate) picker: Picker,
     pub(crate) links: Links,
     pub(crate) banned: BTreeSet<IpAddr>,
+    /// Who gave and has gone, each once; at most [`views::GIVERS_MAX`].
+    pub(crate) gave: Vec<Giver>,
     pub(crate) paused: bool,
     pub(crate) finished: bool,
     pub(crate) super_seeding: bool,
@@ -107,6 +109,7 @@ impl Torrent {
             picker: Picker::default(),
             links: Links::default(),
             banned: BTreeSet::new(),
+            gave: Vec::new(),
             paused: false,
             finished: false,
             grant_down: None,
@@ -193,6 +196,7 @@ impl Torrent {
     fn forget(&mut self, slot: u32) {
         self.release_all(slot);
         self.hash_peer(slot, false);
+        self.remember_giver(slot);
         if let Some(conn) = self.links.get(slot).map(|link| link.conn) {
             self.metadata_peer_gone(conn);
             self.pex.on_disconnect(conn);

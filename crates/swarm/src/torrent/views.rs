@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use starling_metainfo::{BLOCK_LENGTH, Bitfield, Info, InfoHashes};
 
-use crate::Peer;
 use crate::peer::Link;
 use crate::stats::{Demand, Stats};
 use crate::torrent::Torrent;
+use crate::{Giver, Peer};
+
+/// Givers remembered after they went.
+pub(crate) const GIVERS_MAX: usize = 1_000;
 
 impl Torrent {
     /// The torrent's name.
@@ -60,6 +63,20 @@ impl Torrent {
         self.links.iter().filter(|l| !l.closing).map(|l| self.view(l)).collect()
     }
 
+    /// Who sent data so far, those that went included; of a thousand of these no more are remembered.
+    pub fn givers(&self) -> Vec<Giver> {
+        let here = self.links.iter().filter(|l| !l.closing).filter_map(giver);
+        self.gave.iter().copied().chain(here).collect()
+    }
+
+    /// A connection goes; that its peer gave something stays known.
+    pub(super) fn remember_giver(&mut self, slot: u32) {
+        let Some(giver) = self.links.get(slot).and_then(giver) else { return };
+        if self.gave.len() < GIVERS_MAX && !self.gave.contains(&giver) {
+            self.gave.push(giver);
+        }
+    }
+
     /// What is left of the last [`crate::Input::Grant`], down and up, in bytes; `None`:
     /// no limit. A limiter takes it back before it grants anew.
     pub fn allowance(&self) -> [Option<u64>; 2] {
@@ -94,6 +111,11 @@ impl Torrent {
             snubbed: link.down.snubbed,
         }
     }
+}
+
+fn giver(link: &Link) -> Option<Giver> {
+    let Link { hello, down, .. } = link;
+    (down.rate.total() > 0).then_some(Giver { peer_id: hello.peer_id, addr: hello.addr })
 }
 
 /// The letters that begin most peer ids (BEP 20), or nothing.
