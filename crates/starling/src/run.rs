@@ -173,6 +173,12 @@ impl Watch<'_> {
             self.view.event(&json!({ "event": "alone", "info_hash": p.hashes.to_string(),
                 "why": story.sentence(p) }));
         }
+        // What peers lack is each torrent's own.
+        let (lacking, alone): (Vec<_>, Vec<_>) =
+            alone.into_iter().partition(|(story, p)| story.is_lacking(p));
+        for (story, p) in lacking {
+            self.view.say(&format!("{}: {}", crate::facts::short_name(p), story.sentence(p)));
+        }
         if let Some((story, p)) = alone.first() {
             let others = match alone.len() - 1 {
                 0 => String::new(),

@@ -59,6 +59,7 @@ impl Story {
         if self.started.is_none() && p.state == State::Seeding && p.downloaded > 0 {
             self.started = Some((self.began, p.bytes_had));
         }
+        self.alone.meets(peers);
         self.banned(view, p);
         self.lost(view, p);
         self.trackers(view, p, verbose);

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Output;
 
-use common::{Room, Run, Sharing, event, get, noise, run, starling};
+use common::{Room, Run, Sharing, Talking, event, get, noise, run, starling};
 use serde_json::Value;
 
 const PIECE: usize = 64 << 10;
@@ -42,6 +42,25 @@ fn seeding(value: &Value) -> Option<Value> {
 
 fn lengthen(path: &std::path::Path) {
     fs::File::options().append(true).open(path).unwrap().write_all(b"extra\n").unwrap();
+}
+
+/// Whoever waits is told that it is for pieces which those who are there do not have.
+#[test]
+fn what_nobody_has_is_waited_for_and_that_is_said() {
+    let room = Room::new();
+    let content = noise(11, 4 * PIECE);
+    room.source(&content);
+    let torrent = create(&room, "source/file.bin", "file.torrent", &[]);
+    fs::write(room.path("source/file.bin"), &content[..2 * PIECE]).unwrap();
+    let mut seeds = Talking::start(&mut seed(&room, &torrent, &[]));
+    let port =
+        seeds.until(|line| Some(line.strip_prefix("listening at port ")?.split(';').next()?.to_owned()));
+    let mut gets = Run::start(&mut get(&room, &torrent, &format!("127.0.0.4:{port}"), &[]));
+    let why = gets.until(event("alone"))["why"].clone();
+    let lacks =
+        "the only peer does not have the 2 pieces that are missing; waiting for somebody who has them";
+    assert_eq!(why, lacks);
+    assert_eq!(gets.until(event("progress"))["pieces"], 2);
 }
 
 /// One rule: a file that is too long is not complete. Who only reads leaves it as it is and says so,
