@@ -36,9 +36,13 @@ pub fn duration(secs: u64) -> String {
     }
 }
 
-/// `0.4 s`, then as [`duration`]: how long something took.
+/// `7 ms`, `0.4 s`, then as [`duration`]: how long something took, never nothing.
 pub fn elapsed(took: std::time::Duration) -> String {
-    if took.as_secs() < 10 { format!("{:.1} s", took.as_secs_f64()) } else { duration(took.as_secs()) }
+    match took.as_millis() {
+        millis @ 0..100 => format!("{} ms", millis.max(1)),
+        100..10_000 => format!("{:.1} s", took.as_secs_f64()),
+        _ => duration(took.as_secs()),
+    }
 }
 
 /// `1 peer`, `3 peers`, `12,000 peers`.
@@ -80,6 +84,7 @@ mod tests {
         assert_eq!(count(1, "peer"), "1 peer");
         assert_eq!(count_of(1200, "address", "addresses"), "1,200 addresses");
         assert_eq!(number(1_234_567), "1,234,567");
-        assert_eq!(elapsed(std::time::Duration::from_millis(420)), "0.4 s");
+        let took = [0, 7, 100, 420, 10_000].map(|ms| elapsed(std::time::Duration::from_millis(ms)));
+        assert_eq!(took, ["1 ms", "7 ms", "0.1 s", "0.4 s", "10 s"]);
     }
 }
