@@ -16,6 +16,7 @@ use crate::{facts, units};
 
 /// Until then a rate may not be measured yet.
 const RATE_KNOWN: Duration = Duration::from_secs(2);
+
 /// What was seen and said of one torrent.
 pub struct Story {
     /// Where it looks for peers, and what was said of that.
