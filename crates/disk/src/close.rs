@@ -10,6 +10,7 @@ use crate::{DiskError, Event};
 /// Nothing is queued or running for the torrent any more: syncs, says so, and lets go.
 pub(crate) fn finish(torrent: &Arc<Torrent>) {
     let error = torrent.settle().err();
+    torrent.storage.unclaim();
     lock(&torrent.slots).clear();
     let budget = &torrent.shared.budget;
     budget.forget(&torrent.share);

@@ -175,7 +175,10 @@ impl Disk {
         torrent.submit(move |torrent, scratch| {
             let shared = &torrent.shared;
             match torrent.confirm(&mut scratch.buffer) {
-                Ok(()) => shared.tell(Event::Confirmed { key }),
+                Ok(()) => {
+                    torrent.storage.unclaim();
+                    shared.tell(Event::Confirmed { key });
+                }
                 Err(error) => shared.tell(Event::Failed { key, error, recoverable: false }),
             }
         });

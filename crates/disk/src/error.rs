@@ -35,6 +35,12 @@ pub enum DiskError {
     /// What was written does not lie under its name any more.
     #[error("{} was removed or replaced while it was being written", .0.display())]
     Gone(PathBuf),
+    /// Another program fetches the same torrent into the same folder, or this one does already.
+    #[error(
+        "this torrent is being fetched into {} already; wait until that is done, or choose another folder",
+        .0.display()
+    )]
+    Busy(PathBuf),
     /// The caller named a torrent that is not open.
     #[error("the torrent is not open")]
     NotOpen,

@@ -133,6 +133,7 @@ impl Torrent {
     /// Before the first write of a session: from now on the files are not as the
     /// resume file of a clean stop describes them.
     pub(crate) fn begin_writing(&self) -> Result<(), DiskError> {
+        self.storage.claim()?;
         let Some(journal) = &self.journal else { return Ok(()) };
         let mut journal = lock(journal);
         if journal.dirty {

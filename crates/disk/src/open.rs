@@ -41,6 +41,7 @@ pub(crate) fn begin(torrent: &Arc<Torrent>, wishes: Wishes) {
 
 fn give_up(torrent: &Arc<Torrent>, error: DiskError) {
     torrent.shared.drop_torrent(torrent);
+    torrent.storage.unclaim();
     let recoverable = error.is_recoverable();
     torrent.shared.tell(Event::Failed { key: torrent.key, error, recoverable });
 }
@@ -78,6 +79,10 @@ impl Found {
 
 impl Torrent {
     fn plan(self: &Arc<Torrent>, wishes: &Wishes) -> Result<(), DiskError> {
+        if wishes.tidy {
+            // Before anything is looked at: what is believed then must stay as it is.
+            self.storage.claim()?;
+        }
         let found = self.look(wishes)?;
         let (resume, length) = self.read_resume();
         self.learn_layers(&wishes.layers, resume.as_ref());

@@ -298,3 +298,47 @@ fn what_is_complete_must_lie_under_its_name() {
         }
     }
 }
+
+#[test]
+fn one_folder_has_one_writer_for_each_torrent() {
+    let root = tempfile::tempdir().unwrap();
+    let (ours, another) = (sample(Version::V1, &[BLOCK * 2], BLOCK), sample(Version::V1, &[BLOCK; 2], BLOCK));
+    let [first, second, third] = [(); 3].map(|()| Bench::new(Config::default()));
+    first.open(ours.spec(root.path()));
+    get(&first, &ours, [0]);
+    second.disk.open(KEY, ours.spec(root.path()));
+    let (error, recoverable) = second.failed();
+    let said = error.to_string();
+    assert!(
+        !recoverable && said.contains(root.path().to_str().unwrap()) && said.contains("already"),
+        "{said}"
+    );
+    // Another torrent, and who only reads, are let in.
+    third.open(another.spec(root.path()));
+    get(&third, &another, 0..2);
+    second.open(OpenSpec { tidy: false, ..ours.spec(root.path()) });
+    second.close();
+    // When it is done its folder is free, and nothing is left there.
+    get(&first, &ours, [1]);
+    first.disk.confirm(KEY);
+    first.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+    assert!(second.open(ours.spec(root.path())).is_full());
+    [&first, &second, &third].into_iter().for_each(Bench::close);
+    assert_eq!(names(root.path()), ["f0", "f0", "f1"]);
+}
+
+#[test]
+fn what_a_killed_writer_leaves_behind_is_in_nobodys_way() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 2], BLOCK);
+    let crashed = Bench::new(Config::default());
+    crashed.open(sample.spec(root.path()));
+    let lock = names(root.path()).into_iter().find(|name| name.ends_with(".lock")).unwrap();
+    crashed.close();
+    std::fs::write(root.path().join(&lock), b"").unwrap();
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(root.path()));
+    get(&bench, &sample, 0..2);
+    bench.close();
+    assert_eq!(names(root.path()), ["f0"]);
+}

@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::{Random, Room, Run, Sharing, get, noise};
+use common::{Random, Room, Run, Sharing, get, noise, starling};
 use serde_json::Value;
 use starling_disk::resume::{self, Identity};
 use starling_metainfo::{Bitfield, Torrent};
@@ -138,4 +138,26 @@ fn kill_9_at_200_random_moments() {
         again / 1024 / u64::from(kills)
     );
     assert!(again <= u64::from(kills) * IN_FLIGHT_MAX, "{again} bytes were fetched again");
+}
+
+#[test]
+fn a_second_get_into_the_same_folder_is_refused() {
+    let room = Room::new();
+    let file = room.source(&noise(12, LENGTH));
+    let sharing = Sharing::start(&room, &file, "127.0.0.2:0", &["--piece-length", "64k"]);
+    let torrent = room.text("file.torrent");
+    let mut first = Run::start(&mut get(&room, &torrent, &sharing.addr, &["--down-limit", RATE]));
+    first.until(|value| value["pieces"].as_u64().filter(|pieces| *pieces > 0));
+    let (other, folder) = (room.text("other"), room.text("data"));
+    let mut again = starling();
+    again.args(["get", &torrent, "--no-lan", "--peer", &sharing.addr, "-o", &folder, "--state", &other]);
+    let (status, _, stderr) = Run::start(&mut again).end();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("being fetched into") && stderr.contains(&folder), "{stderr}");
+    assert!(first.kill(), "the first was to be at it still");
+    // The one that was killed keeps nobody out, and leaves nothing behind when another is done.
+    let (status, _, stderr) = Run::start(&mut again).end();
+    assert!(status.success(), "{stderr}");
+    let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["file.bin"]);
 }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use starling_metainfo::Info;
 
 use super::beneath::Root;
+use super::claim::Claim;
 use super::{FdCache, Slot, Stat, Storage, names};
 use crate::DiskError;
 use crate::error::CREATE;
@@ -32,6 +33,7 @@ pub struct Folder {
     resident: AtomicU8,
     /// How far each file was written, and whether it was seen to be shorter than that.
     reach: Mutex<BTreeMap<Slot, Reach>>,
+    claim: Mutex<Option<Claim>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -60,6 +62,7 @@ impl Folder {
             new_names: Mutex::default(),
             resident: AtomicU8::new(ASK_KERNEL),
             reach: Mutex::default(),
+            claim: Mutex::default(),
         }
     }
 
@@ -97,11 +100,18 @@ impl Folder {
                 let raw = self.lies_raw(index).then(|| names::raw_path(&self.info, index)).flatten();
                 raw.unwrap_or_else(|| names::safe_path(&self.info, index))
             }
-            Slot::Parts | Slot::Resume => {
-                let name = self.info.hashes.to_string();
-                PathBuf::from(format!(".{}.parts", name.get(..16).unwrap_or(&name)))
-            }
+            Slot::Parts | Slot::Resume => self.beside("parts"),
         }
+    }
+
+    /// A file of ours beside the torrent's.
+    fn beside(&self, kind: &str) -> PathBuf {
+        let name = self.info.hashes.to_string();
+        PathBuf::from(format!(".{}.{kind}", name.get(..16).unwrap_or(&name)))
+    }
+
+    fn claimed(&self) -> std::sync::MutexGuard<'_, Option<Claim>> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn resume_path(&self) -> Result<&Path, DiskError> {
@@ -260,6 +270,21 @@ impl Storage for Folder {
         self.look_at(&there, slot).map(Some)
     }
 
+    fn claim(&self) -> Result<(), DiskError> {
+        let mut claimed = self.claimed();
+        if claimed.is_none() {
+            let claim = Claim::take(self.root()?, &self.beside("lock"));
+            *claimed = Some(claim.map_err(|()| DiskError::Busy(self.path.clone()))?);
+        }
+        Ok(())
+    }
+
+    fn unclaim(&self) {
+        if let (Some(claim), Ok(root)) = (self.claimed().take(), self.root()) {
+            claim.give_up(root, &self.beside("lock"));
+        }
+    }
+
     fn prepare(&self, slot: Slot, length: u64, reserve: bool) -> Result<(), DiskError> {
         let file = self.fd(slot, true)?;
         let wrap = |e| DiskError::io("resize", self.path(slot), e);
@@ -352,6 +377,7 @@ impl Storage for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        self.unclaim();
         self.fds.close(self.owner, None);
     }
 }

@@ -4,6 +4,7 @@
 //! the real one; tests put slow, full and lying ones in its place.
 
 mod beneath;
+mod claim;
 mod fds;
 mod folder;
 mod names;
@@ -58,6 +59,15 @@ pub trait Storage: Send + Sync + 'static {
     fn was_cut(&self, _slot: Slot) -> bool {
         false
     }
+
+    /// Takes the files to write to, from now until [`Storage::unclaim`];
+    /// [`DiskError::Busy`] if somebody else has. May be called again.
+    fn claim(&self) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    /// Nothing will be written until the next claim.
+    fn unclaim(&self) {}
 
     /// Creates the file if need be, with its folders, and cuts off what lies beyond `length`.
     /// `reserve`: takes room for all of it now.
