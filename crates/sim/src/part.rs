@@ -118,6 +118,12 @@ impl<C: Core<Node>> Part<C> {
         (0..self.count()).map(move |at| at * parts + index)
     }
 
+    /// One of this part's hosts, up or not, by its number among them.
+    pub fn host(&self, at: u32) -> Option<u32> {
+        let Shape { parts, index } = self.outside.shape;
+        (at < self.count()).then_some(at * parts + index)
+    }
+
     /// The numbers of the nodes on `host`.
     pub fn nodes_of(&self, host: u32) -> impl Iterator<Item = u32> + use<C> {
         self.all_hosts().nodes(host)

@@ -455,7 +455,7 @@ impl<C: Overlay<Node>> Script<C> for Workload {
             tag::REMOVE => part.nodes_of(host).for_each(|node| part.stop(node)),
             tag::PUBLISH => self.publish(host, part),
             tag::ASK => {
-                let host = part.hosts().nth(self.questions.index(part.count() as usize));
+                let host = part.host(self.questions.index(part.count() as usize) as u32);
                 self.ask(what, host, part);
                 self.plan_next(what, part.now(), part);
             }
