@@ -180,14 +180,12 @@ pub trait Core<P: Peer>: Sized {
     /// The tables, for a person to read; empty rows may be left out.
     fn rows(&self, host: &impl Host<P, Self::Message, Self::Event>) -> Vec<Row<P>>;
 
-    /// Reads what the node will need for `message`, or for what is due, as far as it lies
-    /// `steps` pointers away from the node, fewer than [`WARM_STEPS`], and gives a number
-    /// that means nothing. A driver of a million nodes calls it for several nodes in a row,
-    /// step by step, so that the processor fetches their memory side by side. It changes
-    /// nothing.
-    fn warm(&self, _message: Option<&Self::Message>, _steps: u32) -> u64 {
-        0
-    }
+    /// Asks ([`crate::prefetch`]) for what the node will need for `message`, or for what is
+    /// due, as far as it lies `steps` pointers away from the node: 1, then 2, and so on below
+    /// [`WARM_STEPS`]; what lies nearer was asked for before. A driver of a million nodes
+    /// calls it for several nodes in a row, step by step, so that the processor fetches
+    /// their memory side by side. It changes nothing.
+    fn warm(&self, _message: Option<&Self::Message>, _steps: u32) {}
 
     /// Bytes of the node's state: the struct itself and all it owns on the heap.
     fn state_bytes(&self) -> usize;

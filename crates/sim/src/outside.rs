@@ -56,6 +56,14 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// Which part `host` falls to, and its place among that part's. There are one or two
+    /// parts, and this is asked too often for a division.
+    #[inline]
+    pub(crate) fn place(self, host: u32) -> (u32, usize) {
+        debug_assert!(self.parts == 1 || self.parts == 2, "{} parts", self.parts);
+        (host & (self.parts - 1), (host >> (self.parts - 1)) as usize)
+    }
+
     /// How many of the numbers below `count` fall to this part.
     pub(crate) fn share(self, count: u32) -> u32 {
         count.saturating_sub(self.index).div_ceil(self.parts)
@@ -109,7 +117,7 @@ impl<M, E> Outside<M, E> {
 
     /// The place of a node's host among this part's.
     fn host_at(&self, node: Node) -> usize {
-        (self.network.hosts.of(node.host()) / self.shape.parts) as usize
+        self.shape.place(self.network.hosts.of(node.host())).1
     }
 
     /// Whether the NAT of `to`, a node of this part, lets `from` in.
@@ -207,7 +215,7 @@ impl<M: Message<Node>, E> Host<Node, M, E> for Outside<M, E> {
             return;
         };
         let time = self.now + waits + delay;
-        let part = to.host() % self.shape.parts;
+        let (part, _) = self.shape.place(to.host());
         if part == self.shape.index {
             self.letters.push(time, Letter { from, to, message });
         } else {

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_overlay::{Core, Id, Input, WARM_STEPS};
+use starling_overlay::{Core, Id, Input, WARM_STEPS, prefetch};
 use starling_sansio::{Rng, Time};
 
 use crate::hosts::Hosts;
@@ -228,7 +228,7 @@ impl<C: Core<Node>> Part<C> {
     }
 
     fn at(&self, host: u32) -> usize {
-        (host / self.outside.shape.parts) as usize
+        self.outside.shape.place(host).1
     }
 
     fn step(
@@ -283,16 +283,15 @@ impl<C: Core<Node>> Part<C> {
         if !self.outside.letters.look_ahead(AHEAD) {
             return;
         }
-        let parts = self.outside.shape.parts;
-        let mut sum = 0u64;
-        for steps in 0..WARM_STEPS {
+        let slot = |letter: &Letter<C::Message>| self.slots.get(self.at(letter.to.host()));
+        self.outside.letters.shown().filter_map(slot).for_each(prefetch);
+        for steps in 1..WARM_STEPS {
             for letter in self.outside.letters.shown() {
-                let slot = self.slots.get((letter.to.host() / parts) as usize);
-                let core = slot.and_then(|slot| slot.core.as_ref());
-                sum = sum.wrapping_add(core.map_or(0, |core| core.warm(Some(&letter.message), steps)));
+                if let Some(core) = slot(letter).and_then(|slot| slot.core.as_ref()) {
+                    core.warm(Some(&letter.message), steps);
+                }
             }
         }
-        std::hint::black_box(sum);
     }
 
     /// The same for nodes that will be woken.
@@ -300,16 +299,15 @@ impl<C: Core<Node>> Part<C> {
         if !self.outside.timers.look_ahead(AHEAD) {
             return;
         }
-        let parts = self.outside.shape.parts;
-        let mut sum = 0u64;
-        for steps in 0..WARM_STEPS {
-            for due in self.outside.timers.shown() {
-                let Due::Wake { host } = *due else { continue };
-                let core = self.slots.get((host / parts) as usize).and_then(|slot| slot.core.as_ref());
-                sum = sum.wrapping_add(core.map_or(0, |core| core.warm(None, steps)));
-            }
+        let slot = |due: &Due| match *due {
+            Due::Wake { host } => self.slots.get(self.at(host)),
+            Due::Plan { .. } => None,
+        };
+        self.outside.timers.shown().filter_map(slot).for_each(prefetch);
+        for steps in 1..WARM_STEPS {
+            let cores = self.outside.timers.shown().filter_map(slot).filter_map(|slot| slot.core.as_ref());
+            cores.for_each(|core| core.warm(None, steps));
         }
-        std::hint::black_box(sum);
     }
 
     fn deliver(&mut self, from: Node, to: Node, message: C::Message) {

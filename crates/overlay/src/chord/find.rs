@@ -5,7 +5,7 @@ use starling_sansio::Time;
 use super::Outside;
 use super::config::{MAX_CANDIDATES, MAX_FINGERS, MAX_SUCCESSORS};
 use super::message::{Aim, Few};
-use crate::{Id, Offence, Op, Peer, RpcId};
+use crate::{Id, Offence, Op, Peer, RpcId, prefetch};
 
 /// What a find is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -184,10 +184,9 @@ impl<P: Peer> Find<P> {
         self.candidates.retain(|one| !one.last || one.tried || host.id(one.peer).minus(key) < distance);
     }
 
-    /// Reads what it has on the heap, so that it is in the cache.
-    pub fn warm(&self) -> u64 {
-        let ends = [self.candidates.first(), self.candidates.get(self.candidates.len() / 2)];
-        ends.into_iter().flatten().fold(0, |sum, one| sum ^ u64::from(one.hops))
+    /// Asks for what it has on the heap.
+    pub fn warm(&self) {
+        prefetch(&self.candidates[..]);
     }
 
     pub fn heap_bytes(&self) -> usize {

@@ -55,6 +55,7 @@ pub use message::{Aim, Body, Carried, FEW, Few, Message};
 
 use crate::{
     Core, Host, Id, Input, KeyBased, Offence, Op, Peer, Route, Routing, Row, RpcId, Rpcs, View, Wanted,
+    prefetch,
 };
 use find::Find;
 use route::Carrying;
@@ -207,17 +208,13 @@ impl<P: Peer> Core<P> for Chord<P> {
         self.table_rows(host)
     }
 
-    fn warm(&self, message: Option<&Message<P>>, steps: u32) -> u64 {
-        let busy = self.busy.as_ref().map_or(0, |busy| busy.warm(steps));
-        busy ^ match (steps, message) {
-            (0, _) => self.now.as_micros() ^ u64::from(self.version) ^ u64::from(self.walk),
-            // An answer to a find needs no table.
-            (1, Some(Message::Next { .. })) | (2.., _) => 0,
-            (1, _) => {
-                let table = self.table.all();
-                let ends = [table.first(), table.get(table.len() / 2), table.last()];
-                ends.into_iter().flatten().filter(|&&peer| peer == self.me).count() as u64
-            }
+    fn warm(&self, message: Option<&Message<P>>, steps: u32) {
+        // An answer to a find needs no table.
+        if steps == 1 && !matches!(message, Some(Message::Next { .. })) {
+            prefetch(self.table.all());
+        }
+        if let Some(busy) = &self.busy {
+            busy.warm(steps);
         }
     }
 
@@ -430,13 +427,13 @@ impl<P: Peer> Chord<P> {
 }
 
 impl<P: Peer> Busy<P> {
-    /// Reads what lies so many steps from the node; see [`Core::warm`].
-    fn warm(&self, steps: u32) -> u64 {
+    /// Asks for what lies so many pointers from the node; see [`Core::warm`].
+    fn warm(&self, steps: u32) {
         match steps {
-            1 => self.due.as_micros(),
-            2 => self.finds.iter().fold(0, |sum, find| sum ^ find.deadline().as_micros() ^ find.key.high()),
-            3 => self.finds.iter().fold(0, |sum, find| sum ^ find.warm()),
-            _ => 0,
+            1 => prefetch(self),
+            2 => self.finds.iter().for_each(|find| prefetch(&**find)),
+            3 => self.finds.iter().for_each(|find| find.warm()),
+            _ => {}
         }
     }
 

@@ -66,6 +66,9 @@ impl<P: Peer> Table<P> {
     /// `finger` is the first node at `start` or farther: what was taken for it goes.
     /// Without one, there is nobody so far away.
     pub fn set_finger(&mut self, start: Id, finger: Option<P>, distance: impl Fn(P) -> Id) {
+        if finger.is_some() && self.finger(start, &distance) == finger {
+            return; // as nearly always
+        }
         let stale = |there: Id| start <= there && finger.is_none_or(|finger| there < distance(finger));
         let mut fingers = self.fingers().to_vec();
         fingers.retain(|&one| !stale(distance(one)));

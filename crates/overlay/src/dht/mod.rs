@@ -39,7 +39,7 @@ pub use crate::postings::PostingLimits;
 use crate::postings::Postings;
 use crate::{
     Command, Core, Counts, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose, Route,
-    Routing, Row, Rpcs, View,
+    Routing, Row, Rpcs, View, prefetch,
 };
 use host::{Seen, Under};
 use jobs::{Job, Task};
@@ -245,13 +245,11 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
         self.routing.rows(&Seen::new(host))
     }
 
-    fn warm(&self, message: Option<&Self::Message>, steps: u32) -> u64 {
-        let own = match (steps, &self.app) {
-            (0, _) => self.now.as_micros(),
-            (1, Some(app)) => app.next.as_micros(),
-            _ => 0,
-        };
-        own ^ self.routing.warm(message.and_then(DhtMessage::routing), steps)
+    fn warm(&self, message: Option<&Self::Message>, steps: u32) {
+        if let (1, Some(app)) = (steps, &self.app) {
+            prefetch(&app.next);
+        }
+        self.routing.warm(message.and_then(DhtMessage::routing), steps);
     }
 
     fn state_bytes(&self) -> usize {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use starling_sansio::Time;
 
-use crate::Id;
+use crate::{Id, prefetch};
 
 /// Seen nodes that a path remembers, in multiples of k.
 pub const SHORTLIST: usize = 2;
@@ -313,16 +313,12 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         self.timeouts
     }
 
-    /// Reads what [`IterativeLookup::answer`] will read, so that it is in the cache: the
-    /// struct itself or what it has on the heap.
-    pub fn warm(&self, itself: bool) -> u64 {
+    /// Asks for what [`IterativeLookup::answer`] will read on the heap.
+    pub fn warm(&self) {
         let first = &self.paths.first;
-        if itself {
-            return first.closest ^ self.target.high() ^ self.questions as u64 ^ self.open.len() as u64;
-        }
-        let seen = first.seen.iter().step_by(3).fold(0, |sum, one| sum ^ one.distance);
-        let known = first.known.slots.iter().step_by(8).fold(0, |sum, slot| sum ^ slot);
-        seen ^ known ^ self.open.first().map_or(0, |open| u64::from(open.token))
+        prefetch(&first.seen[..]);
+        prefetch(&first.known.slots[..]);
+        prefetch(&self.open[..]);
     }
 
     /// Bytes on the heap.

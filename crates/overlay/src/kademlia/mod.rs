@@ -56,7 +56,7 @@ pub use table::{BUCKETS, KTable, MAX_K};
 pub use verdict::{Failed, Heard, Seen, Trust};
 
 use crate::wire::List;
-use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View};
+use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View, prefetch};
 use lookup::Find;
 use maintain::Settling;
 
@@ -280,23 +280,21 @@ impl<P: Peer> Core<P> for Kademlia<P> {
         rows
     }
 
-    fn warm(&self, message: Option<&KademliaMessage<P>>, steps: u32) -> u64 {
+    fn warm(&self, message: Option<&KademliaMessage<P>>, steps: u32) {
         match (steps, message) {
-            (0, Some(KademliaMessage::Found { peers, .. })) => {
-                let ends = [peers.first(), peers.last()].into_iter().flatten();
-                let named = ends.filter(|&&peer| peer == self.me).count() as u64;
-                named ^ self.last.as_micros() ^ self.probe_at.as_micros() ^ u64::from(self.pending)
-            }
-            (0, _) => self.last.as_micros() ^ self.probe_at.as_micros() ^ u64::from(self.pending),
             (1, Some(KademliaMessage::Find { key, .. })) => self.table.warm(*key),
-            (1, Some(KademliaMessage::Found { .. })) => {
-                self.busy.as_ref().map_or(0, |busy| busy.finds.len() as u64)
+            (1, Some(KademliaMessage::Found { peers, .. })) => {
+                prefetch(&peers[..]);
+                self.busy.iter().for_each(|busy| prefetch(&**busy));
             }
             (2.., Some(KademliaMessage::Found { rpc, .. })) => {
                 let find = self.busy.as_ref().and_then(|busy| busy.finds.get(rpc.0 as usize % MAX_FINDS));
-                find.and_then(Option::as_ref).map_or(0, |find| find.lookup.warm(steps == 2))
+                match find {
+                    Some(find) if steps == 2 => prefetch(find),
+                    find => find.into_iter().flatten().for_each(|find| find.lookup.warm()),
+                }
             }
-            _ => 0,
+            _ => {}
         }
     }
 

@@ -20,7 +20,7 @@
 use std::ops::Range;
 
 use super::verdict::{Failed, Heard, Seen, Trust};
-use crate::Id;
+use crate::{Id, prefetch};
 
 /// Buckets of a table; the last one holds everything nearer.
 pub const BUCKETS: usize = 32;
@@ -274,11 +274,11 @@ impl<P: Copy + PartialEq> KTable<P> {
         0
     }
 
-    /// Reads what [`KTable::closest`] will read for `target`, so that it is in the cache.
-    pub fn warm(&self, target: Id) -> u64 {
+    /// Asks for what [`KTable::closest`] will read for `target`: its bucket and the next.
+    pub fn warm(&self, target: Id) {
         let start = self.start(self.bucket_of(target));
-        let lines = (0..3).filter_map(|line| self.peers.get(start + line * 16));
-        lines.filter(|&&peer| Some(&peer) == self.peers.first()).count() as u64
+        let end = self.peers.len().min(start + 48);
+        prefetch(self.peers.get(start..end).unwrap_or_default());
     }
 
     /// Gives back memory that is not used.
