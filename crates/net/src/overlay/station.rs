@@ -27,6 +27,8 @@ pub struct Counts {
     pub refused: BTreeMap<Offence, u64>,
     /// Datagrams that the core sent.
     pub sent: u64,
+    /// Bytes of them, without the headers of IP and UDP.
+    pub sent_bytes: u64,
     /// Those of them that are longer than [`UNFRAGMENTED_MAX`].
     pub fragmented: u64,
     /// Messages that were not sent because they are longer than [`DATAGRAM_MAX`].
@@ -194,6 +196,7 @@ impl<M: Wire> Host<Contact, M, Event<Contact>> for Outside {
             return;
         }
         self.counts.sent += 1;
+        self.counts.sent_bytes += datagram.len() as u64;
         self.counts.fragmented += u64::from(datagram.len() > UNFRAGMENTED_MAX);
         self.outputs.push(Output::Datagram(to.addr(), datagram));
     }

@@ -136,16 +136,18 @@ impl<O: Overlay<Contact> + 'static> Crowd<O> {
     /// Nobody was misunderstood, and nothing was left out. What is foreign may come: the
     /// dead's ports are free for the nodes of tests that run beside this one.
     pub fn check_counts(&self) {
-        let (mut sent, mut fragmented) = (0, 0);
+        let (mut sent, mut bytes, mut fragmented) = (0, 0, 0);
         for node in self.nodes.iter().flatten() {
             let counts = node.counts();
             assert!(counts.received > counts.foreign && counts.sent > 0, "{counts:?}");
             let bad = [counts.malformed, counts.too_large, counts.untold, counts.unrecorded];
             assert_eq!(bad, [0; 4], "{counts:?}");
             sent += counts.sent;
+            bytes += counts.sent_bytes;
             fragmented += counts.fragmented;
         }
-        println!("{}: the living sent {sent} datagrams, {fragmented} of them in fragments", O::NAME);
+        let each = bytes / sent;
+        println!("{}: the living sent {sent} datagrams of {each} bytes, {fragmented} in fragments", O::NAME);
     }
 
     /// The recorded node's life, once more; with another seed it is another one.
