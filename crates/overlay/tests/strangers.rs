@@ -91,8 +91,9 @@ fn time_that_goes_back_changes_nothing_in_any_overlay() {
 }
 
 /// A page of postings fills one datagram; Kelips tells all sixty that match at once.
-/// A forged sender gets this many times the bytes that were sent in its name: what
-/// SECURITY.md says is not defended must not grow unseen.
+/// The cores answer this many times the bytes. The driver on sockets lets them hear only of
+/// addresses that have proven themselves; of such a one that is forged SECURITY.md says
+/// that it gets as much, which must not grow unseen.
 #[test]
 fn one_request_of_a_stranger_brings_a_bounded_answer() {
     let measured = [

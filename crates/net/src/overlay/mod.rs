@@ -11,15 +11,27 @@
 //! so there is none in the header, only the number of the virtual node there. Datagrams
 //! that are not of this network or no message are counted and change nothing.
 //!
-//! Deliberately absent: encryption and proof of a source address (cores match answers to
-//! questions by numbers drawn by chance), several virtual nodes on one socket, an address
-//! behind a NAT that differs from the one bound, resending (the cores ask again), and word
-//! of hosts that cannot be reached (silence is the only sign).
+//! Senders can be forged, so the core hears of an address only once that has proven that
+//! it gets what is sent to it, by returning a cookie: one round trip at first contact,
+//! after which cookies ride on other datagrams. Before that it gets three times the bytes
+//! that came from it, or if nothing came a few short questions a minute.
+//!
+//! Deliberately absent: encryption and proof of a datagram's source (cores match answers
+//! to questions by numbers drawn by chance; an address proves itself once in a while, not
+//! with each datagram), several virtual nodes on one socket, an address behind a NAT that
+//! differs from the one bound, resending (the cores ask again), and word of hosts that
+//! cannot be reached (silence is the only sign).
 
 mod datagram;
+mod held;
+mod outside;
+mod proofs;
+mod recent;
 mod record;
 mod roads;
 mod station;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::io;
@@ -37,10 +49,11 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 
 pub use datagram::{DATAGRAM_MAX, UNFRAGMENTED_MAX};
+pub use outside::Counts;
 pub use record::replay;
-pub use station::Counts;
 
-use station::{Output, Station};
+use outside::Output;
+use station::Station;
 
 /// Commands that wait for the node at most; who gives more has to wait.
 pub const COMMANDS_MAX: usize = 64;
@@ -60,7 +73,8 @@ pub struct Options {
     pub virtual_node: u8,
     /// The network's name: nodes of others are not understood.
     pub network: String,
-    /// From which the core's chance is drawn. Whoever knows it can forge answers.
+    /// From which the core's chance is drawn, and the secret of the cookies. Whoever knows
+    /// it can forge answers and proofs of addresses.
     pub seed: u64,
     /// Where every input and output is written, for [`replay`]. It should be buffered; it
     /// grows with all that is said, and after its first error no more is written.
@@ -116,7 +130,7 @@ impl<O: Overlay<Contact> + 'static> Node<O> {
 
     /// Lets `look` see the core, as for [`starling_overlay::Core::known`].
     pub fn look<T>(&self, look: impl FnOnce(&O) -> T) -> T {
-        look(self.station.borrow().core())
+        look(&self.station.borrow().core)
     }
 
     /// What was counted since the start.

@@ -3,15 +3,15 @@
 //! A peer can make itself look farther or nearer by what it says of a stamp it held; it
 //! speaks for itself alone, and proximity is a preference, never a proof.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use starling_sansio::Time;
 
 use super::datagram::Echo;
+use super::recent::Recent;
 
-/// Addresses remembered: twice this, those not heard from the longest forgotten first.
+/// Addresses remembered: twice this, see [`Recent`].
 const ROADS_MAX: usize = 2048;
 /// A longer round trip is a mistake or a lie.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
@@ -20,11 +20,7 @@ const HELD_MAX: Duration = Duration::from_secs(60);
 
 /// What is known of the ways to others.
 #[derive(Default)]
-pub(super) struct Roads {
-    /// Heard from since the last turn of generations, and before.
-    young: BTreeMap<SocketAddr, Road>,
-    old: BTreeMap<SocketAddr, Road>,
-}
+pub(super) struct Roads(Recent<Road, ROADS_MAX>);
 
 #[derive(Clone, Copy)]
 struct Road {
@@ -41,34 +37,26 @@ pub(super) fn stamp(now: Time) -> u32 {
 impl Roads {
     /// A datagram came.
     pub fn heard(&mut self, now: Time, from: SocketAddr, its: u32, echo: Option<Echo>) {
-        let before = self.old.remove(&from).or(self.young.get(&from).copied());
         let measured = echo.map(|echo| stamp(now).wrapping_sub(echo.stamp).wrapping_sub(echo.held));
         let measured = measured.map(|micros| Duration::from_micros(micros.into()));
-        let known = before.and_then(|road| road.round_trip);
+        let known = self.0.get(from).and_then(|road| road.round_trip);
         let round_trip = match (known, measured.filter(|&trip| trip <= ROUND_TRIP_MAX)) {
             (Some(known), Some(new)) => Some((known * 7 + new) / 8), // RFC 6298
             (known, new) => known.or(new),
         };
-        if self.young.len() >= ROADS_MAX && !self.young.contains_key(&from) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(from, Road { stamp: its, came: now, round_trip });
+        self.0.put(from, Road { stamp: its, came: now, round_trip });
     }
 
     /// What a datagram to `to` sends back.
     pub fn echo(&self, now: Time, to: SocketAddr) -> Option<Echo> {
-        let road = self.road(to)?;
+        let road = self.0.get(to)?;
         let held = now.since(road.came);
         (held <= HELD_MAX).then_some(Echo { stamp: road.stamp, held: held.as_micros() as u32 })
     }
 
     /// The smoothed round trip.
     pub fn round_trip(&self, to: SocketAddr) -> Option<Duration> {
-        self.road(to)?.round_trip
-    }
-
-    fn road(&self, to: SocketAddr) -> Option<&Road> {
-        self.young.get(&to).or_else(|| self.old.get(&to))
+        self.0.get(to)?.round_trip
     }
 }
 
@@ -94,7 +82,7 @@ mod tests {
         roads.heard(Time::from_secs(1), addr(0), 0, Some(Echo { stamp: 1_000_000, held: 1 }));
         assert_eq!(roads.round_trip(addr(0)), None);
         (0..3 * ROADS_MAX as u32).for_each(|n| roads.heard(Time::from_secs(1), addr(n), 0, None));
-        assert!(roads.young.len() + roads.old.len() <= 2 * ROADS_MAX);
+        assert!(roads.0.len() <= 2 * ROADS_MAX);
         assert!(roads.echo(Time::from_secs(2), addr(3 * ROADS_MAX as u32 - 1)).is_some());
     }
 }

@@ -1,68 +1,20 @@
 //! A core with all that it asks of its world, but for the world: no socket, no clock.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use starling_overlay::wire::Wire;
-use starling_overlay::{Command, Contact, Event, Host, Id, Input, Offence, Overlay};
-use starling_sansio::{Rng, Time};
+use starling_overlay::{Command, Contact, Input, Overlay};
+use starling_sansio::Time;
 
-use super::datagram::{DATAGRAM_MAX, Header, UNFRAGMENTED_MAX, tag};
+use super::outside::{Counts, Output, Outside};
 use super::record::{Entry, Recorder};
-use super::roads::{Roads, stamp};
-
-/// What a node counted.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Counts {
-    /// Datagrams that came.
-    pub received: u64,
-    /// Those of them that are of no network of ours.
-    pub foreign: u64,
-    /// Those of them that are no message, or for another virtual node.
-    pub malformed: u64,
-    /// Messages that the core refused.
-    pub refused: BTreeMap<Offence, u64>,
-    /// Datagrams that the core sent.
-    pub sent: u64,
-    /// Bytes of them, without the headers of IP and UDP.
-    pub sent_bytes: u64,
-    /// Those of them that are longer than [`UNFRAGMENTED_MAX`].
-    pub fragmented: u64,
-    /// Messages that were not sent because they are longer than [`DATAGRAM_MAX`].
-    pub too_large: u64,
-    /// Datagrams that the system did not take.
-    pub unsent: u64,
-    /// Events that nobody fetched in time.
-    pub untold: u64,
-    /// Entries that the record lacks.
-    pub unrecorded: u64,
-}
-
-/// What follows from an input.
-pub(super) enum Output {
-    Datagram(SocketAddr, Vec<u8>),
-    Event(Event<Contact>),
-}
 
 /// A node without its socket.
 pub(super) struct Station<O> {
-    core: O,
-    outside: Outside,
+    pub core: O,
+    pub outside: Outside,
     recorder: Recorder,
-}
-
-/// What the core sees of the world.
-struct Outside {
-    me: Contact,
-    tag: u64,
-    now: Time,
-    rng: Rng,
-    roads: Roads,
-    outputs: Vec<Output>,
-    counts: Counts,
 }
 
 impl<O: Overlay<Contact>> Station<O> {
@@ -73,22 +25,10 @@ impl<O: Overlay<Contact>> Station<O> {
         seed: u64,
         record: Option<Box<dyn Write>>,
     ) -> Self {
-        let outside = Outside {
-            me,
-            tag: tag(O::NAME, network),
-            now: Time::ZERO,
-            rng: Rng::from_seed(seed),
-            roads: Roads::default(),
-            outputs: Vec::new(),
-            counts: Counts::default(),
-        };
+        let outside = Outside::new(me, O::NAME, network, seed);
         let mut recorder = Recorder::new(record);
         recorder.put(Time::ZERO, || Entry::Start { me, seed, network: network.into() });
         Station { core: O::new(me, config), outside, recorder }
-    }
-
-    pub fn core(&self) -> &O {
-        &self.core
     }
 
     pub fn counts(&self) -> &Counts {
@@ -106,7 +46,7 @@ impl<O: Overlay<Contact>> Station<O> {
     /// A datagram came.
     pub fn datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
         self.begin(now, || Entry::Received(from, bytes.to_vec()));
-        if let Some((from, message)) = self.outside.open(from, bytes) {
+        for (from, message) in self.outside.open(from, bytes) {
             self.core.handle(now, Input::Message { from, message }, &mut self.outside);
         }
         self.end();
@@ -147,74 +87,12 @@ impl<O: Overlay<Contact>> Station<O> {
     }
 }
 
-impl Outside {
-    /// The message of a datagram, if it is one for us.
-    fn open<M: Wire>(&mut self, from: SocketAddr, bytes: &[u8]) -> Option<(Contact, M)> {
-        self.counts.received += 1;
-        if Header::tag_of(bytes) != Some(self.tag) {
-            self.counts.foreign += 1;
-            return None;
-        }
-        match Header::open(bytes) {
-            Ok((header, message)) if header.to == self.me.virtual_node() => {
-                let from = Contact::new(from, header.from);
-                self.roads.heard(self.now, from.addr(), header.stamp, header.echo);
-                Some((from, message))
-            }
-            _ => {
-                self.counts.malformed += 1;
-                None
-            }
-        }
-    }
-}
-
-impl<M: Wire> Host<Contact, M, Event<Contact>> for Outside {
-    fn id(&self, peer: Contact) -> Id {
-        peer.id()
-    }
-
-    fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
-    }
-
-    fn distance(&self, peer: Contact) -> Option<Duration> {
-        self.roads.round_trip(peer.addr())
-    }
-
-    fn send(&mut self, to: Contact, message: M) {
-        let header = Header {
-            tag: self.tag,
-            from: self.me.virtual_node(),
-            to: to.virtual_node(),
-            stamp: stamp(self.now),
-            echo: self.roads.echo(self.now, to.addr()),
-        };
-        let datagram = header.seal(&message);
-        if datagram.len() > DATAGRAM_MAX {
-            self.counts.too_large += 1;
-            return;
-        }
-        self.counts.sent += 1;
-        self.counts.sent_bytes += datagram.len() as u64;
-        self.counts.fragmented += u64::from(datagram.len() > UNFRAGMENTED_MAX);
-        self.outputs.push(Output::Datagram(to.addr(), datagram));
-    }
-
-    fn emit(&mut self, event: Event<Contact>) {
-        self.outputs.push(Output::Event(event));
-    }
-
-    fn refuse(&mut self, _from: Option<Contact>, offence: Offence) {
-        *self.counts.refused.entry(offence).or_default() += 1;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use starling_overlay::chord;
     use starling_overlay::dht::Dht;
-    use starling_overlay::wire::List;
 
     use super::*;
 
@@ -238,7 +116,7 @@ mod tests {
         let ((a, mut at_a), (b, mut at_b)) = (station(1), station(2));
         at_a.command(Time::ZERO, Command::Join(None));
         at_b.command(Time::ZERO, Command::Join(Some(a)));
-        for trip in 0..3 {
+        for trip in 0..5 {
             let now = |half: u64| Time::from_millis(60 * trip + 30 * half);
             datagrams(&mut at_b).iter().for_each(|bytes| at_a.datagram(now(1), b.addr(), bytes));
             datagrams(&mut at_a).iter().for_each(|bytes| at_b.datagram(now(2), a.addr(), bytes));
@@ -265,18 +143,6 @@ mod tests {
         assert_eq!(counts.malformed, wrong.len() as u64 - 8);
         assert!(at_a.take_outputs().is_empty() && at_a.next_timeout() == before);
         at_a.datagram(Time::from_millis(2), b.addr(), &whole);
-        assert_eq!(at_a.take_outputs().len(), 1, "the whole one is answered");
-    }
-
-    #[test]
-    fn what_is_too_large_for_a_datagram_is_counted() {
-        let (me, station) = station(1);
-        let mut outside = station.outside;
-        for length in [100, UNFRAGMENTED_MAX, DATAGRAM_MAX] {
-            outside.send(me, List::<u8, 65535>::new(vec![0; length]));
-        }
-        let counts = &outside.counts;
-        assert_eq!((counts.sent, counts.fragmented, counts.too_large), (2, 1, 1));
-        assert_eq!(outside.outputs.len(), 2);
+        assert_eq!(at_a.take_outputs().len(), 1, "the whole one is challenged");
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_net::overlay::{Node, Options, replay};
+use starling_net::overlay::{Counts, Node, Options, replay};
 use starling_overlay::{Command, Contact, Event, Id, Op, Overlay, Query, Record};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
@@ -148,6 +148,14 @@ impl<O: Overlay<Contact> + 'static> Crowd<O> {
         }
         let each = bytes / sent;
         println!("{}: the living sent {sent} datagrams of {each} bytes, {fragmented} in fragments", O::NAME);
+        let sum =
+            |count: fn(&Counts) -> u64| self.nodes.iter().flatten().map(|n| count(&n.counts())).sum::<u64>();
+        let [challenges, proven, held, dropped] =
+            [sum(|c| c.challenges), sum(|c| c.proven), sum(|c| c.held), sum(|c| c.dropped)];
+        println!(
+            "{}: {challenges} challenges, {proven} proofs, {held} messages held, {dropped} dropped",
+            O::NAME
+        );
     }
 
     /// The recorded node's life, once more; with another seed it is another one.
