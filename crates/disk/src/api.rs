@@ -89,6 +89,10 @@ pub struct OpenSpec {
     /// Whether files may be changed before blocks come: empty ones made, room reserved, and
     /// wanted ones that are too long cut, each once all its own bytes are verified.
     pub tidy: bool,
+    /// Whether files may be written over that are there, were not left there by this torrent
+    /// as its resume file tells, and hold no right piece. If not, they are
+    /// [`DiskError::Foreign`]. Without a resume file nobody can tell, and they may.
+    pub overwrite: bool,
 }
 
 impl OpenSpec {
@@ -103,6 +107,7 @@ impl OpenSpec {
             resume: None,
             check: Check::Trust,
             tidy: true,
+            overwrite: false,
         }
     }
 }

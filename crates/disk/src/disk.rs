@@ -69,6 +69,7 @@ impl Disk {
             allocate: spec.allocate,
             check: spec.check,
             tidy: spec.tidy,
+            overwrite: spec.overwrite,
             layers: spec.piece_layers,
         };
         shared.lane(None).push(Job::Task(Box::new(move |_| open::begin(&torrent, wishes))));

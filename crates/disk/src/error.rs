@@ -35,12 +35,20 @@ pub enum DiskError {
     /// What was written does not lie under its name any more.
     #[error("{} was removed or replaced while it was being written", .0.display())]
     Gone(PathBuf),
-    /// Another program fetches the same torrent into the same folder, or this one does already.
+    /// It is being fetched already: by another program, or as part of another torrent.
     #[error(
-        "this torrent is being fetched into {} already; wait until that is done, or choose another folder",
+        "{} is being written already, by another program or for another torrent of that name; wait until \
+         that is done, or choose another folder",
         .0.display()
     )]
     Busy(PathBuf),
+    /// A file is there already, and no piece of the torrent is in it.
+    #[error(
+        "{} is there already and has nothing of the torrent; move it away, choose another folder, or allow \
+         it to be overwritten",
+        .0.display()
+    )]
+    Foreign(PathBuf),
     /// The caller named a torrent that is not open.
     #[error("the torrent is not open")]
     NotOpen,

@@ -20,6 +20,7 @@ pub(crate) struct Wishes {
     pub(crate) allocate: Allocate,
     pub(crate) check: Check,
     pub(crate) tidy: bool,
+    pub(crate) overwrite: bool,
     pub(crate) layers: BTreeMap<Sha256Hash, Vec<Sha256Hash>>,
 }
 
@@ -63,6 +64,10 @@ struct Rest {
     too_long: Vec<usize>,
     /// What lies in the parts file of files that are wanted now is to be moved there.
     move_in: Option<Vec<bool>>,
+    /// A file that is somebody else's if no piece is right.
+    foreign: Option<usize>,
+    /// Files to be made, or given their room, beside what was found.
+    make: Option<(Allocate, Found)>,
 }
 
 /// What lies on disk.
@@ -86,6 +91,7 @@ impl Torrent {
         let found = self.look(wishes)?;
         let (resume, length) = self.read_resume();
         self.learn_layers(&wishes.layers, resume.as_ref());
+        let foreign = self.maybe_foreign(wishes, resume.as_ref(), &found);
         let mut trusted = Bitfield::new(self.info.layout.pieces());
         let plan = match resume.filter(|_| wishes.check == Check::Trust) {
             Some(resume) => self.believe(&resume, length, &found),
@@ -95,13 +101,11 @@ impl Torrent {
             }
             None => Plan { trusted, recheck: self.all_possible(&found), journal: None },
         };
-        if wishes.tidy {
-            self.make_files(wishes.allocate, &found)?;
-        }
         let Plan { trusted, recheck, journal } = plan;
         let too_long = if wishes.tidy { self.too_long(&wishes.wanted, &found) } else { Vec::new() };
         let move_in = (wishes.tidy && found.parts.is_some()).then(|| wishes.wanted.clone());
-        let rest = Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in };
+        let make = wishes.tidy.then_some((wishes.allocate, found));
+        let rest = Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in, foreign, make };
         checking::start(self, recheck, move |torrent, good| torrent.opened(rest, &good));
         Ok(())
     }
@@ -196,6 +200,24 @@ impl Torrent {
         Plan { trusted, recheck, journal: as_left.then_some((length, resume.entries)) }
     }
 
+    /// The first wanted file with something in it that an earlier run of this torrent did not
+    /// leave as it is now.
+    fn maybe_foreign(&self, wishes: &Wishes, resume: Option<&Resume>, found: &Found) -> Option<usize> {
+        if !wishes.tidy || wishes.overwrite || self.journal.is_none() {
+            return None;
+        }
+        let left: &[(usize, Stat)] = match resume.map(|resume| &resume.clean) {
+            Some(None) => return None, // it was being written to
+            Some(Some(left)) => left,
+            None => &[],
+        };
+        let wanted = |index: usize| wishes.wanted.get(index).copied().unwrap_or(true);
+        let ours = |index: usize, stat: Stat| left.contains(&(index, stat));
+        let files = found.files.iter().enumerate().filter_map(|(index, stat)| Some((index, (*stat)?)));
+        let mut other = files.filter(|&(index, stat)| stat.length > 0 && wanted(index) && !ours(index, stat));
+        other.next().map(|(index, _)| index)
+    }
+
     fn all_possible(&self, found: &Found) -> Vec<u32> {
         (0..self.info.layout.pieces()).filter(|&piece| self.is_possible(piece, found)).collect()
     }
@@ -238,6 +260,13 @@ impl Torrent {
     }
 
     fn opened(self: &Arc<Torrent>, rest: Rest, good: &[u32]) {
+        // Of v2 pieces whose hashes are not known yet nobody knows whether they are right.
+        let known = |piece| self.expected(piece).is_some();
+        if let Some(index) = rest.foreign.filter(|_| good.is_empty() && rest.trusted.count() == 0)
+            && self.info.layout.file_pieces(index).all(known)
+        {
+            return give_up(self, DiskError::Foreign(self.storage.path(Slot::File(index))));
+        }
         {
             let mut ledger = lock(&self.ledger);
             ledger.have.clone_from(&rest.trusted);
@@ -247,7 +276,8 @@ impl Torrent {
             }
         }
         good.iter().for_each(|&piece| self.soil_piece(piece));
-        let cut = self.cut(&rest.too_long);
+        let made = rest.make.map_or(Ok(()), |(allocate, found)| self.make_files(allocate, &found));
+        let cut = made.and_then(|()| self.cut(&rest.too_long));
         let ready = cut.and_then(|()| self.take_up_journal(rest.journal, rest.checked));
         let moved = ready.and_then(|()| match &rest.move_in {
             Some(wanted) => self.begin_writing().and_then(|()| self.place_wanted(wanted)),

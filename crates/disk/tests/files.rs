@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{BLOCK, Bench, KEY, Sample, Version, sample};
-use starling_disk::{Allocate, Config, Event, OpenSpec};
+use starling_disk::{Allocate, Check, Config, Event, OpenSpec};
 use starling_metainfo::Layout;
 
 fn get(bench: &Bench, sample: &Sample, pieces: impl IntoIterator<Item = u32>) {
@@ -300,20 +300,20 @@ fn what_is_complete_must_lie_under_its_name() {
 }
 
 #[test]
-fn one_folder_has_one_writer_for_each_torrent() {
+fn a_name_has_one_writer() {
     let root = tempfile::tempdir().unwrap();
     let (ours, another) = (sample(Version::V1, &[BLOCK * 2], BLOCK), sample(Version::V1, &[BLOCK; 2], BLOCK));
+    let namesake = sample(Version::V1, &[BLOCK * 3], BLOCK);
     let [first, second, third] = [(); 3].map(|()| Bench::new(Config::default()));
     first.open(ours.spec(root.path()));
     get(&first, &ours, [0]);
-    second.disk.open(KEY, ours.spec(root.path()));
-    let (error, recoverable) = second.failed();
-    let said = error.to_string();
-    assert!(
-        !recoverable && said.contains(root.path().to_str().unwrap()) && said.contains("already"),
-        "{said}"
-    );
-    // Another torrent, and who only reads, are let in.
+    for torrent in [&ours, &namesake] {
+        second.disk.open(KEY, torrent.spec(root.path()));
+        let (error, recoverable) = second.failed();
+        let (said, path) = (error.to_string(), torrent.path(root.path(), 0));
+        assert!(!recoverable && said.contains(path.to_str().unwrap()) && said.contains("already"), "{said}");
+    }
+    // A torrent of another name, and who only reads, are let in.
     third.open(another.spec(root.path()));
     get(&third, &another, 0..2);
     second.open(OpenSpec { tidy: false, ..ours.spec(root.path()) });
@@ -341,4 +341,58 @@ fn what_a_killed_writer_leaves_behind_is_in_nobodys_way() {
     get(&bench, &sample, 0..2);
     bench.close();
     assert_eq!(names(root.path()), ["f0"]);
+}
+
+#[test]
+fn what_is_somebody_elses_is_not_written_over() {
+    let sample = sample(Version::V1, &[BLOCK * 2, BLOCK * 2], BLOCK);
+    let root = tempfile::tempdir().unwrap();
+    let (mine, theirs) = (sample.path(root.path(), 1), vec![7; 100]);
+    std::fs::create_dir_all(mine.parent().unwrap()).unwrap();
+    std::fs::write(&mine, &theirs).unwrap();
+    let spec = sample.spec_with_resume(root.path());
+    let bench = Bench::new(Config::default());
+    let refused = |spec: &OpenSpec| {
+        bench.disk.open(KEY, spec.clone());
+        let (error, recoverable) = bench.failed();
+        assert!(!recoverable && error.to_string().contains(mine.to_str().unwrap()), "{error}");
+    };
+    refused(&OpenSpec { allocate: Allocate::Full, ..spec.clone() });
+    assert_eq!(names(root.path()), ["f1"], "nothing was made or left");
+    // Who does not want the file, allows it, or has a right piece of the torrent there goes on.
+    bench.open(OpenSpec { wanted: vec![true, false], ..spec.clone() });
+    bench.close();
+    assert_eq!(std::fs::read(&mine).unwrap(), theirs);
+    std::fs::write(sample.path(root.path(), 0), &sample.data[..BLOCK as usize]).unwrap();
+    assert_eq!(bench.open(OpenSpec { check: Check::Force, ..spec.clone() }).count(), 1);
+    bench.close();
+    std::fs::remove_file(sample.path(root.path(), 0)).unwrap();
+    bench.open(OpenSpec { overwrite: true, ..spec.clone() });
+    get(&bench, &sample, 0..4);
+    bench.close();
+    sample.assert_on_disk(root.path());
+    // Neither is what took the place of the files when all was done.
+    std::fs::remove_file(sample.path(root.path(), 0)).unwrap();
+    std::fs::write(&mine, &theirs).unwrap();
+    refused(&spec);
+    assert_eq!(std::fs::read(&mine).unwrap(), theirs);
+}
+
+#[test]
+fn what_a_crash_left_is_not_somebody_elses() {
+    let sample = sample(Version::V1, &[BLOCK * 4], BLOCK * 4);
+    let root = tempfile::tempdir().unwrap();
+    let spec = sample.spec_with_resume(root.path());
+    let crashed = Bench::new(Config::default());
+    crashed.open(spec.clone());
+    // A part of a piece, and then nothing more.
+    let (begin, data) = sample.blocks(0).remove(0);
+    crashed.disk.store(KEY, 0, begin, data);
+    while !sample.path(root.path(), 0).metadata().is_ok_and(|meta| meta.len() > 0) {
+        std::thread::yield_now();
+    }
+    crashed.disk.shutdown();
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.open(spec).count(), 0);
+    get(&bench, &sample, [0]);
 }

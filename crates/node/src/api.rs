@@ -68,6 +68,9 @@ pub struct Add {
     pub check: Check,
     /// Whether to reserve all space first.
     pub preallocate: bool,
+    /// Whether to write over files that are there, are not left from an earlier run, and hold
+    /// nothing of the torrent. If not, it fails and they stay. Nobody can tell without a state folder.
+    pub overwrite: bool,
     /// More peers to ask, as `host:port`.
     pub peers: Vec<String>,
     /// More trackers, one tier each.
@@ -98,6 +101,7 @@ impl Add {
             dir: dir.as_ref().to_owned(),
             check: Check::Resume,
             preallocate: false,
+            overwrite: false,
             peers: Vec::new(),
             trackers: Vec::new(),
             web_seeds: Vec::new(),

@@ -37,6 +37,7 @@ impl Engine {
                 Check::Complete => starling_disk::Check::Complete,
             },
             tidy: local.fetch,
+            overwrite: local.overwrite,
             ..OpenSpec::new(torrent.info.clone(), &local.dir)
         };
         self.disk.open(starling_disk::TorrentKey(key.0), spec);

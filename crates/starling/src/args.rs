@@ -212,6 +212,9 @@ pub struct Get {
     /// Reserve all space on disk first
     #[arg(long)]
     pub preallocate: bool,
+    /// Write over files that are there and have nothing of the torrent
+    #[arg(long)]
+    pub overwrite: bool,
     /// Check all that is on disk already, whatever an earlier run noted
     #[arg(long)]
     pub recheck: bool,

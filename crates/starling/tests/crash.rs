@@ -153,11 +153,42 @@ fn a_second_get_into_the_same_folder_is_refused() {
     again.args(["get", &torrent, "--no-lan", "--peer", &sharing.addr, "-o", &folder, "--state", &other]);
     let (status, _, stderr) = Run::start(&mut again).end();
     assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("being fetched into") && stderr.contains(&folder), "{stderr}");
+    assert!(stderr.contains("is being written already") && stderr.contains(&folder), "{stderr}");
     assert!(first.kill(), "the first was to be at it still");
     // The one that was killed keeps nobody out, and leaves nothing behind when another is done.
     let (status, _, stderr) = Run::start(&mut again).end();
     assert!(status.success(), "{stderr}");
     let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["file.bin"]);
+}
+
+#[test]
+fn two_torrents_of_one_name_do_not_mix() {
+    let rooms = [Room::new(), Room::new()];
+    let contents = [13, 14].map(|seed| noise(seed, LENGTH));
+    let sharing = [0, 1].map(|at| {
+        let file = rooms[at].source(&contents[at]);
+        Sharing::start(&rooms[at], &file, &format!("127.0.0.{}:0", 5 + at), &["--piece-length", "64k"])
+    });
+    let torrents = [0, 1].map(|at| rooms[at].text("file.torrent"));
+    let fetch = |sources: &[&str], more: &[&str]| {
+        let mut command = get(&rooms[0], sources[0], &sharing[0].addr, &["--peer", &sharing[1].addr]);
+        Run::start(command.args(&sources[1..]).args(more)).end()
+    };
+    // Both at once: one is fetched, the other refused.
+    let (status, _, stderr) = fetch(&[&torrents[0], &torrents[1]], &[]);
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("is being written already"), "{stderr}");
+    let path = rooms[0].path("data/file.bin");
+    let found = fs::read(&path).unwrap();
+    let which = contents.iter().position(|content| *content == found).expect("a mixture of both");
+    // One after the other: what is there stays, until it is said that it may go.
+    let other = &torrents[1 - which];
+    let (status, _, stderr) = fetch(&[other], &[]);
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("has nothing of the torrent"), "{stderr}");
+    assert!(fs::read(&path).unwrap() == found);
+    let (status, _, stderr) = fetch(&[other], &["--overwrite"]);
+    assert!(status.success(), "{stderr}");
+    assert!(fs::read(&path).unwrap() == contents[1 - which]);
 }

@@ -1,7 +1,7 @@
-//! That one torrent is fetched into one folder by one program at a time.
+//! That a file or folder is fetched by one torrent of one program at a time.
 //!
-//! Two that did would each believe what it found and verified, and write over it what the
-//! other has not verified yet. So who fetches holds a lock (`flock`) on a file beside the
+//! Two that did would each believe what it found and verified, and write over it what is
+//! another torrent's, or what the other has not verified yet. So who fetches holds a lock (`flock`) on a file beside the
 //! torrent's, which goes when the fetching ends; the kernel lets go of it for a program that
 //! was killed. Only programs that ask are kept apart, and where a file system has no such
 //! locks, or nothing can be created, nobody is.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,8 +15,8 @@ use starling_metainfo::Info;
 use super::beneath::Root;
 use super::claim::Claim;
 use super::{FdCache, Slot, Stat, Storage, names};
-use crate::DiskError;
 use crate::error::CREATE;
+use crate::{DiskError, hash};
 
 /// A torrent's files below a folder: `root/name` or `root/name/…`.
 pub struct Folder {
@@ -100,14 +101,14 @@ impl Folder {
                 let raw = self.lies_raw(index).then(|| names::raw_path(&self.info, index)).flatten();
                 raw.unwrap_or_else(|| names::safe_path(&self.info, index))
             }
-            Slot::Parts | Slot::Resume => self.beside("parts"),
+            Slot::Parts | Slot::Resume => beside(&self.info.hashes.to_string(), "parts"),
         }
     }
 
-    /// A file of ours beside the torrent's.
-    fn beside(&self, kind: &str) -> PathBuf {
-        let name = self.info.hashes.to_string();
-        PathBuf::from(format!(".{}.{kind}", name.get(..16).unwrap_or(&name)))
+    /// The lock of all torrents whose file or folder has this name.
+    fn lock_file(&self) -> PathBuf {
+        let name = names::top(&self.info);
+        beside(&hash::sha256(name.as_os_str().as_bytes()).to_string(), "lock")
     }
 
     fn claimed(&self) -> std::sync::MutexGuard<'_, Option<Claim>> {
@@ -222,6 +223,11 @@ impl Folder {
     }
 }
 
+/// A file of ours beside the torrent's.
+fn beside(hash: &str, kind: &str) -> PathBuf {
+    PathBuf::from(format!(".{}.{kind}", hash.get(..16).unwrap_or(hash)))
+}
+
 /// That a file cannot be opened because it is not there is no error to who only looks.
 fn nothing_there(error: DiskError) -> Result<Option<Stat>, DiskError> {
     match error {
@@ -273,15 +279,16 @@ impl Storage for Folder {
     fn claim(&self) -> Result<(), DiskError> {
         let mut claimed = self.claimed();
         if claimed.is_none() {
-            let claim = Claim::take(self.root()?, &self.beside("lock"));
-            *claimed = Some(claim.map_err(|()| DiskError::Busy(self.path.clone()))?);
+            let claim = Claim::take(self.root()?, &self.lock_file());
+            let busy = |()| DiskError::Busy(self.path.join(names::top(&self.info)));
+            *claimed = Some(claim.map_err(busy)?);
         }
         Ok(())
     }
 
     fn unclaim(&self) {
         if let (Some(claim), Ok(root)) = (self.claimed().take(), self.root()) {
-            claim.give_up(root, &self.beside("lock"));
+            claim.give_up(root, &self.lock_file());
         }
     }
 

@@ -23,6 +23,12 @@ pub(super) fn safe_path(info: &Info, index: usize) -> PathBuf {
     name.into_iter().chain(file.into_iter().flat_map(|file| &file.path)).collect()
 }
 
+/// The name below the root of all that is the torrent's.
+pub(super) fn top(info: &Info) -> PathBuf {
+    let first = safe_path(info, 0);
+    first.components().next().map(|name| PathBuf::from(name.as_os_str())).unwrap_or_default()
+}
+
 /// The path as the torrent writes it, where that is another one. Its components are plain.
 pub(super) fn raw_path(info: &Info, index: usize) -> Option<PathBuf> {
     let raw = info.layout.files().get(index)?.raw.as_ref()?;

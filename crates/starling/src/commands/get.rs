@@ -20,6 +20,7 @@ pub async fn get(args: &Get) -> Result<Exit> {
             select: select.clone(),
             sequential: args.sequential,
             preallocate: args.preallocate,
+            overwrite: args.overwrite,
             check: if args.recheck { Check::Full } else { Check::Resume },
             ..source.add(&args.output)
         };
