@@ -72,18 +72,38 @@ impl Latency {
             Latency::Euclidean { base, across } => {
                 base.as_micros() as u64 + (apart(from, to, seed) * across.as_micros() as f64) as u64
             }
-            Latency::Internet => {
-                let core = apart(from, to, seed) * INTERNET_ACROSS;
-                INTERNET_BASE + (core + height(from, seed) + height(to, seed)) as u64
-            }
+            Latency::Internet => Spot::new(from, seed).delay(&Spot::new(to, seed)),
         }
+    }
+}
+
+/// Where a host stands in the Internet model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    place: (f64, f64),
+    height: f64,
+}
+
+impl Spot {
+    fn new(host: u32, seed: u64) -> Spot {
+        Spot { place: place(host, seed), height: height(host, seed) }
+    }
+
+    /// How long a message takes between two hosts, in µs.
+    fn delay(&self, to: &Spot) -> u64 {
+        INTERNET_BASE + (between(self.place, to.place) * INTERNET_ACROSS + self.height + to.height) as u64
     }
 }
 
 /// The distance of two hosts in the unit square.
 fn apart(a: u32, b: u32, seed: u64) -> f64 {
-    let ((ax, ay), (bx, by)) = (place(a, seed), place(b, seed));
-    (ax - bx).hypot(ay - by)
+    between(place(a, seed), place(b, seed))
+}
+
+fn between((ax, ay): (f64, f64), (bx, by): (f64, f64)) -> f64 {
+    // Not `hypot`, which is slower, and whose last bit depends on the library.
+    let (x, y) = (ax - bx, ay - by);
+    (x * x + y * y).sqrt()
 }
 
 /// Where a host stands in the unit square.
@@ -185,6 +205,18 @@ impl Network {
         Duration::from_micros(2 * self.latency.typical(from, to, self.seed))
     }
 
+    /// Where a node's host stands, if the model has such places: what
+    /// [`Network::round_trip_from`] takes, so that who measures many distances looks
+    /// itself up once.
+    pub(crate) fn spot(&self, node: u32) -> Option<Spot> {
+        (self.latency == Latency::Internet).then(|| Spot::new(self.hosts.of(node), self.seed))
+    }
+
+    /// [`Network::round_trip`] from a node at `spot`.
+    pub(crate) fn round_trip_from(&self, spot: &Spot, to: u32) -> Duration {
+        Duration::from_micros(2 * spot.delay(&Spot::new(self.hosts.of(to), self.seed)))
+    }
+
     /// Whether a node's host is behind a NAT.
     #[inline]
     pub fn is_natted(&self, node: u32) -> bool {
@@ -235,6 +267,9 @@ mod tests {
                 assert!(delay >= latency.least(), "{latency:?}");
             }
             assert_eq!(network.round_trip(1, 2), network.round_trip(2, 1));
+            let spot = network.spot(1);
+            assert_eq!(spot.is_some(), latency == Latency::Internet);
+            assert!(spot.is_none_or(|spot| network.round_trip_from(&spot, 2) == network.round_trip(1, 2)));
         }
     }
 

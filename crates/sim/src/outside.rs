@@ -1,6 +1,7 @@
 //! What a simulated node can reach: its driver, which is the part of the world that it
 //! is in. Messages go through the links, their costs are counted, and liars spoil theirs.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use starling_overlay::{Host, Id, Message, Offence, Purpose};
 use starling_sansio::{Rng, Time};
 
-use crate::network::{Hostility, NAT_MEMORY, Network};
+use crate::network::{Hostility, NAT_MEMORY, Network, Spot};
 use crate::place::{Node, Places};
 use crate::queue::Queue;
 use crate::tally::Tally;
@@ -31,6 +32,8 @@ pub struct Outside<M, E> {
     pub(crate) holes: Vec<Vec<(u32, Time)>>,
     pub(crate) shape: Shape,
     pub(crate) me: Node,
+    /// Where the node that last measured a distance stands.
+    spot: Cell<Option<(Node, Spot)>>,
     /// Every message in order, if wanted.
     pub(crate) log: Option<Vec<Sent<M>>>,
 }
@@ -111,6 +114,7 @@ impl<M, E> Outside<M, E> {
             holes: if network.natted > 0.0 { vec![Vec::new(); count] } else { Vec::new() },
             shape,
             me: Node::new(0, 0),
+            spot: Cell::new(None),
             log: None,
         }
     }
@@ -190,7 +194,15 @@ impl<M: Message<Node>, E> Host<Node, M, E> for Outside<M, E> {
     }
 
     fn distance(&self, peer: Node) -> Option<Duration> {
-        Some(self.network.round_trip(self.me.host(), peer.host()))
+        let spot = match self.spot.get().filter(|spot| spot.0 == self.me) {
+            Some((_, spot)) => Some(spot),
+            None => self.network.spot(self.me.host()),
+        };
+        let Some(spot) = spot else {
+            return Some(self.network.round_trip(self.me.host(), peer.host()));
+        };
+        self.spot.set(Some((self.me, spot)));
+        Some(self.network.round_trip_from(&spot, peer.host()))
     }
 
     #[inline]
