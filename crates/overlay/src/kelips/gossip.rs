@@ -14,7 +14,7 @@ use super::Kelips;
 use super::maintain::YOUTH;
 use super::message::{MAX_ENTRIES, MAX_TUPLES, Message, Seen, Tuple};
 use super::routing::arc_of;
-use super::table::Change;
+use super::table::{Change, Spot, TOGETHER, When};
 use super::tuples::Taken;
 
 /// Entries that wait to be sent as new; what finds no place is sent by chance.
@@ -97,12 +97,12 @@ impl<P: Peer> Kelips<P> {
 
     /// A contact in a group by chance, and that group.
     fn target_abroad(&self, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<(P, u32)> {
+        let when = self.when();
         let slots = self.table.slots();
         let first = host.rng().index(slots);
-        let slot = (0..slots)
-            .map(|n| (first + n) % slots)
-            .find(|&at| self.table.slot_entry(self.now, at).is_some())?;
-        Some((self.table.slot_entry(self.now, slot)?.peer, (slot / self.table.per_group()) as u32))
+        let slot =
+            (0..slots).map(|n| (first + n) % slots).find(|&at| self.table.slot_entry(&when, at).is_some())?;
+        Some((self.table.slot_entry(&when, slot)?.peer, (slot / self.table.per_group()) as u32))
     }
 
     /// What to tell somebody in `group`: new entries, in a foreign group its members
@@ -112,44 +112,42 @@ impl<P: Peer> Kelips<P> {
         group: u32,
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) -> List<Seen<P>, MAX_ENTRIES> {
-        let abroad = group != self.table.group;
+        let (when, abroad) = (self.when(), group != self.table.group);
         let members = usize::from(self.config.members_per_gossip);
         let members = if abroad { members.min(MEMBERS_ABROAD) } else { members };
         let most = (members + usize::from(self.config.contacts_per_gossip)).min(MAX_ENTRIES);
         let mut entries: Vec<Seen<P>> = Vec::with_capacity(most + 2);
         let news = self.news.0.iter().take(self.news_ration().min(most / 2));
         entries.extend(
-            news.filter_map(|&(peer, _)| {
-                self.table.entry(self.now, peer, self.table.group_of(host.id(peer)))
-            }),
+            news.filter_map(|&(peer, _)| self.table.entry(&when, peer, self.table.group_of(host.id(peer)))),
         );
         if abroad {
-            let theirs =
-                self.table.contacts(group).filter_map(|peer| self.table.entry(self.now, peer, group));
+            let theirs = self.table.contacts(group).filter_map(|peer| self.table.entry(&when, peer, group));
             entries.extend(theirs);
         }
         for _ in 0..members.min(self.table.members().len()) {
-            entries.extend(self.young_member(host));
+            entries.extend(self.young_member(&when, host));
         }
         while entries.len() < most {
-            let Some(entry) = self.random_contact(host) else { break };
+            let Some(entry) = self.random_contact(&when, host) else { break };
             entries.push(entry);
         }
         List::new(entries)
     }
 
     /// The younger of two members by chance: young entries are worth more to others.
-    fn young_member(&self, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<Seen<P>> {
+    fn young_member(&self, when: &When, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<Seen<P>> {
         let count = self.table.members().len();
         let drawn = [host.rng().index(count), host.rng().index(count)];
-        drawn.into_iter().filter_map(|at| self.table.member_entry(self.now, at)).min_by_key(|entry| entry.age)
+        let at = drawn.into_iter().min_by_key(|&at| self.table.member_age(when, at))?;
+        self.table.member_entry(when, at)
     }
 
     /// The first contact at or after a slot by chance.
-    fn random_contact(&self, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<Seen<P>> {
+    fn random_contact(&self, when: &When, host: &mut impl Host<P, Message<P>, Event<P>>) -> Option<Seen<P>> {
         let slots = self.table.slots();
         let first = host.rng().index(slots);
-        (0..slots.min(16)).find_map(|n| self.table.slot_entry(self.now, (first + n) % slots))
+        (0..slots.min(16)).find_map(|n| self.table.slot_entry(when, (first + n) % slots))
     }
 
     /// Tuples kept here that belong to `group`: this one served it while it was empty.
@@ -204,24 +202,39 @@ impl<P: Peer> Kelips<P> {
         entries: &[Seen<P>],
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
-        for &entry in entries {
-            if entry.peer == from {
-                host.refuse(Some(from), Offence::NamesItself);
-            } else {
-                self.hear(entry, false, host);
+        let when = self.when();
+        for some in entries.chunks(TOGETHER) {
+            let spots = self.table.spots(some, |peer| host.id(peer));
+            for (&entry, spot) in some.iter().zip(spots) {
+                if entry.peer == from {
+                    host.refuse(Some(from), Offence::NamesItself);
+                } else {
+                    self.take(&when, entry, false, spot, host);
+                }
             }
         }
     }
 
+    /// A peer itself was heard.
+    pub(super) fn hear(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let spot = self.table.spot(host.id(peer));
+        self.take(&self.when(), Seen { peer, age: 0 }, true, spot, host);
+    }
+
+    fn when(&self) -> When {
+        self.table.when(self.now)
+    }
+
     /// News of a peer.
-    pub(super) fn hear(
+    fn take(
         &mut self,
+        when: &When,
         news: Seen<P>,
         direct: bool,
+        spot: Spot,
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
-        let group = self.table.group_of(host.id(news.peer));
-        match self.table.hear(self.now, news, direct, group, |peer| host.distance(peer)) {
+        match self.table.hear(when, news, direct, spot, |peer| host.distance(peer)) {
             Change::None => {}
             Change::Full => host.refuse(Some(news.peer), Offence::Full),
             Change::Contact => self.news.add(news.peer, self.config.news_rounds),

@@ -140,7 +140,7 @@ impl<P: Peer> Kelips<P> {
         if part > parts {
             return host.refuse(Some(from), Offence::OutOfRange);
         }
-        let group = self.table.group_of(host.id(from));
+        let (when, group) = (self.table.when(self.now), self.table.group_of(host.id(from)));
         let entries: List<Seen<P>, MAX_PART> = if part == 0 {
             let mates: Vec<P> = if group == self.table.group {
                 let from = host.rng().index(members);
@@ -153,13 +153,13 @@ impl<P: Peer> Kelips<P> {
             mates
                 .into_iter()
                 .filter(|&p| p != from)
-                .filter_map(|p| self.table.entry(self.now, p, group))
+                .filter_map(|p| self.table.entry(&when, p, group))
                 .collect()
         } else {
             let first = usize::from(part - 1) * MAX_PART;
             let all = (first..first + MAX_PART).filter_map(|at| match at.checked_sub(members) {
-                None => self.table.member_entry(self.now, at),
-                Some(slot) => self.table.slot_entry(self.now, slot),
+                None => self.table.member_entry(&when, at),
+                Some(slot) => self.table.slot_entry(&when, slot),
             });
             all.filter(|entry| entry.peer != from).collect()
         };
@@ -192,7 +192,7 @@ impl<P: Peer> Kelips<P> {
                     host.refuse(Some(from), Offence::OutOfRange);
                     return self.not_copied(from, what, host);
                 }
-                self.hear(Seen { peer: from, age: 0 }, true, host);
+                self.hear(from, host);
                 self.hear_all(from, &entries, host);
                 self.next_part(from, part, parts, host);
             }
@@ -284,7 +284,7 @@ impl<P: Peer> Kelips<P> {
         let rpc = message.answers();
         let asked = self.busy.as_mut().zip(rpc).and_then(|(busy, rpc)| busy.rpcs.close(rpc, from));
         if asked.is_some() && self.member {
-            self.hear(Seen { peer: from, age: 0 }, true, host);
+            self.hear(from, host);
         }
         match asked {
             None => host.refuse(Some(from), Offence::UnknownReply),

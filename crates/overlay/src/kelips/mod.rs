@@ -11,7 +11,7 @@
 //! boot peer. Section 2.2: a look-up asks the nearest contact in the key's group; if
 //! that fails, other contacts, then the contacts of a group mate. The rooms:
 //!
-//! - `table`: members, contacts, heartbeats; `tuples`: the file tuples;
+//! - `table`: members, contacts; `clock`: their heartbeats; `tuples`: the file tuples;
 //! - `maintain`: join, leave, time-outs; `gossip`: what is told each round;
 //! - `lookup`: questions with several tries; `publish`: a home node's own records;
 //! - `routing`: the common API's answers for a group as replica set.
@@ -36,6 +36,7 @@
 //! past its bound, or answer for a node that was asked. Also absent: transfer of files.
 
 mod check;
+mod clock;
 mod gossip;
 mod lookup;
 mod maintain;
@@ -271,6 +272,22 @@ impl<P: Peer> Core<P> for Kelips<P> {
         [own].into_iter().chain(foreign).filter(|row| !row.peers.is_empty()).collect()
     }
 
+    fn warm(&self, message: Option<&Message<P>>, steps: u32) -> u64 {
+        match (steps, message) {
+            (0, _) => {
+                let times = [self.now, self.gossip_at, self.sweep_at, self.refresh_at, self.wake_at];
+                let times = times.into_iter().fold(0, |sum, time| sum ^ time.as_micros());
+                times ^ self.table.heap_bytes() as u64 ^ self.tuples.len() as u64
+            }
+            (1, Some(Message::Gossip { entries, .. })) => {
+                let ages = entries.iter().step_by(4).fold(0, |sum, entry| sum + u64::from(entry.age));
+                self.table.warm() ^ ages
+            }
+            (1, None) => self.table.warm(),
+            _ => 0,
+        }
+    }
+
     fn state_bytes(&self) -> usize {
         size_of::<Self>()
             + self.table.heap_bytes()
@@ -323,7 +340,7 @@ impl<P: Peer> Kelips<P> {
             return;
         }
         if !matches!(message, Message::Leave {}) {
-            self.hear(Seen { peer: from, age: 0 }, true, host);
+            self.hear(from, host);
         }
         match message {
             Message::Gossip { entries, tuples, pull } => {

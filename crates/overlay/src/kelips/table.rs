@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use starling_sansio::Time;
 
+use super::clock::{Clock, LIFE, Moment};
 use super::message::Seen;
 use crate::{Id, Peer};
 
@@ -23,8 +24,8 @@ pub const MAX_CONTACTS: usize = 8;
 /// Peers that did not answer, or left, of which older news is not believed.
 pub const MAX_SUSPECTS: usize = 32;
 
-/// Ticks until an entry is dropped. A byte holds four times as many.
-const LIFE: u8 = 64;
+/// Bytes that a processor fetches at once.
+const LINE: usize = 64;
 /// A tick of age weighs as much as this much distance when contacts are compared.
 const TICK_WEIGHS: Duration = Duration::from_millis(10);
 /// The distance of a peer of which the driver knows none.
@@ -33,47 +34,6 @@ const UNKNOWN_DISTANCE: Duration = Duration::from_millis(250);
 /// The affinity group of an id: consistent hashing onto `groups` equal arcs.
 pub fn group_of(id: Id, groups: u32) -> u32 {
     ((u128::from(id.high()) * u128::from(groups)) >> 64) as u32
-}
-
-/// Ticks of a time-out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(i64);
-
-impl Clock {
-    pub(super) fn new(timeout: Duration) -> Clock {
-        let micros = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX);
-        Clock((micros / i64::from(LIFE)).max(1))
-    }
-
-    /// A tick's length.
-    pub(super) fn tick(self) -> Duration {
-        Duration::from_micros(self.0.unsigned_abs())
-    }
-
-    /// The heartbeat of `age` seconds ago; `None` if that is past the time-out.
-    pub(super) fn stamp(self, now: Time, age: u16) -> Option<u8> {
-        let heard = (micros(now) - i64::from(age) * 1_000_000).div_euclid(self.0);
-        (self.number(now) - heard <= i64::from(LIFE)).then_some(heard as u8)
-    }
-
-    /// Ticks since that heartbeat.
-    pub(super) fn ticks(self, now: Time, stamp: u8) -> u8 {
-        (self.number(now) as u8).wrapping_sub(stamp)
-    }
-
-    /// Seconds since that heartbeat, rounded up.
-    pub(super) fn age(self, now: Time, stamp: u8) -> u16 {
-        let heard = (self.number(now) - i64::from(self.ticks(now, stamp))) * self.0;
-        u16::try_from((micros(now) - heard + 999_999) / 1_000_000).unwrap_or(u16::MAX)
-    }
-
-    fn number(self, now: Time) -> i64 {
-        micros(now).div_euclid(self.0)
-    }
-}
-
-fn micros(now: Time) -> i64 {
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX / 2)
 }
 
 /// What hearing of a peer changed.
@@ -87,6 +47,25 @@ pub(super) enum Change {
     Contact,
     /// There is no room for the peer.
     Full,
+}
+
+/// A moment on the tables' clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct When {
+    now: Time,
+    members: Moment,
+    contacts: Moment,
+}
+
+/// News that are looked up side by side.
+pub(super) const TOGETHER: usize = 32;
+
+/// Where news of a peer belong: its group and, in the own one, where it stands among the
+/// members if it does.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Spot {
+    group: u32,
+    at: u32,
 }
 
 /// The tables.
@@ -190,23 +169,69 @@ impl<P: Peer> Table<P> {
         inhabited.next().unwrap_or(self.group)
     }
 
+    /// `now` on the tables' clocks.
+    pub(super) fn when(&self, now: Time) -> When {
+        When { now, members: self.members_clock.at(now), contacts: self.contacts_clock.at(now) }
+    }
+
+    /// Where news of a single peer of that id belong.
+    pub(super) fn spot(&self, id: Id) -> Spot {
+        Spot { group: self.group_of(id), at: 0 }
+    }
+
+    /// Where the first [`TOGETHER`] of `news` belong. Reads on the way what taking them
+    /// will need, so that a processor waits once for the memory of all and not for each.
+    pub(super) fn spots(&self, news: &[Seen<P>], id: impl Fn(P) -> Id) -> [Spot; TOGETHER] {
+        let mut spots = [Spot::default(); TOGETHER];
+        let (mut members, mut sum) = (0, 0u64);
+        for (spot, entry) in spots.iter_mut().zip(news) {
+            spot.group = self.group_of(id(entry.peer));
+            if spot.group == self.group {
+                members += 1;
+            } else {
+                let first = spot.group as usize * self.per_group;
+                sum += u64::from(self.slots.get(first).is_some_and(|&peer| peer == entry.peer));
+                sum += u64::from(self.slots_heard.get(first).copied().unwrap_or_default());
+            }
+        }
+        std::hint::black_box(sum);
+        if members > 0 {
+            self.find_members(news, &mut spots);
+        }
+        spots
+    }
+
+    /// Binary searches in step, without a branch that could be foreseen wrongly.
+    fn find_members(&self, news: &[Seen<P>], spots: &mut [Spot; TOGETHER]) {
+        let mut left = self.peers.len();
+        while left > 1 {
+            let half = left / 2;
+            for (spot, entry) in spots.iter_mut().zip(news) {
+                let middle = spot.at as usize + half;
+                let before = self.peers[middle] <= entry.peer;
+                spot.at = std::hint::select_unpredictable(before, middle as u32, spot.at);
+            }
+            left -= half;
+        }
+    }
+
     /// Takes news of a peer: a heartbeat `age` seconds ago. `direct` news came from the
     /// peer itself, and is believed of a suspect too.
     pub(super) fn hear(
         &mut self,
-        now: Time,
+        when: &When,
         news: Seen<P>,
         direct: bool,
-        group: u32,
+        spot: Spot,
         distance: impl Fn(P) -> Option<Duration>,
     ) -> Change {
-        if news.peer == self.me || self.disbelieves(now, news, direct) {
+        if news.peer == self.me || self.disbelieves(when.now, news, direct) {
             return Change::None;
         }
-        if group == self.group {
-            self.hear_member(now, news)
+        if spot.group == self.group {
+            self.hear_member(when.members, news, spot.at as usize)
         } else {
-            self.hear_contact(now, news, group, distance)
+            self.hear_contact(when.contacts, news, spot.group, distance)
         }
     }
 
@@ -220,52 +245,60 @@ impl<P: Peer> Table<P> {
         false
     }
 
-    fn hear_member(&mut self, now: Time, news: Seen<P>) -> Change {
-        let Some(stamp) = self.members_clock.stamp(now, news.age) else { return Change::None };
-        match self.peers.binary_search(&news.peer) {
+    /// News of a member, who stood at `likely` before other news were taken.
+    fn hear_member(&mut self, now: Moment, news: Seen<P>, likely: usize) -> Change {
+        let known = if self.peers.get(likely) == Some(&news.peer) {
+            Ok(likely)
+        } else {
+            self.peers.binary_search(&news.peer)
+        };
+        match known {
             Ok(at) => {
-                let clock = self.members_clock;
-                if clock.ticks(now, stamp) < clock.ticks(now, self.heard[at]) {
+                if let Some(stamp) = now.younger(self.heard[at], news.age) {
                     self.heard[at] = stamp;
                 }
                 Change::None
             }
-            Err(_) if self.peers.len() >= MAX_MEMBERS => Change::Full,
-            Err(at) => {
-                if self.peers.len() == self.peers.capacity() {
-                    // Doubling would waste most of a large simulation's memory.
-                    let more = self.peers.len() / 16 + 4;
-                    self.peers.reserve_exact(more);
-                    self.heard.reserve_exact(more);
-                }
-                self.peers.insert(at, news.peer);
-                self.heard.insert(at, stamp);
-                Change::Member
-            }
+            Err(at) => self.add_member(now, news, at),
         }
+    }
+
+    fn add_member(&mut self, now: Moment, news: Seen<P>, at: usize) -> Change {
+        let Some(stamp) = now.stamp(news.age) else { return Change::None };
+        if self.peers.len() >= MAX_MEMBERS {
+            return Change::Full;
+        }
+        if self.peers.len() == self.peers.capacity() {
+            // Doubling would waste most of a large simulation's memory.
+            let more = self.peers.len() / 16 + 4;
+            self.peers.reserve_exact(more);
+            self.heard.reserve_exact(more);
+        }
+        self.peers.insert(at, news.peer);
+        self.heard.insert(at, stamp);
+        Change::Member
     }
 
     fn hear_contact(
         &mut self,
-        now: Time,
+        now: Moment,
         news: Seen<P>,
         group: u32,
         distance: impl Fn(P) -> Option<Duration>,
     ) -> Change {
-        let Some(stamp) = self.contacts_clock.stamp(now, news.age) else { return Change::None };
-        let (clock, me) = (self.contacts_clock, self.me);
         let from = group as usize * self.per_group;
         let row = from..(from + self.per_group).min(self.slots.len());
         if let Some(at) = row.clone().find(|&at| self.slots[at] == news.peer) {
-            if clock.ticks(now, stamp) < clock.ticks(now, self.slots_heard[at]) {
+            if let Some(stamp) = now.younger(self.slots_heard[at], news.age) {
                 self.slots_heard[at] = stamp;
             }
             return Change::None;
         }
-        let empty = row.clone().find(|&at| self.slots[at] == me);
+        let Some(stamp) = now.stamp(news.age) else { return Change::None };
+        let empty = row.clone().find(|&at| self.slots[at] == self.me);
         // Section 2.1 leaves open which contacts to keep: near ones, and young ones.
         let cost = |peer: P, stamp: u8| {
-            distance(peer).unwrap_or(UNKNOWN_DISTANCE) + TICK_WEIGHS * u32::from(clock.ticks(now, stamp))
+            distance(peer).unwrap_or(UNKNOWN_DISTANCE) + TICK_WEIGHS * u32::from(now.ticks(stamp))
         };
         let worst = || {
             let costs = row.clone().map(|at| (cost(self.slots[at], self.slots_heard[at]), at));
@@ -314,16 +347,16 @@ impl<P: Peer> Table<P> {
 
     /// Drops entries past their time-out and tells the members among them.
     pub(super) fn sweep(&mut self, now: Time) -> Vec<P> {
-        let clock = self.contacts_clock;
+        let when = self.when(now);
         for (slot, &heard) in self.slots.iter_mut().zip(&self.slots_heard) {
-            if clock.ticks(now, heard) > LIFE {
+            if when.contacts.ticks(heard) > LIFE {
                 *slot = self.me;
             }
         }
-        let oldest = self.suspects.partition_point(|s| now.since(s.1) > clock.tick() * u32::from(LIFE));
+        let life = self.contacts_clock.life();
+        let oldest = self.suspects.partition_point(|suspect| now.since(suspect.1) > life);
         self.suspects.drain(..oldest);
-        let clock = self.members_clock;
-        let dead = |&heard: &u8| clock.ticks(now, heard) > LIFE;
+        let dead = |&heard: &u8| when.members.ticks(heard) > LIFE;
         if !self.heard.iter().any(dead) {
             return Vec::new();
         }
@@ -337,35 +370,42 @@ impl<P: Peer> Table<P> {
     /// After a sleep in which a byte of ticks may have run over: everybody has half a
     /// life to give a heartbeat.
     pub(super) fn wake(&mut self, before: Time, now: Time) {
-        let slept = |clock: Clock| clock.number(now) - clock.number(before) > i64::from(LIFE);
-        let half = |clock: Clock| (clock.number(now) - i64::from(LIFE / 2)) as u8;
-        if slept(self.members_clock) {
-            self.heard.fill(half(self.members_clock));
+        if now.since(before) < self.members_clock.life().min(self.contacts_clock.life()) {
+            return;
         }
-        if slept(self.contacts_clock) {
-            self.slots_heard.fill(half(self.contacts_clock));
+        let (before, now) = (self.when(before), self.when(now));
+        if now.members.ticks_since(before.members) > i64::from(LIFE) {
+            self.heard.fill(now.members.half_a_life_ago());
         }
+        if now.contacts.ticks_since(before.contacts) > i64::from(LIFE) {
+            self.slots_heard.fill(now.contacts.half_a_life_ago());
+        }
+    }
+
+    /// The age of member number `at`, if there is one.
+    pub(super) fn member_age(&self, when: &When, at: usize) -> Option<u16> {
+        self.heard.get(at).map(|&heard| when.members.age(heard))
     }
 
     /// Member number `at` as an entry to send.
-    pub(super) fn member_entry(&self, now: Time, at: usize) -> Option<Seen<P>> {
+    pub(super) fn member_entry(&self, when: &When, at: usize) -> Option<Seen<P>> {
         let (&peer, &heard) = (self.peers.get(at)?, self.heard.get(at)?);
-        Some(Seen { peer, age: self.members_clock.age(now, heard) })
+        Some(Seen { peer, age: when.members.age(heard) })
     }
 
     /// The contact in slot `at`, if there is one, as an entry to send.
-    pub(super) fn slot_entry(&self, now: Time, at: usize) -> Option<Seen<P>> {
+    pub(super) fn slot_entry(&self, when: &When, at: usize) -> Option<Seen<P>> {
         let (&peer, &heard) = (self.slots.get(at)?, self.slots_heard.get(at)?);
-        (peer != self.me).then(|| Seen { peer, age: self.contacts_clock.age(now, heard) })
+        (peer != self.me).then(|| Seen { peer, age: when.contacts.age(heard) })
     }
 
     /// The entry of `peer`, if it is known.
-    pub(super) fn entry(&self, now: Time, peer: P, group: u32) -> Option<Seen<P>> {
+    pub(super) fn entry(&self, when: &When, peer: P, group: u32) -> Option<Seen<P>> {
         if group == self.group {
-            return self.member_entry(now, self.peers.binary_search(&peer).ok()?);
+            return self.member_entry(when, self.peers.binary_search(&peer).ok()?);
         }
         let at = group as usize * self.per_group + self.row(group).iter().position(|&slot| slot == peer)?;
-        self.slot_entry(now, at)
+        self.slot_entry(when, at)
     }
 
     /// Slots for contacts, full or empty.
@@ -378,15 +418,24 @@ impl<P: Peer> Table<P> {
     pub(super) fn set(&mut self, now: Time, mut members: Vec<P>, mut contact: impl FnMut(u32, &mut [P])) {
         members.sort_unstable();
         members.shrink_to_fit();
-        let stamp = self.members_clock.stamp(now, 0).unwrap_or_default();
-        self.heard = vec![stamp; members.len()];
+        let when = self.when(now);
+        self.heard = vec![when.members.stamp(0).unwrap_or_default(); members.len()];
         self.peers = members;
-        self.slots_heard.fill(self.contacts_clock.stamp(now, 0).unwrap_or_default());
+        self.slots_heard.fill(when.contacts.stamp(0).unwrap_or_default());
         for (group, row) in (0..).zip(self.slots.chunks_exact_mut(self.per_group)) {
             if group != self.group {
                 contact(group, row);
             }
         }
+    }
+
+    /// Reads a line of memory after another of what gossip needs; see [`crate::Core::warm`].
+    pub(super) fn warm(&self) -> u64 {
+        let names = (LINE / size_of::<P>().max(1)).max(1);
+        let peers = self.peers.iter().step_by(names).chain(self.slots.iter().step_by(names));
+        let own = peers.filter(|&&peer| peer == self.me).count() as u64;
+        let heard = self.heard.iter().step_by(LINE).chain(self.slots_heard.iter().step_by(LINE));
+        heard.fold(own, |sum, &heard| sum + u64::from(heard))
     }
 
     pub(super) fn heap_bytes(&self) -> usize {

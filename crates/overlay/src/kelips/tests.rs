@@ -6,8 +6,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use starling_sansio::{Rng, Time};
 
+use super::clock::Clock;
 use super::message::{MAX_HITS, MAX_PART};
-use super::table::{Clock, MAX_SUSPECTS};
+use super::table::{Change, MAX_SUSPECTS, TOGETHER};
 use super::*;
 use crate::wire::{List, Wire};
 use crate::{Hit, Id, Op, Purpose, Query, Record, RpcId};
@@ -282,6 +283,32 @@ proptest! {
     }
 
     #[test]
+    fn news_taken_together_change_what_they_would_one_by_one(
+        known in prop::collection::vec(any_seen(), 0..40),
+        news in prop::collection::vec(any_seen(), 0..=TOGETHER),
+    ) {
+        let id = |peer: u32| Id::from_high(u64::from(peer).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let distance = |peer: u32| Some(Duration::from_millis(u64::from(peer * 7 % 11) * 20));
+        let mut table = Table::new(PEERS, &Config { groups: 3, ..Config::for_nodes(100) });
+        table.begin(Id::ZERO);
+        let when = table.when(Time::from_secs(100_000));
+        for entry in known {
+            table.hear(&when, entry, false, table.spot(id(entry.peer)), distance);
+        }
+        let mut other = table.clone();
+        let one = news.iter().map(|&entry| {
+            table.hear(&when, entry, false, table.spot(id(entry.peer)), distance)
+        });
+        let one: Vec<Change> = one.collect();
+        let spots = other.spots(&news, id);
+        let together = news.iter().zip(spots).map(|(&entry, spot)| {
+            other.hear(&when, entry, false, spot, distance)
+        });
+        prop_assert_eq!(one, together.collect::<Vec<_>>());
+        prop_assert_eq!(format!("{table:?}"), format!("{other:?}"));
+    }
+
+    #[test]
     fn passing_an_entry_on_never_makes_it_younger(
         start in 100_000_000u64..200_000_000,
         hops in prop::collection::vec((0u64..3_000_000, 0u64..50_000_000), 1..40),
@@ -292,11 +319,11 @@ proptest! {
         for (wait, offset) in hops {
             let came = start + offset + truth;
             let here = |after| Time::from_micros(came + after);
-            let Some(stamp) = clock.stamp(here(0), age) else { break };
-            age = clock.age(here(wait), stamp);
+            let Some(stamp) = clock.at(here(0)).stamp(age) else { break };
+            age = clock.at(here(wait)).age(stamp);
             truth += wait;
             prop_assert!(u64::from(age) * 1_000_000 >= truth, "{age} s told, {truth} µs passed");
-            if clock.ticks(here(wait), stamp) > 64 { break }
+            if clock.at(here(wait)).ticks(stamp) > 64 { break }
         }
     }
 }
@@ -326,7 +353,7 @@ fn two_silent_answers_make_a_peer_forgotten_and_its_word_brings_it_back() {
     table.begin(Id::ZERO);
     let now = Time::from_secs(100);
     let hear = |table: &mut Table<u32>, now, age, direct| {
-        table.hear(now, Seen { peer: 7, age }, direct, 0, |_| None)
+        table.hear(&table.when(now), Seen { peer: 7, age }, direct, table.spot(Id::ZERO), |_| None)
     };
     assert_eq!(hear(&mut table, now, 0, true), table::Change::Member);
     assert!(!table.suspect(now, 7) && table.members() == [7]);
@@ -346,7 +373,7 @@ fn a_long_sleep_does_not_make_the_dead_young() {
     let mut table = Table::new(0u32, &config);
     table.begin(Id::ZERO);
     let now = Time::from_secs(100);
-    table.hear(now, Seen { peer: 7, age: 0 }, true, 0, |_| None);
+    table.hear(&table.when(now), Seen { peer: 7, age: 0 }, true, table.spot(Id::ZERO), |_| None);
     // A byte of ticks runs over in four time-outs.
     let morning = now + config.member_timeout * 4 + Duration::from_secs(1);
     table.wake(now, morning);
