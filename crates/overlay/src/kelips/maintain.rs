@@ -21,6 +21,9 @@ const COPY_TRIES: u8 = 3;
 const STORE_SOURCES: u8 = 4;
 /// Parts of a view that is copied; more would be a lie.
 const MAX_PARTS: u16 = 1024;
+/// How far from its own place in its group a node with perfect tables may choose its
+/// contacts in others'.
+const BESIDE: u64 = 8;
 /// A sweep for time-outs every so many ticks of members' heartbeats.
 const SWEEP_TICKS: u32 = 2;
 
@@ -365,20 +368,20 @@ impl<P: Peer> Kelips<P> {
         let mates = arc_in(view, self.table.group, groups).iter();
         let mates = mates.map(|member| member.1).filter(|&peer| peer != me).collect();
         let spatial = self.config.spatial;
+        let beside = (u128::from(host.id(me).high()) * u128::from(groups)) as u64;
         self.table.set(self.now, mates, |group, row| {
             let sample = if spatial { 2 * row.len() } else { row.len() };
-            let mut drawn: [Option<P>; 2 * MAX_CONTACTS] = [None; _];
-            for (place, member) in drawn.iter_mut().zip(some_of(view, group, groups, sample, host)) {
-                *place = Some(member.1);
+            let some = some_of(view, (group, groups), beside, sample, host);
+            let mut drawn = [(None, me); 2 * MAX_CONTACTS];
+            for (place, &(_, peer)) in drawn.iter_mut().zip(some) {
+                *place = (if spatial { host.distance(peer) } else { None }, peer);
             }
-            let drawn = &mut drawn[..sample];
+            let drawn = &mut drawn[..some.len().min(sample)];
             if spatial {
-                drawn.sort_unstable_by_key(|&peer| {
-                    (peer.is_none(), peer.map(|peer| host.distance(peer)), peer)
-                });
+                drawn.sort_unstable();
             }
-            for (slot, peer) in row.iter_mut().zip(drawn.iter().flatten()) {
-                *slot = *peer;
+            for (slot, &(_, peer)) in row.iter_mut().zip(drawn.iter()) {
+                *slot = peer;
             }
         });
     }
@@ -395,17 +398,20 @@ fn arc_in<'a, P: Peer>(view: &View<'a, P>, group: u32, groups: u32) -> &'a [(Id,
 }
 
 /// At most `most` neighbours in a group, by chance. Ids are evenly spread, so a guess of
-/// where the group is in the view nearly always spares the search.
+/// where the group is in the view nearly always spares the search. In large groups it is
+/// near `beside`, the asking node's own place in its group as a part of 2^64: whose tables
+/// are made one after the other, in the order of ids, then read the same memory.
 fn some_of<'a, P: Peer>(
     view: &View<'a, P>,
-    group: u32,
-    groups: u32,
+    (group, groups): (u32, u32),
+    beside: u64,
     most: usize,
     host: &mut impl Host<P, Message<P>, Event<P>>,
 ) -> &'a [(Id, P)] {
     let share = view.len() as i64 / i64::from(groups);
-    let mut guess =
-        i64::from(group) * view.len() as i64 / i64::from(groups) + host.rng().below(share as u64) as i64;
+    let place = ((u128::from(beside) * share as u128) >> 64) as i64;
+    let place = (place + host.rng().below(BESIDE) as i64) % share.max(1);
+    let mut guess = i64::from(group) * view.len() as i64 / i64::from(groups) + place;
     for _ in 0..3 {
         let at = usize::try_from(guess).unwrap_or(0);
         let Some(some) = view.members().get(at..at + most) else { break };
