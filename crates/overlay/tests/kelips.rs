@@ -56,6 +56,20 @@ fn a_lone_node_finds_its_own() {
 }
 
 #[test]
+fn without_words_a_record_has_one_tuple_and_a_search_is_refused() {
+    let mut net = Net::new(1, 160, Config { search_words: false, ..small() });
+    net.converged(100);
+    net.command(0, Command::Publish(record(1)));
+    net.run_for(Duration::from_secs(60));
+    let kept = net.nodes.values().map(Kelips::tuples);
+    assert_eq!(kept.max(), Some(1));
+    let ended = look_for_all(&mut net, &[1]);
+    assert_eq!(found(&ended), 100);
+    net.command(7, Command::Search(Op(9999), Query { text: "flock1".into(), wanted: 5 }));
+    assert_eq!(user::result(&net, 7, 9999), (0, Some(Outcome::Refused)));
+}
+
+#[test]
 fn nodes_join_one_after_another_and_every_key_is_found_from_everywhere() {
     let mut net = Net::new(2, 160, small());
     net.add(0);

@@ -148,7 +148,8 @@ impl<P: Peer> Kelips<P> {
     pub(super) fn search(&mut self, op: Op, query: Query, host: &mut impl Host<P, Message<P>, Event<P>>) {
         // The longest word is likely the rarest; a prefix has no hash.
         let words = query.words();
-        let whole = (0u8..).zip(&words).filter(|(_, word)| !word.ends_with('*'));
+        let sought = |word: &str| self.config.search_words && !word.ends_with('*');
+        let whole = (0u8..).zip(&words).filter(|(_, word)| sought(word));
         let Some((number, word)) = whole.max_by_key(|(number, word)| (word.len(), u8::MAX - number)) else {
             let (outcome, cost) = (Outcome::Refused, Cost::default());
             return host.emit(Event::Done { op, outcome, cost });

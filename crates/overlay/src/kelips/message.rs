@@ -1,5 +1,7 @@
 //! What Kelips nodes say to each other.
 
+use std::sync::Arc;
+
 use crate::wire::{List, Malformed, Reader, Wire, Writer};
 use crate::{Hit, Id, Purpose, Query, Record, RpcId, wire_enum};
 
@@ -40,8 +42,9 @@ pub struct Tuple<P> {
     /// What the tuple is found by: the top 64 bits of the record's key, or of the hash of
     /// a word of its name.
     pub under: u64,
-    /// The record.
-    pub record: Record,
+    /// The record. Nodes that share memory, as simulated ones do, share it: a whole group
+    /// keeps the same.
+    pub record: Arc<Record>,
     /// Who has it.
     pub home: P,
     /// The home node's heartbeat count for this record; a larger one is younger.
@@ -65,7 +68,7 @@ impl<P: Wire> Wire for Tuple<P> {
     fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Tuple {
             under: Wire::decode(input)?,
-            record: Wire::decode(input)?,
+            record: Arc::new(Wire::decode(input)?),
             home: Wire::decode(input)?,
             beat: Wire::decode(input)?,
             age: Wire::decode(input)?,

@@ -27,8 +27,8 @@
 //! Memory, counted as the paper does ([`Kelips::paper_bytes`]): 40 B a membership entry
 //! and 60 B a tuple, the sizes with which n/k + c(k - 1) entries and F/k tuples are its
 //! 1.93 MB at n = 10^5, k = 317, c = 2, F = 10^7. Our own bytes ([`Core::state_bytes`])
-//! with four-byte names: 5 an entry, and 107 and the name a tuple, since a record here
-//! has a key of 20 B, a size and a name; 4.9 MB at the same place with names of 32
+//! with four-byte names: 5 an entry, and 117 and the name a tuple, since a record here
+//! has a key of 20 B, a size and a name; 5.2 MB at the same place with names of 32
 //! characters. Without files a node takes 1.9 KB at 10^4 nodes and 15.4 KB at 10^6.
 //!
 //! Deliberately absent: signatures. Whoever gossips can name peers and tuples that do
@@ -107,6 +107,9 @@ pub struct Config {
     pub rpc_timeout: Duration,
     /// Questions that are asked before an operation fails.
     pub tries: u8,
+    /// Whether own records are announced under their words too, which the paper does not
+    /// do; without, a search is refused.
+    pub search_words: bool,
     /// Most tuples that a node keeps.
     pub max_tuples: usize,
 }
@@ -147,6 +150,7 @@ impl Config {
             refresh_interval: Duration::from_secs(10 * 60),
             rpc_timeout: Duration::from_millis(1500),
             tries: 10,
+            search_words: true,
             max_tuples: 1 << 18,
         }
     }

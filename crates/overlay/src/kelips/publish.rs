@@ -1,5 +1,6 @@
 //! A node's own records: the home node's side (section 2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Event, Host, Id, Offence, Peer, Purpose, Record, RpcId};
@@ -22,6 +23,8 @@ const RETRY: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub(super) struct Own {
     record: Record,
+    /// Whether it has tuples under its words too.
+    by_words: bool,
     beat: u32,
     live: bool,
     /// Bit 0 is the tuple under the key, the others those under the words, in order:
@@ -50,15 +53,20 @@ impl Own {
         (self.todo, self.due) = (self.all(), Time::NEVER);
     }
 
+    /// The words under which it has tuples.
+    fn words(&self) -> Vec<Arc<str>> {
+        if self.by_words { self.record.words() } else { Vec::new() }
+    }
+
     /// What the record's tuples are found by, as many as it has.
     fn places(&self) -> Vec<u64> {
-        let words = self.record.words();
+        let words = self.words();
         let words = words.iter().map(|word| Id::hash(word.as_bytes()));
         [self.record.key].into_iter().chain(words).map(Id::high).collect()
     }
 
     fn all(&self) -> u32 {
-        (1 << (self.record.words().len() + 1)) - 1
+        (1 << (self.words().len() + 1)) - 1
     }
 }
 
@@ -69,7 +77,8 @@ impl<P: Peer> Kelips<P> {
             return host.refuse(None, Offence::Full);
         }
         let beat = known.map_or(1, |at| self.own[at].beat + 1);
-        let mut own = Own { record, beat, live: true, todo: 0, due: Time::NEVER };
+        let by_words = self.config.search_words;
+        let mut own = Own { record, by_words, beat, live: true, todo: 0, due: Time::NEVER };
         own.announce_all();
         match known {
             Some(at) => self.own[at] = own,
@@ -198,7 +207,7 @@ impl<P: Peer> Kelips<P> {
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
         let under = what.under;
-        let fits = |word: &std::sync::Arc<str>| Id::hash(word.as_bytes()).high() == under;
+        let fits = |word: &Arc<str>| Id::hash(word.as_bytes()).high() == under;
         if under != what.record.key.high() && !what.record.words().iter().any(fits) {
             return host.refuse(Some(from), Offence::OutOfRange);
         }
@@ -214,6 +223,6 @@ impl<P: Peer> Kelips<P> {
 
     fn keep(&mut self, home: P, what: Announcement, host: &mut impl Host<P, Message<P>, Event<P>>) -> Taken {
         let Announcement { under, record, beat, live } = what;
-        self.take_tuple(Tuple { under, record, home, beat, age: 0, live }, host)
+        self.take_tuple(Tuple { under, record: Arc::new(record), home, beat, age: 0, live }, host)
     }
 }

@@ -66,8 +66,16 @@ fn any_seen() -> impl Strategy<Value = Seen<u32>> {
 }
 
 fn any_tuple() -> impl Strategy<Value = Tuple<u32>> {
-    (any_under(), any_record(), 0..PEERS, 0u32..9, 0u16..4000, any::<bool>())
-        .prop_map(|(under, record, home, beat, age, live)| Tuple { under, record, home, beat, age, live })
+    (any_under(), any_record(), 0..PEERS, 0u32..9, 0u16..4000, any::<bool>()).prop_map(
+        |(under, record, home, beat, age, live)| Tuple {
+            under,
+            record: Arc::new(record),
+            home,
+            beat,
+            age,
+            live,
+        },
+    )
 }
 
 fn any_place() -> impl Strategy<Value = Place> {

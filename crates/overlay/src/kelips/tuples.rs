@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use starling_sansio::Time;
@@ -17,7 +18,7 @@ const TREE_OVERHEAD: (usize, usize) = (4, 3);
 /// What is kept of a tuple.
 #[derive(Clone, Debug)]
 struct Kept<P> {
-    record: Record,
+    record: Arc<Record>,
     home: P,
     beat: u32,
     /// When the heartbeat was, in seconds of this node's time.
@@ -109,23 +110,28 @@ impl<P: Peer> Tuples<P> {
         let here = self.kept.range(first..=last).map(|(_, kept)| kept);
         let mut wanted = here.filter(|kept| kept.live && wanted(&kept.record)).skip(skip);
         let taken = wanted.by_ref().take(most);
-        let hits = taken.map(|kept| Hit { record: kept.record.clone(), provider: kept.home }).collect();
+        let hits = taken.map(|kept| Hit { record: (*kept.record).clone(), provider: kept.home }).collect();
         (hits, wanted.next().is_some())
     }
 
     /// Up to `most` tuples to send: new ones first, then the next in turn.
     pub(super) fn gossip(&mut self, now: Time, most: usize) -> Vec<Tuple<P>> {
         let most = most.min(self.kept.len());
-        let mut places: Vec<Place> = self.news.iter().take(most).map(|news| news.0).collect();
-        while places.len() < most {
-            let Some(next) = self.after(self.cursor) else { break };
-            self.cursor = next;
-            if places.contains(&next) {
+        let new = self.news.iter().take(most).map(|news| news.0);
+        let mut tuples = Vec::with_capacity(most);
+        tuples.extend(new.clone().filter_map(|at| Some(self.kept.get(&at)?.tuple(now, at))));
+        let later = self.kept.range((Bound::Excluded(self.cursor), Bound::Unbounded));
+        for (&at, kept) in later.chain(self.kept.range(..=self.cursor)) {
+            if tuples.len() >= most {
                 break;
             }
-            places.push(next);
+            self.cursor = at;
+            if new.clone().any(|new| new == at) {
+                break;
+            }
+            tuples.push(kept.tuple(now, at));
         }
-        places.into_iter().filter_map(|at| self.tuple(now, at)).collect()
+        tuples
     }
 
     /// The round is over: what it sent as new is a little less so.
@@ -143,15 +149,15 @@ impl<P: Peer> Tuples<P> {
     /// Up to `most` tuples after a place, in order.
     pub(super) fn copy(&self, now: Time, after: Place, most: usize) -> Vec<Tuple<P>> {
         let from = if after == Place::default() { Bound::Included(after) } else { Bound::Excluded(after) };
-        let places = self.kept.range((from, Bound::Unbounded)).map(|(&at, _)| at);
-        places.take(most).filter_map(|at| self.tuple(now, at)).collect()
+        let kept = self.kept.range((from, Bound::Unbounded)).take(most);
+        kept.map(|(&at, kept)| kept.tuple(now, at)).collect()
     }
 
     /// Up to `most` tuples under places from `first` to `last`, both included.
     pub(super) fn within(&self, now: Time, first: u64, last: u64, most: usize) -> Vec<Tuple<P>> {
         let (first, last) = (Place { under: first, tag: 0 }, Place { under: last, tag: u64::MAX });
-        let places = self.kept.range(first..=last).map(|(&at, _)| at);
-        places.take(most).filter_map(|at| self.tuple(now, at)).collect()
+        let kept = self.kept.range(first..=last).take(most);
+        kept.map(|(&at, kept)| kept.tuple(now, at)).collect()
     }
 
     /// Drops what is past its time-out.
@@ -166,26 +172,27 @@ impl<P: Peer> Tuples<P> {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        let names: usize = self.kept.values().map(|kept| kept.record.name.len() + 16).sum();
+        // As if nobody shared them; each is behind a pointer with two counts.
+        let record = |kept: &Kept<P>| size_of::<Record>() + 16 + kept.record.name.len() + 16;
+        let records: usize = self.kept.values().map(record).sum();
         let entries = self.kept.len() * (size_of::<Place>() + size_of::<Kept<P>>());
-        names + entries * TREE_OVERHEAD.0 / TREE_OVERHEAD.1 + self.news.capacity() * size_of::<(Place, u8)>()
+        records
+            + entries * TREE_OVERHEAD.0 / TREE_OVERHEAD.1
+            + self.news.capacity() * size_of::<(Place, u8)>()
     }
+}
 
-    fn after(&self, place: Place) -> Option<Place> {
-        let later = self.kept.range((Bound::Excluded(place), Bound::Unbounded)).next();
-        later.or_else(|| self.kept.first_key_value()).map(|(&at, _)| at)
-    }
-
-    fn tuple(&self, now: Time, at: Place) -> Option<Tuple<P>> {
-        let kept = self.kept.get(&at)?;
-        let age = seconds(now).saturating_sub(kept.heard).saturating_add(1);
-        Some(Tuple {
+impl<P: Peer> Kept<P> {
+    /// The tuple that stands at `at`, as it is told.
+    fn tuple(&self, now: Time, at: Place) -> Tuple<P> {
+        let age = seconds(now).saturating_sub(self.heard).saturating_add(1);
+        Tuple {
             under: at.under,
-            record: kept.record.clone(),
-            home: kept.home,
-            beat: kept.beat,
+            record: self.record.clone(),
+            home: self.home,
+            beat: self.beat,
             age: u16::try_from(age).unwrap_or(u16::MAX),
-            live: kept.live,
-        })
+            live: self.live,
+        }
     }
 }

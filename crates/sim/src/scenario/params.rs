@@ -304,6 +304,7 @@ table! {
         refresh_s: f64 => |c, v| c.refresh_interval = secs(v);
         timeout_s: f64 => |c, v| c.rpc_timeout = secs(v);
         tries: u8 => |c, v| c.tries = v;
+        search_words: bool => |c, v| c.search_words = v;
     }
 }
 
