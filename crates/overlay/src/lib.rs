@@ -50,7 +50,7 @@ pub use check::{Checked, Standing};
 pub use event::{Command, Cost, Event, Hit, Op, Outcome, Route, Routing};
 pub use id::Id;
 pub use peer::{Contact, Peer};
-pub use prefetch::prefetch;
+pub use prefetch::{PREFETCHED, prefetch};
 pub use record::{MAX_WORDS, Query, Record};
 pub use rpc::{RpcId, Rpcs};
 pub use view::View;

@@ -11,17 +11,19 @@ const LINE: usize = 64;
 /// Lines that are asked for at most: what is larger is read in order, which processors
 /// see by themselves.
 const LINES: usize = 8;
+/// Bytes that are asked for at most.
+pub const PREFETCHED: usize = LINES * LINE;
 
-/// Asks for the memory of `what`, its first [`LINES`] lines.
+/// Asks for the memory of `what`, of its first [`PREFETCHED`] bytes.
 #[inline]
 pub fn prefetch<T: ?Sized>(what: &T) {
     let (start, size) = (std::ptr::from_ref(what).cast::<u8>(), size_of_val(what));
-    for offset in (0..size.min(LINE * LINES)).step_by(LINE) {
+    for offset in (0..size.min(PREFETCHED)).step_by(LINE) {
         hint(start.wrapping_add(offset));
     }
     if size > 0 {
         // Where it does not begin at the beginning of a line it has one line more.
-        hint(start.wrapping_add(size.min(LINE * LINES) - 1));
+        hint(start.wrapping_add(size.min(PREFETCHED) - 1));
     }
 }
 

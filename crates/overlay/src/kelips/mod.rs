@@ -59,7 +59,7 @@ pub use message::{
 pub use publish::MAX_RECORDS;
 pub use table::{MAX_CONTACTS, MAX_GROUPS, MAX_MEMBERS, MAX_SUSPECTS, group_of};
 
-use crate::{Command, Core, Counts, Event, Host, Input, Offence, Overlay, Peer, Row, View};
+use crate::{Command, Core, Counts, Event, Host, Input, Offence, Overlay, Peer, Row, View, prefetch};
 use gossip::News;
 use lookup::Busy;
 use maintain::Joining;
@@ -276,19 +276,14 @@ impl<P: Peer> Core<P> for Kelips<P> {
         [own].into_iter().chain(foreign).filter(|row| !row.peers.is_empty()).collect()
     }
 
-    fn warm(&self, message: Option<&Message<P>>, steps: u32) -> u64 {
+    fn warm(&self, message: Option<&Message<P>>, steps: u32) {
         match (steps, message) {
-            (0, _) => {
-                let times = [self.now, self.gossip_at, self.sweep_at, self.refresh_at, self.wake_at];
-                let times = times.into_iter().fold(0, |sum, time| sum ^ time.as_micros());
-                times ^ self.table.heap_bytes() as u64 ^ self.tuples.len() as u64
-            }
             (1, Some(Message::Gossip { entries, .. })) => {
-                let ages = entries.iter().step_by(4).fold(0, |sum, entry| sum + u64::from(entry.age));
-                self.table.warm() ^ ages
+                prefetch(&entries[..]);
+                self.table.warm();
             }
             (1, None) => self.table.warm(),
-            _ => 0,
+            _ => {}
         }
     }
 

@@ -13,7 +13,7 @@ use starling_sansio::Time;
 
 use super::clock::{Clock, LIFE, Moment};
 use super::message::Seen;
-use crate::{Id, Peer};
+use crate::{Id, PREFETCHED, Peer, prefetch};
 
 /// Most members of the own group in the view.
 pub const MAX_MEMBERS: usize = 8192;
@@ -24,8 +24,6 @@ pub const MAX_CONTACTS: usize = 8;
 /// Peers that did not answer, or left, of which older news is not believed.
 pub const MAX_SUSPECTS: usize = 32;
 
-/// Bytes that a processor fetches at once.
-const LINE: usize = 64;
 /// A tick of age weighs as much as this much distance when contacts are compared.
 const TICK_WEIGHS: Duration = Duration::from_millis(10);
 /// The distance of a peer of which the driver knows none.
@@ -429,13 +427,11 @@ impl<P: Peer> Table<P> {
         }
     }
 
-    /// Reads a line of memory after another of what gossip needs; see [`crate::Core::warm`].
-    pub(super) fn warm(&self) -> u64 {
-        let names = (LINE / size_of::<P>().max(1)).max(1);
-        let peers = self.peers.iter().step_by(names).chain(self.slots.iter().step_by(names));
-        let own = peers.filter(|&&peer| peer == self.me).count() as u64;
-        let heard = self.heard.iter().step_by(LINE).chain(self.slots_heard.iter().step_by(LINE));
-        heard.fold(own, |sum, &heard| sum + u64::from(heard))
+    /// Asks for all of what gossip needs; see [`crate::Core::warm`].
+    pub(super) fn warm(&self) {
+        let names = (PREFETCHED / size_of::<P>().max(1)).max(1);
+        self.peers.chunks(names).chain(self.slots.chunks(names)).for_each(prefetch);
+        self.heard.chunks(PREFETCHED).chain(self.slots_heard.chunks(PREFETCHED)).for_each(prefetch);
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
