@@ -60,6 +60,9 @@ pub enum MagnetError {
     /// Two different hashes of the same kind.
     #[error("the magnet link names two different torrents")]
     TwoTorrents,
+    /// A `so` (BEP 53) without any number.
+    #[error("the magnet link's `so` names no file; numbers and ranges do, as in so=0,2,6-8")]
+    BadSelection,
 }
 
 impl Magnet {
@@ -169,8 +172,13 @@ impl Reader {
                 self.peers.extend(peer.filter(|_| self.peers.len() < limits.peers));
             }
             "so" => {
+                let ranges: Vec<_> = value.split(',').filter_map(selection).collect();
+                if ranges.is_empty() {
+                    // To fetch everything is not what the link asks for.
+                    return Err(MagnetError::BadSelection);
+                }
                 let room = limits.selected_ranges.saturating_sub(self.select_only.len());
-                self.select_only.extend(value.split(',').filter_map(selection).take(room));
+                self.select_only.extend(ranges.into_iter().take(room));
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks everything to come to a clean end, the second ends
+//! Ctrl-C, SIGTERM and SIGHUP: the first asks everything to come to a clean end, the second ends
 //! the program at once. A thread of its own listens, so that neither waits for a disk.
 
 use std::sync::OnceLock;
@@ -44,15 +44,32 @@ async fn serve(ask: &watch::Sender<bool>, ready: std::sync::mpsc::Sender<()>) {
         drop(ready);
         return ask.closed().await;
     };
+    // To listen would undo nohup.
+    let mut hup = if hangup_is_ignored() { None } else { signal(SignalKind::hangup()).ok() };
     let _ = ready.send(());
-    either(&mut int, &mut term).await;
+    any(&mut int, &mut term, &mut hup).await;
     let _ = ask.send(true);
-    either(&mut int, &mut term).await;
+    any(&mut int, &mut term, &mut hup).await;
     std::process::exit(i32::from(CODE));
 }
 
-async fn either(int: &mut Signal, term: &mut Signal) {
-    tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+async fn any(int: &mut Signal, term: &mut Signal, hup: &mut Option<Signal>) {
+    let hangup = async {
+        match hup {
+            Some(hup) => hup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, _ = hangup => {} }
+}
+
+/// Whether who started the program wants it to outlive the terminal. Where nobody can tell
+/// it is taken for granted, and the signal does what it ever did.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & 1 == 1) // SIGHUP is number 1
 }
 
 /// Whether somebody interrupted.

@@ -102,9 +102,27 @@ impl Ended {
     }
 }
 
-/// Adds torrents and runs them, showing how they do. `lan`: whether peers are looked for
-/// on the local network.
-pub async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until, lan: bool) -> Result<Ended> {
+/// Adds torrents and runs them, showing how they do, then stops the node in order. `lan`:
+/// whether peers are looked for on the local network; `hint`: what an interrupt means.
+pub async fn to_the_end(
+    node: Node,
+    adds: Vec<Add>,
+    talk: &Talk,
+    until: Until,
+    lan: bool,
+    hint: impl Fn(&[Progress]) -> String,
+) -> Result<Exit> {
+    match run(&node, adds, talk, until, lan).await {
+        Ok(ended) => finish(node, ended, talk, hint).await,
+        Err(error) => {
+            // What the others have is to be kept.
+            let _ = node.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until, lan: bool) -> Result<Ended> {
     let mut watch = Watch {
         torrents: Vec::with_capacity(adds.len()),
         stories: adds.iter().map(|add| Story::new(add, lan)).collect(),
@@ -232,12 +250,7 @@ impl Selected {
 }
 
 /// Stops the node, telling trackers, and says what an interrupt means.
-pub async fn finish(
-    node: Node,
-    ended: Ended,
-    talk: &Talk,
-    hint: impl Fn(&[Progress]) -> String,
-) -> Result<Exit> {
+async fn finish(node: Node, ended: Ended, talk: &Talk, hint: impl Fn(&[Progress]) -> String) -> Result<Exit> {
     let speaks = !talk.quiet && !talk.json;
     if speaks && ended.exit == Exit::Interrupted {
         screen::line(&format!("starling: {}", hint(&ended.torrents)));

@@ -385,6 +385,8 @@ fn a_file_that_a_torrent_does_not_have_cannot_be_selected() {
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("has no file 1"), "{}", stderr(&output));
     assert!(!stdout(&output).contains("\"complete\""), "{}", stdout(&output));
+    let left = std::fs::read_dir(room.path("data")).unwrap().count();
+    assert_eq!(left, 0, "files are left behind");
 }
 
 #[test]

@@ -8,8 +8,11 @@ mod common;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 
-use common::{Room, Run, Sharing, Talking, event, get, isolated, may_isolate, noise, quoted, starling, web};
+use common::{
+    Room, Run, Sharing, Talking, dressed, event, get, isolated, may_isolate, noise, quoted, starling, web,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 use starling_disk::resume::{self, Identity};
@@ -31,8 +34,12 @@ fn an_interrupt_keeps_what_is_there() {
     let content = noise(1, LENGTH);
     let file = room.source(&content);
     let sharing = Sharing::start(&room, &file, "127.0.0.2:0", &["--piece-length", "64k"]);
-    for signal in [Signal::INT, Signal::TERM] {
-        let mut run = Run::start(&mut get(&room, &sharing.link, &sharing.addr, &["--down-limit", "2M"]));
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let command = get(&room, &sharing.link, &sharing.addr, &["--down-limit", "2M"]);
+        // Under nohup, as these tests may be, a hangup would be ignored.
+        let mut plain = dressed(Command::new("env"));
+        plain.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+        let mut run = Run::start(&mut plain);
         run.until(downloading);
         run.signal(signal);
         let (status, _, stderr) = run.end();

@@ -59,6 +59,10 @@ fn what_names_no_torrent_is_refused() {
     for (link, error) in cases {
         assert_eq!(link.parse::<Magnet>(), Err(error), "{link}");
     }
+    for so in ["", "x", "-1", "5-3", "99999999999999999999"] {
+        let link = format!("magnet:?xt=urn:btih:{V1}&so={so}");
+        assert_eq!(link.parse::<Magnet>(), Err(MagnetError::BadSelection), "{link}");
+    }
     let long = format!("magnet:?xt=urn:btih:{V1}&dn={}", "x".repeat(Limits::DEFAULT.magnet_bytes));
     assert_eq!(long.parse::<Magnet>(), Err(MagnetError::TooLong));
 }

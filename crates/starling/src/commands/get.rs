@@ -29,8 +29,7 @@ pub async fn get(args: &Get) -> Result<Exit> {
     make_folder(&args.output)?;
     let node = run::start(&args.network)?;
     let until = if args.seed { Until::Interrupted } else { Until::Complete };
-    let ended = run::run(&node, adds.collect(), &args.talk, until, !args.network.no_lan).await?;
-    run::finish(node, ended, &args.talk, hint).await
+    run::to_the_end(node, adds.collect(), &args.talk, until, !args.network.no_lan, hint).await
 }
 
 /// What to fetch, and what else names it.

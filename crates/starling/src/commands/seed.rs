@@ -37,8 +37,10 @@ pub async fn seed(args: &Seed) -> Result<Exit> {
     if !args.talk.quiet && !args.talk.json {
         screen::line(&format!("listening at port {}; Ctrl-C stops it", node.addr().port()));
     }
-    let ended = run::run(&node, adds, &args.talk, Until::Interrupted, !args.network.no_lan).await?;
-    run::finish(node, ended, &args.talk, |torrents| stopped("seeding", torrents)).await
+    run::to_the_end(node, adds, &args.talk, Until::Interrupted, !args.network.no_lan, |torrents| {
+        stopped("seeding", torrents)
+    })
+    .await
 }
 
 /// `stopped sharing, 1.2 GiB sent`

@@ -50,8 +50,10 @@ async fn serve(args: &Share, torrent: Torrent, dir: &Path) -> Result<Exit> {
         ..Add::torrent(torrent, dir)
     };
     let add = run::with_flags(add, &args.network, &[], &[]);
-    let ended = run::run(&node, vec![add], &args.talk, Until::Interrupted, !args.network.no_lan).await?;
-    run::finish(node, ended, &args.talk, |torrents| stopped("sharing", torrents)).await
+    run::to_the_end(node, vec![add], &args.talk, Until::Interrupted, !args.network.no_lan, |torrents| {
+        stopped("sharing", torrents)
+    })
+    .await
 }
 
 /// The link on stdout, alone, so that a script can take it.
