@@ -21,8 +21,8 @@ pub(crate) fn finish(torrent: &Arc<Torrent>) {
 }
 
 impl Torrent {
-    /// Whether all files that are whole lie under their names. Of a file that somebody cut
-    /// meanwhile, pieces that are not right any more are lost, to be fetched again.
+    /// Whether all files that are whole lie under their names. Of a file that somebody else
+    /// wrote to or cut meanwhile, pieces that are not right any more are lost, to be fetched again.
     pub(crate) fn confirm(&self, buffer: &mut Vec<u8>) -> Result<(), DiskError> {
         let have = lock(&self.ledger).have.clone();
         for (index, file) in self.info.layout.files().iter().enumerate() {
@@ -33,7 +33,7 @@ impl Torrent {
             let slot = Slot::File(index);
             match self.storage.named(slot)? {
                 Some(stat) if stat.length >= file.length => {
-                    if self.storage.was_cut(slot) {
+                    if self.storage.was_touched(slot) {
                         let pieces = self.info.layout.file_pieces(index);
                         let wrong = pieces.filter(|&piece| !self.check_piece(piece, buffer).unwrap_or(false));
                         let wrong: Vec<u32> = wrong.collect();

@@ -169,8 +169,8 @@ impl Disk {
 
     /// Looks whether each file that is whole still lies under its name, as long as it should
     /// be: a file can be written that has no name any more. [`Event::Confirmed`] follows, or
-    /// [`Event::Failed`] with the first that does not. Reads no data but of files that somebody cut
-    /// meanwhile, of which [`Event::PieceLost`] tells what is gone.
+    /// [`Event::Failed`] with the first that does not. Reads no data but of files that somebody else
+    /// wrote to or cut meanwhile, of which [`Event::PieceLost`] tells what is gone.
     pub fn confirm(&self, key: TorrentKey) {
         let Some(torrent) = self.get(key) else { return };
         torrent.submit(move |torrent, scratch| {

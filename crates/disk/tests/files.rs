@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -253,6 +253,39 @@ fn what_was_cut_off_and_written_over_is_lost() {
     bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
     bench.close();
     sample.assert_on_disk(root.path());
+}
+
+/// Before our last write or after it: with zeros in place of the second piece.
+#[test]
+fn what_others_wrote_meanwhile_is_lost() {
+    for after in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let sample = sample(Version::V1, &[BLOCK * 4], BLOCK);
+        let bench = Bench::new(Config::default());
+        bench.open(sample.spec(root.path()));
+        get(&bench, &sample, if after { 0..4 } else { 0..3 });
+        let path = sample.path(root.path(), 0);
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[0; BLOCK as usize], BLOCK).unwrap();
+        // A day earlier: the clock's grain is not what is tested.
+        let day = std::time::Duration::from_secs(86_400);
+        file.set_modified(std::time::SystemTime::now() - day).unwrap();
+        if !after {
+            get(&bench, &sample, [3]);
+        }
+        bench.disk.confirm(KEY);
+        let lost = bench.wait("PieceLost", |event| match event {
+            Event::PieceLost { piece, .. } => Some(piece),
+            Event::Confirmed { .. } => panic!("confirmed"),
+            _ => None,
+        });
+        assert_eq!(lost, 1);
+        get(&bench, &sample, [1]);
+        bench.disk.confirm(KEY);
+        bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        bench.close();
+        sample.assert_on_disk(root.path());
+    }
 }
 
 #[test]

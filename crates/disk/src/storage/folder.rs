@@ -6,7 +6,8 @@ use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -32,15 +33,30 @@ pub struct Folder {
     /// Folders with new names in them, relative to the root.
     new_names: Mutex<BTreeSet<PathBuf>>,
     resident: AtomicU8,
-    /// How far each file was written, and whether it was seen to be shorter than that.
-    reach: Mutex<BTreeMap<Slot, Reach>>,
+    /// What is known of each file that was written to here.
+    own: Mutex<BTreeMap<Slot, Own>>,
     claim: Mutex<Option<Claim>>,
 }
 
+/// Our writes to a file, by which others' are seen.
 #[derive(Clone, Copy, Default)]
-struct Reach {
+struct Own {
+    /// How far they reach.
     end: u64,
-    cut: bool,
+    /// How many are under way.
+    writing: u32,
+    /// When the file was last modified after one, while no other was under way.
+    modified: Option<SystemTime>,
+    /// Somebody else wrote to the file, or cut it.
+    touched: bool,
+}
+
+impl Own {
+    /// Whether the file, as it is while no write of ours is under way, is as ours left it.
+    fn left(&self, meta: &std::fs::Metadata) -> bool {
+        let modified = || meta.modified().ok();
+        meta.len() >= self.end && self.modified.is_none_or(|ours| modified() == Some(ours))
+    }
 }
 
 /// How pages that need no waiting can be read here.
@@ -62,7 +78,7 @@ impl Folder {
             fds,
             new_names: Mutex::default(),
             resident: AtomicU8::new(ASK_KERNEL),
-            reach: Mutex::default(),
+            own: Mutex::default(),
             claim: Mutex::default(),
         }
     }
@@ -85,8 +101,32 @@ impl Folder {
         Ok(self.root.get_or_init(|| root))
     }
 
-    fn reach(&self) -> std::sync::MutexGuard<'_, BTreeMap<Slot, Reach>> {
-        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    fn own(&self) -> MutexGuard<'_, BTreeMap<Slot, Own>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes a file by `change`, and notes whether others did since we last have.
+    fn change<T>(
+        &self,
+        slot: Slot,
+        file: &File,
+        change: impl FnOnce() -> io::Result<(T, u64)>,
+    ) -> io::Result<T> {
+        {
+            let mut all = self.own();
+            let own = all.entry(slot).or_default();
+            own.touched |= own.writing == 0 && !own.left(&file.metadata()?);
+            own.writing += 1;
+        }
+        let changed = change();
+        let mut all = self.own();
+        let own = all.entry(slot).or_default();
+        own.writing -= 1;
+        own.end = own.end.max(changed.as_ref().map_or(0, |changed| changed.1));
+        // While others of ours go on, nobody knows whose the time is.
+        let modified = || file.metadata().and_then(|meta| meta.modified()).ok();
+        own.modified = if own.writing == 0 { modified() } else { None };
+        changed.map(|changed| changed.0)
     }
 
     fn lies_raw(&self, index: usize) -> bool {
@@ -111,7 +151,7 @@ impl Folder {
         beside(&hash::sha256(name.as_os_str().as_bytes()).to_string(), "lock")
     }
 
-    fn claimed(&self) -> std::sync::MutexGuard<'_, Option<Claim>> {
+    fn claimed(&self) -> MutexGuard<'_, Option<Claim>> {
         self.claim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -296,9 +336,13 @@ impl Storage for Folder {
         let file = self.fd(slot, true)?;
         let wrap = |e| DiskError::io("resize", self.path(slot), e);
         if file.metadata().map_err(wrap)?.len() > length {
-            file.set_len(length).map_err(wrap)?;
+            self.change(slot, &file, || Ok((file.set_len(length)?, 0))).map_err(wrap)?;
         }
-        if reserve && length > 0 { self.reserve(&file, slot, length) } else { Ok(()) }
+        if !reserve || length == 0 {
+            return Ok(());
+        }
+        let reserve = || Ok((self.reserve(&file, slot, length).map_err(io::Error::other)?, 0));
+        self.change(slot, &file, reserve).map_err(|e| DiskError::io("reserve room for", self.path(slot), e))
     }
 
     fn read(&self, slot: Slot, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -328,20 +372,20 @@ impl Storage for Folder {
 
     fn write(&self, slot: Slot, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let file = self.fd(slot, true).map_err(io::Error::other)?;
-        let end = self.reach().get(&slot).map_or(0, |reach| reach.end);
-        let cut = file.metadata()?.len() < end;
-        let written = rustix::io::pwritev(&*file, bufs, offset)?;
-        let mut all = self.reach();
-        let reach = all.entry(slot).or_default();
-        (reach.end, reach.cut) = (reach.end.max(offset + written as u64), reach.cut || cut);
-        Ok(written)
+        self.change(slot, &file, || {
+            let written = rustix::io::pwritev(&*file, bufs, offset)?;
+            Ok((written, offset + written as u64))
+        })
     }
 
-    fn was_cut(&self, slot: Slot) -> bool {
-        let mut all = self.reach();
-        let Some(reach) = all.get_mut(&slot) else { return false };
-        let here = self.fd(slot, false).and_then(|file| self.look_at(&file, slot));
-        std::mem::take(&mut reach.cut) || here.is_ok_and(|stat| stat.length < reach.end)
+    fn was_touched(&self, slot: Slot) -> bool {
+        let mut all = self.own();
+        let Some(own) = all.get_mut(&slot) else { return false };
+        let meta = self.fd(slot, false).ok().and_then(|file| file.metadata().ok());
+        let left = own.writing > 0 || meta.as_ref().is_none_or(|meta| own.left(meta));
+        // From here on what is found is what was there to be looked at.
+        own.modified = meta.filter(|_| own.writing == 0).and_then(|meta| meta.modified().ok());
+        std::mem::take(&mut own.touched) || !left
     }
 
     fn sync(&self, slot: Slot) -> io::Result<()> {

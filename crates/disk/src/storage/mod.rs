@@ -54,9 +54,11 @@ pub trait Storage: Send + Sync + 'static {
     /// one that was opened under it before and is still open here.
     fn named(&self, slot: Slot) -> Result<Option<Stat>, DiskError>;
 
-    /// Whether somebody else was seen to cut the file since it was first written to here, or
-    /// since the last such question: what had been beyond may be zeros now.
-    fn was_cut(&self, _slot: Slot) -> bool {
+    /// Whether somebody else was seen to write to the file, or cut it, since it was first
+    /// written to here, or since the last such question. By its length and the time it was
+    /// last modified, so that a change within the clock's grain of one of ours, or among
+    /// several of ours, is not seen.
+    fn was_touched(&self, _slot: Slot) -> bool {
         false
     }
 
