@@ -233,11 +233,11 @@ fn session_config(config: &Config, listener: &Listener) -> starling_session::Con
 
 fn net_limits(config: &Config) -> starling_net::Limits {
     starling_net::Limits {
-        connections_max: config.limits.connections,
+        connections_max: config.limits.connections + config.limits.strangers,
         connections_per_ip_max: config.limits.connections_per_ip,
         // One neighbour may well have many torrents in common with us, and dials them as fast
         // as we would; it leaves as many places to others.
-        half_open_max: 2 * config.limits.half_open,
+        half_open_max: config.limits.strangers,
         half_open_per_ip_max: config.limits.half_open,
         ..starling_net::Limits::DEFAULT
     }

@@ -9,10 +9,13 @@ use crate::RateLimits;
 pub struct Limits {
     /// Torrents at once.
     pub torrents: usize,
-    /// Connections in all, incoming and outgoing.
+    /// Connections of all torrents, incoming and outgoing. For a newcomer one more may be
+    /// there while the one that it takes the place of closes; the same for the next bound.
     pub connections: usize,
     /// Connections of one torrent.
     pub connections_per_torrent: usize,
+    /// Incoming connections that have not said yet which torrent they are for, beside those.
+    pub strangers: usize,
     /// Connections with one address, attempts included, over all torrents: room for a hundred
     /// in common, each dialled from both sides, and far from all connections there may be.
     pub connections_per_ip: usize,
@@ -40,6 +43,7 @@ impl Default for Limits {
             torrents: 200_000,
             connections: 800,
             connections_per_torrent: 120,
+            strangers: 128,
             connections_per_ip: 200,
             connections_per_ip_and_torrent: 16,
             half_open: 64,

@@ -51,11 +51,18 @@ pub struct Conns {
     per_host: BTreeMap<IpAddr, usize>,
     per_torrent: BTreeMap<(TorrentKey, IpAddr), usize>,
     dialing: usize,
+    strangers: usize,
 }
 
 impl Conns {
-    pub fn len(&self) -> usize {
-        self.table.len()
+    /// Connections of torrents.
+    pub fn members(&self) -> usize {
+        self.table.len() - self.strangers
+    }
+
+    /// Connections that have not named a torrent.
+    pub fn strangers(&self) -> usize {
+        self.strangers
     }
 
     /// Outgoing attempts under way.
@@ -77,6 +84,7 @@ impl Conns {
     pub fn assign(&mut self, conn: ConnId, key: TorrentKey) {
         let Some(entry) = self.table.get_mut(&conn).filter(|entry| entry.torrent.is_none()) else { return };
         entry.torrent = Some(key);
+        self.strangers -= 1;
         *self.per_torrent.entry((key, host(entry.addr.ip()))).or_default() += 1;
     }
 
@@ -109,6 +117,7 @@ impl Conns {
             *self.per_torrent.entry((key, host)).or_default() += 1;
         }
         self.dialing += usize::from(conn.stage == Stage::Dialing);
+        self.strangers += usize::from(conn.torrent.is_none());
         self.table.insert(id, conn);
         true
     }
@@ -116,6 +125,7 @@ impl Conns {
     pub fn remove(&mut self, id: ConnId) -> Option<Conn> {
         let conn = self.table.remove(&id)?;
         self.dialing -= usize::from(conn.stage == Stage::Dialing);
+        self.strangers -= usize::from(conn.torrent.is_none());
         let host = host(conn.addr.ip());
         count_down(&mut self.per_host, host);
         if let Some(key) = conn.torrent {

@@ -66,6 +66,8 @@ pub struct Entry {
     pub paused: [bool; 2],
     /// Connections, so that the limit is checked without a scan.
     pub conns: usize,
+    /// When somebody may be let go again for a newcomer.
+    pub turnover: Time,
     /// What the user chose before the files were known.
     pub priorities: Option<Vec<Priority>>,
     /// Sorted.
@@ -105,6 +107,7 @@ impl Entry {
             buckets: [spec.rates.down, spec.rates.up].map(|r| r.map(|rate| Bucket::new(rate, now))),
             paused: [false; 2],
             conns: 0,
+            turnover: Time::ZERO,
             priorities: None,
             select,
         };

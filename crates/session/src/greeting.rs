@@ -23,7 +23,7 @@ impl Session {
             Some("the node is stopping")
         } else if self.bans.contains(addr.ip(), now) {
             Some("the address is banned")
-        } else if self.conns.len() >= limits.connections {
+        } else if self.conns.strangers() >= limits.strangers {
             Some("too many connections")
         } else if self.conns.with_ip(addr.ip()) >= limits.connections_per_ip {
             Some("too many connections from one address")
@@ -48,7 +48,8 @@ impl Session {
         if !matches!(stage, Stage::Dialing | Stage::Incoming) {
             return;
         }
-        let key = match self.match_handshake(torrent, addr.ip(), theirs) {
+        let matched = self.match_handshake(torrent, addr.ip(), theirs);
+        let key = match matched.and_then(|key| self.place(now, key, outbound, out)) {
             Ok(key) => key,
             Err((ending, why)) => {
                 self.tell_ourselves(conn, ending, theirs, out);
@@ -101,9 +102,6 @@ impl Session {
         }
         if !entry.takes_part() {
             return Err((Ending::Broke, "the torrent is not ready"));
-        }
-        if dialed.is_none() && entry.conns >= self.config.limits.connections_per_torrent {
-            return Err((Ending::NoUse, "too many connections for the torrent"));
         }
         let of_one = self.config.limits.connections_per_ip_and_torrent;
         if dialed.is_none() && self.conns.with_ip_of(key, from) >= of_one {

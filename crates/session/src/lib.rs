@@ -22,6 +22,7 @@ mod lan;
 mod life;
 mod limiter;
 mod peers;
+mod places;
 mod scrape;
 mod session;
 mod stats;

@@ -91,7 +91,7 @@ impl Session {
     /// One attempt for each torrent that waits, round and round, while the limits allow.
     pub(crate) fn dial_waiting(&mut self, now: Time, out: &mut impl Sink<Output>) {
         let (half_open, all) = (self.config.limits.half_open, self.config.limits.connections);
-        while self.conns.dialing() < half_open && self.conns.len() < all {
+        while self.conns.dialing() < half_open && self.conns.members() < all {
             let Some(key) = self.waiting.pop_front() else { return };
             if self.dial_one(now, key, out) {
                 self.waiting.push_back(key);

@@ -33,6 +33,8 @@ pub struct Session {
     pub(crate) udp: UdpClient<UdpJob>,
     pub(crate) lsd: Lsd,
     pub(crate) scrapes: Scrapes,
+    /// When somebody may be let go again because the node is full.
+    pub(crate) turnover: Time,
     /// Torrents that would dial but for the limits, each once, next first.
     pub(crate) waiting: VecDeque<TorrentKey>,
     /// Our addresses as trackers see them, IPv4 and IPv6.
@@ -59,6 +61,7 @@ impl Session {
             udp: UdpClient::new(Timing::default(), rng.fork()),
             lsd: Lsd::new(config.listen_port, rng.fork()),
             scrapes: Scrapes::default(),
+            turnover: Time::ZERO,
             waiting: VecDeque::new(),
             external: [None; 2],
             timers: BTreeSet::new(),

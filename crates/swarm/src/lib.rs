@@ -31,4 +31,4 @@ pub use config::{Config, Limits, Strategy};
 pub use io::{Blame, Closing, ConnId, Event, FetchEnd, Giver, Hello, Input, Output, Peer, Priority, SeedId};
 pub use message::{Block, Handshake, HashRange, Message, Reserved};
 pub use stats::{Demand, Stats};
-pub use torrent::Torrent;
+pub use torrent::{Idle, Torrent};

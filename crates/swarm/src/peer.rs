@@ -89,6 +89,8 @@ pub(crate) struct Up {
     /// Super-seeding: pieces we told it of.
     pub revealed: Vec<u32>,
     pub rejected: u32,
+    /// It asked for nothing when it last had a turn.
+    pub wasted: bool,
 }
 
 /// See the module.
@@ -117,6 +119,8 @@ pub(crate) struct Link {
     pub am_interested: bool,
     pub peer_choking: bool,
     pub peer_interested: bool,
+    /// Since when one side wants something of the other, counted anew only after payload.
+    pub waiting: Option<Time>,
     pub down: Down,
     pub up: Up,
     pub connected: Time,
@@ -151,6 +155,7 @@ impl Link {
             am_interested: false,
             peer_choking: true,
             peer_interested: false,
+            waiting: None,
             down: Down::new(now, limits),
             up: Up::new(now),
             connected: now,
@@ -269,6 +274,7 @@ impl Up {
             allowance: None,
             revealed: Vec::new(),
             rejected: 0,
+            wasted: false,
         }
     }
 }

@@ -76,6 +76,11 @@ impl Rate {
         self.pending > 0 || (self.total > 0 && now.since(self.flowed) <= span)
     }
 
+    /// When something last flowed, as far as the ticks tell; if nothing did, the beginning.
+    pub fn flowed_at(&self, now: Time) -> Time {
+        if self.pending > 0 { now } else { self.flowed }
+    }
+
     /// Whether nothing flows any more.
     pub fn is_idle(&self) -> bool {
         self.pending == 0 && self.per_sec == 0.0

@@ -9,3 +9,4 @@ mod finding;
 mod limits;
 mod lives;
 mod meeting;
+mod places;

@@ -132,7 +132,8 @@ fn limits_of_connections_hold() {
         world.run_for(secs(1));
         if n % 2 == 0 { world.introduce(hub, key, node) } else { world.introduce(node, own, hub) }
     }
-    let fits = |w: &World| w.nodes[hub].conns(key) <= 4 && w.nodes[hub].open.len() <= 7;
+    // One more while another makes room for it.
+    let fits = |w: &World| w.nodes[hub].conns(key) <= 5 && w.nodes[hub].open.len() <= 7;
     assert!(!world.run_until(secs(100), |w| !fits(w)));
     assert_eq!(world.nodes[hub].conns(key), 4);
 }

@@ -32,6 +32,7 @@ impl Torrent {
         let Some(link) = self.links.get_mut(slot) else { return };
         link.peer_interested = on;
         if on {
+            link.begin_waiting(self.now);
             self.fill_slots(out);
         } else if !link.am_choking && link.up.queue.is_empty() {
             self.choke(slot, out);

@@ -28,6 +28,7 @@ impl Torrent {
         self.priorities = vec![Priority::Normal; info.layout.files().len()];
         self.totals.content_bytes = info.layout.content_length();
         self.info = Some(info);
+        self.loaded_at = self.now;
         self.load_hashes(piece_layers);
         self.serve_metadata();
         self.settle_pex();

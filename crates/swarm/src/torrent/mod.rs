@@ -4,13 +4,15 @@
 //! `opening` (what is said first), `incoming` (what a peer says), `loading`
 //! (metadata, priorities, what we have), `download` (requests, blocks, pieces),
 //! `upload` (serving), `choking`, `timing`, `suspicion` (whom to ban), `hashing`
-//! (BEP 52), `seeds` (web seeds), `reveal` (super-seeding), `views` (read only).
+//! (BEP 52), `seeds` (web seeds), `reveal` (super-seeding), `idle` (whose place a
+//! newcomer may have), `views` (read only).
 
 mod choking;
 mod download;
 mod endgame;
 mod exchange;
 mod hashing;
+mod idle;
 mod incoming;
 mod loading;
 mod opening;
@@ -38,6 +40,7 @@ use crate::picker::{Has, Picker, Run, word_at};
 use crate::stats::Totals;
 use exchange::Metadata;
 use hashing::Hashing;
+pub use idle::Idle;
 use seeds::Seeds;
 use suspicion::Suspicion;
 
@@ -52,6 +55,8 @@ pub struct Torrent {
     pub(crate) peer_id: [u8; 20],
     pub(crate) listen_port: u16,
     pub(crate) now: Time,
+    /// When the metadata came; nobody could want anything before.
+    pub(crate) loaded_at: Time,
     pub(crate) info: Option<Arc<Info>>,
     pub(crate) have: Bitfield,
     /// Wanted and not had.
@@ -102,6 +107,7 @@ impl Torrent {
             peer_id,
             listen_port,
             now: Time::ZERO,
+            loaded_at: Time::ZERO,
             info: None,
             have: Bitfield::default(),
             missing: Bitfield::default(),
@@ -236,6 +242,9 @@ impl Torrent {
         let wanted = !self.paused && if link.is_seed() { left > 0 } else { link.interesting > 0 };
         if wanted != link.am_interested {
             link.am_interested = wanted;
+            if wanted {
+                link.begin_waiting(now);
+            }
             link.send(now, if wanted { Message::Interested } else { Message::NotInterested }, out);
         }
     }

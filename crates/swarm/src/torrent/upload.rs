@@ -181,6 +181,7 @@ impl Torrent {
     pub(crate) fn choke(&mut self, slot: u32, out: &mut impl Sink<Output>) {
         let now = self.now;
         let Some(link) = self.links.get_mut(slot).filter(|link| !link.am_choking) else { return };
+        link.judge_turn(now);
         link.am_choking = true;
         link.up.since = now;
         link.up.allowance = None;
