@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use starling_metainfo::{Builder, Layout, PieceLength, Sha1Hash, Sha256Hash, SourceFile, Torrent, Versions};
 
 use crate::DiskError;
-use crate::bulk::{Progress, each_piece};
+use crate::bulk::{Progress, each_piece, threads_or_cores};
+use crate::descriptors;
 use crate::piece::Shape;
 use crate::scan::{PieceHashes, hash_pieces};
 
@@ -85,7 +86,9 @@ pub fn hash_layout(
     open: impl Fn(usize) -> Result<(PathBuf, File), DiskError> + Sync,
 ) -> Result<Hashes, DiskError> {
     let shape = Shape { layout, v1: versions != Versions::V2, v2: versions != Versions::V1 };
-    let start = || Reader { open: &open, open_files: VecDeque::new(), buffer: Vec::new() };
+    let threads = threads_or_cores(threads);
+    let open_max = (descriptors::for_files(OPEN_FILES * threads) / threads).max(1);
+    let start = || Reader { open: &open, open_max, open_files: VecDeque::new(), buffer: Vec::new() };
     let pieces = each_piece(layout, threads, progress, start, |reader, pieces| {
         let mut buffer = std::mem::take(&mut reader.buffer);
         reader.will_need(layout, pieces)?;
@@ -104,12 +107,14 @@ pub fn hash_layout(
     Ok(Hashes { v1, v2 })
 }
 
-/// Files a thread keeps open: pieces side by side may lie in different ones.
+/// Files a thread keeps open, if so many may be: pieces side by side may lie in different ones.
 const OPEN_FILES: usize = 24;
 
 /// One thread's way to the files.
 struct Reader<'a, O> {
     open: &'a O,
+    /// Files it keeps open.
+    open_max: usize,
     open_files: VecDeque<(usize, (PathBuf, File))>,
     buffer: Vec<u8>,
 }
@@ -151,7 +156,7 @@ impl<O: Fn(usize) -> Result<(PathBuf, File), DiskError>> Reader<'_, O> {
         let at = match self.open_files.iter().position(|(i, _)| *i == index) {
             Some(at) => at,
             None => {
-                if self.open_files.len() >= OPEN_FILES {
+                if self.open_files.len() >= self.open_max {
                     self.open_files.pop_front();
                 }
                 self.open_files.push_back((index, (self.open)(index)?));

@@ -19,7 +19,7 @@ use crate::place::Places;
 use crate::resume::Identity;
 use crate::storage::{FdCache, Folder, Storage};
 use crate::torrent::{Shared, Torrent, lock};
-use crate::{Config, Event, OpenSpec, TorrentKey, checking, process};
+use crate::{Config, Event, OpenSpec, TorrentKey, checking, descriptors, process};
 
 /// All torrents' files, and the threads that work on them.
 ///
@@ -41,7 +41,7 @@ impl Disk {
     pub fn new(config: Config, notify: impl Fn(Event) + Send + Sync + 'static) -> Disk {
         let shared = Shared {
             budget: Budget::new(config.memory),
-            fds: Arc::new(FdCache::new(config.open_files)),
+            fds: Arc::new(FdCache::new(descriptors::for_files(config.open_files))),
             notify: Box::new(notify),
             torrents: RwLock::default(),
             lanes: Mutex::default(),

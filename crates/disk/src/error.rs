@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// The verb of errors of making files and folders.
@@ -98,6 +99,11 @@ impl DiskError {
         }
     }
 
+    /// Whether it was for want of descriptors.
+    pub(crate) fn is_want_of_descriptors(&self) -> bool {
+        matches!(self, DiskError::Io { source, .. } if wants_descriptors(source))
+    }
+
     /// Whether it only says that the data is not there.
     pub(crate) fn is_absence(&self) -> bool {
         match self {
@@ -106,4 +112,9 @@ impl DiskError {
             _ => false,
         }
     }
+}
+
+/// Whether this process, or the machine, has no descriptor left.
+pub(crate) fn wants_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

@@ -20,6 +20,7 @@ mod checking;
 mod checkpoint;
 mod close;
 mod create;
+pub mod descriptors;
 mod disk;
 mod error;
 mod fault;

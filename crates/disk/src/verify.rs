@@ -7,12 +7,16 @@ use starling_metainfo::{BLOCK_LENGTH, Bitfield, Torrent};
 
 use crate::DiskError;
 use crate::bulk::{Progress, each_piece};
+use crate::descriptors;
 use crate::piece::Shape;
 use crate::place::Places;
 use crate::scan::{PieceHashes, hash_pieces};
 use crate::span_io::SpanIo;
 use crate::storage::{FdCache, Folder, Slot, Stat, Storage};
 use crate::torrent::Expected;
+
+/// Files kept open.
+const OPEN_FILES: usize = 256;
 
 /// What [`verify`](fn@verify) found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +65,8 @@ pub fn verify(
 ) -> Result<Report, DiskError> {
     let info = &torrent.info;
     let layout = &info.layout;
-    let storage = Folder::existing(Arc::clone(info), root.to_path_buf(), Arc::new(FdCache::new(256)));
+    let fds = Arc::new(FdCache::new(descriptors::for_files(OPEN_FILES)));
+    let storage = Folder::existing(Arc::clone(info), root.to_path_buf(), fds);
     let stats = find(&storage, layout.files().iter().map(|file| file.padding))?;
     let parts = storage.stat(Slot::Parts).unwrap_or(None).is_some();
     let places = Places::new(stats.iter().map(|stat| stat.is_some() || !parts).collect());

@@ -22,7 +22,8 @@ pub struct Config {
     pub memory: usize,
     /// Where state is kept between runs; `None`: nowhere, then a second run checks the data.
     pub state: Option<PathBuf>,
-    /// Bounds of the session.
+    /// Bounds of the session. Connections get no more than half of the descriptors that the
+    /// process may have open.
     pub limits: starling_session::Limits,
     /// How torrents behave.
     pub swarm: starling_swarm::Config,

@@ -192,11 +192,13 @@ fn run_thread(
 }
 
 async fn serve(
-    config: Config,
+    mut config: Config,
     listener: Listener,
     inbox: mpsc::UnboundedReceiver<Command>,
     news: watch::Sender<u64>,
 ) {
+    let connections = &mut config.limits.connections;
+    *connections = starling_disk::descriptors::for_connections().min(*connections);
     let (disk_out, disk_news) = mpsc::unbounded_channel();
     let disk_config = starling_disk::Config { memory: config.memory, ..starling_disk::Config::default() };
     let disk = Disk::new(disk_config, move |event| drop(disk_out.send(event)));

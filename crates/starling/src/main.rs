@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     if let Some(talk) = &talk {
         log_to_stderr(talk);
     }
+    starling_disk::descriptors::raise();
     let json = talk.is_some_and(|talk| talk.json);
     let is_run = matches!(cli.command, Command::Share(_) | Command::Get(_) | Command::Seed(_));
     match commands::dispatch(cli.command) {

@@ -12,17 +12,20 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::FdCache;
 use super::beneath::Root;
+use crate::DiskError;
 
 /// A lock on a file of ours.
 pub(super) struct Claim(Option<File>);
 
 impl Claim {
     /// Takes the lock `path` below `root`; `Err(())` if somebody else has it.
-    pub(super) fn take(root: &Root, path: &Path) -> Result<Claim, ()> {
+    pub(super) fn take(root: &Root, path: &Path, fds: &FdCache) -> Result<Claim, ()> {
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE;
-            let Ok(file) = root.open_file(path, flags, Mode::from_raw_mode(0o666)) else {
+            let open = || root.open_file(path, flags, Mode::from_raw_mode(0o666));
+            let Ok(file) = fds.with_room(DiskError::is_want_of_descriptors, open) else {
                 return Ok(Claim(None));
             };
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

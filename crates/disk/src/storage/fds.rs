@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Slot;
 
+/// How often opening is tried again: what one thread closes another may take.
+const TRIES: u32 = 3;
+
 /// Least recently used files are closed when there are too many. A file in use
 /// stays open until its user is done, so the bound can be passed by one for each thread.
 pub struct FdCache {
@@ -62,6 +65,35 @@ impl FdCache {
             closing.push(inner.open.remove(&oldest));
         }
         drop(inner); // closing a file may take long
+    }
+
+    /// Opens something. If that fails for want of descriptors, files kept here make room and it
+    /// is tried again: others in this process, or on this machine, may have taken them all.
+    pub(crate) fn with_room<T, E>(
+        &self,
+        is_want: impl Fn(&E) -> bool,
+        open: impl Fn() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut result = open();
+        for _ in 0..TRIES {
+            if !result.as_ref().is_err_and(&is_want) || !self.shed() {
+                break;
+            }
+            result = open();
+        }
+        result
+    }
+
+    /// Closes the half that was used least recently; whether there was any.
+    fn shed(&self) -> bool {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ticks: Vec<u64> = inner.open.values().map(|entry| entry.used).collect();
+        ticks.sort_unstable();
+        let Some(&until) = ticks.get(ticks.len() / 2) else { return false };
+        let closing: Vec<Entry> =
+            inner.open.extract_if(|_, entry| entry.used <= until).map(|(_, entry)| entry).collect();
+        drop(inner);
+        !closing.is_empty()
     }
 
     /// Closes one file, or all of a torrent.

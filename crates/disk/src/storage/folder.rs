@@ -16,7 +16,7 @@ use starling_metainfo::Info;
 use super::beneath::Root;
 use super::claim::Claim;
 use super::{FdCache, Slot, Stat, Storage, names};
-use crate::error::CREATE;
+use crate::error::{CREATE, wants_descriptors};
 use crate::{DiskError, hash};
 
 /// A torrent's files below a folder: `root/name` or `root/name/…`.
@@ -97,7 +97,7 @@ impl Folder {
         if self.create {
             std::fs::create_dir_all(&self.path).map_err(|e| DiskError::io(CREATE, &self.path, e))?;
         }
-        let root = Root::open(&self.path)?;
+        let root = self.fds.with_room(DiskError::is_want_of_descriptors, || Root::open(&self.path))?;
         Ok(self.root.get_or_init(|| root))
     }
 
@@ -175,6 +175,10 @@ impl Folder {
     }
 
     fn open(&self, slot: Slot, writable: bool) -> Result<File, DiskError> {
+        self.fds.with_room(DiskError::is_want_of_descriptors, || self.open_once(slot, writable))
+    }
+
+    fn open_once(&self, slot: Slot, writable: bool) -> Result<File, DiskError> {
         if slot == Slot::Resume {
             let path = self.resume_path()?;
             let mut options = OpenOptions::new();
@@ -213,7 +217,7 @@ impl Folder {
         let root = self.root().map_err(io::Error::other)?;
         loop {
             let Some(folder) = names().pop_first() else { return Ok(()) };
-            if let Err(error) = root.sync_folder(&folder) {
+            if let Err(error) = self.fds.with_room(wants_descriptors, || root.sync_folder(&folder)) {
                 names().insert(folder);
                 return Err(error);
             }
@@ -319,7 +323,7 @@ impl Storage for Folder {
     fn claim(&self) -> Result<(), DiskError> {
         let mut claimed = self.claimed();
         if claimed.is_none() {
-            let claim = Claim::take(self.root()?, &self.lock_file());
+            let claim = Claim::take(self.root()?, &self.lock_file(), &self.fds);
             let busy = |()| DiskError::Busy(self.path.join(names::top(&self.info)));
             *claimed = Some(claim.map_err(busy)?);
         }
@@ -401,12 +405,12 @@ impl Storage for Folder {
         std::fs::create_dir_all(folder)?;
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".new");
-        let mut file = File::create(&temporary)?;
+        let mut file = self.fds.with_room(wants_descriptors, || File::create(&temporary))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
         self.fds.close(self.owner, Some(slot));
-        File::open(folder)?.sync_all()
+        self.fds.with_room(wants_descriptors, || File::open(folder))?.sync_all()
     }
 
     fn remove(&self, slot: Slot) -> io::Result<()> {
