@@ -117,8 +117,9 @@ impl OpenSpec {
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // fields: what the variants' texts name
 pub enum Event {
-    /// The storage is ready and has these pieces. `piece_layers` are those that the
-    /// resume file kept from [`crate::Disk::set_piece_roots`].
+    /// The storage is ready and has these pieces. `piece_layers` are those of the spec, those
+    /// that the resume file kept from [`crate::Disk::set_piece_roots`], and those of files that
+    /// turned out to be right as a whole.
     Opened { key: TorrentKey, have: Bitfield, piece_layers: BTreeMap<Sha256Hash, Vec<Sha256Hash>> },
     /// So many of the pieces that need checking are done.
     Checking { key: TorrentKey, done: u32, total: u32 },

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::Event;
 use crate::lane::Scratch;
+use crate::layers::{self, Unjudged};
+use crate::scan::Verdict;
 use crate::torrent::{Torrent, lock};
 
 /// Progress is told so many times.
@@ -22,6 +24,7 @@ struct Run {
     next: AtomicUsize,
     done: AtomicU32,
     good: Mutex<Vec<u32>>,
+    unjudged: Mutex<Unjudged>,
     finish: Mutex<Option<Finish>>,
 }
 
@@ -36,6 +39,7 @@ pub(crate) fn start(
         next: AtomicUsize::new(0),
         done: AtomicU32::new(0),
         good: Mutex::default(),
+        unjudged: Mutex::default(),
         finish: Mutex::new(Some(Box::new(finish))),
     });
     if run.pieces.is_empty() {
@@ -58,8 +62,9 @@ fn step(torrent: &Arc<Torrent>, run: &Arc<Run>, scratch: &mut Scratch) {
         torrent.io().will_need_all(pieces);
         for (&piece, result) in pieces.iter().zip(torrent.check_pieces(pieces, &mut scratch.buffer)) {
             match result {
-                Ok(true) => lock(&run.good).push(piece),
-                Ok(false) => {}
+                Ok(Verdict::Right) => lock(&run.good).push(piece),
+                Ok(Verdict::Wrong) => {}
+                Ok(Verdict::Unjudged(root)) => drop(lock(&run.unjudged).insert(piece, root)),
                 Err(error) => tracing::warn!(piece, %error, "a piece cannot be checked"),
             }
         }
@@ -84,7 +89,13 @@ impl Run {
     }
 
     fn end(&self, torrent: &Arc<Torrent>) {
-        let good = std::mem::take(&mut *lock(&self.good));
+        let mut good = std::mem::take(&mut *lock(&self.good));
+        let unjudged = std::mem::take(&mut *lock(&self.unjudged));
+        for (file, roots) in layers::proven(&torrent.info.layout, &unjudged) {
+            torrent.record_layer(file, &roots);
+            torrent.learn_layer(file, roots);
+            good.extend(torrent.info.layout.file_pieces(file));
+        }
         if let Some(finish) = lock(&self.finish).take() {
             finish(torrent, good);
         }

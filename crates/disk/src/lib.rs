@@ -27,6 +27,7 @@ mod fault;
 pub mod hash;
 mod keeper;
 mod lane;
+mod layers;
 mod ledger;
 mod open;
 mod piece;

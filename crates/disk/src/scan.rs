@@ -6,7 +6,8 @@ use starling_metainfo::{BLOCK_LENGTH, Sha1Hash, Sha256Hash};
 use crate::DiskError;
 use crate::hash::{self, Sha1};
 use crate::piece::Shape;
-use crate::torrent::Torrent;
+use crate::span_io::SpanIo;
+use crate::torrent::{Expected, Torrent};
 
 /// Bytes read before they are hashed, over all pieces: they stay in the core's own cache.
 const BUFFER: usize = 1 << 20;
@@ -118,26 +119,54 @@ impl Stream {
     }
 }
 
+/// What is known of a piece that was looked for on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    Right,
+    /// Other bytes, or not all of them.
+    Wrong,
+    /// It hashes to this (v2), and nobody told what it should be.
+    Unjudged(Sha256Hash),
+}
+
+/// Reads and judges each of `pieces`. A file that is missing or too short is no error, only
+/// not the piece.
+pub(crate) fn judge_pieces(
+    shape: Shape<'_>,
+    io: SpanIo<'_>,
+    pieces: &[u32],
+    buffer: &mut Vec<u8>,
+    expected: impl Fn(u32) -> Option<Expected>,
+) -> Vec<Result<Verdict, DiskError>> {
+    let hashes = hash_pieces(shape, pieces, buffer, |piece, begin, chunk| io.read(piece, begin, chunk));
+    let verdict = |(&piece, hashes): (&u32, Result<PieceHashes, DiskError>)| match hashes {
+        Ok(hashes) => Ok(match (expected(piece), &hashes.leaves) {
+            (Some(expected), leaves) if expected.allows(piece, hashes.v1, leaves.as_deref(), shape) => {
+                Verdict::Right
+            }
+            (None, Some(leaves)) => Verdict::Unjudged(shape.layout.v2_piece_root(piece, leaves)),
+            _ => Verdict::Wrong,
+        }),
+        Err(error) if error.is_absence() => Ok(Verdict::Wrong),
+        Err(error) => Err(error),
+    };
+    pieces.iter().zip(hashes).map(verdict).collect()
+}
+
 impl Torrent {
-    /// For each of `pieces`, whether what is on disk is it. A file that is missing or too
-    /// short is no error, only not the piece.
-    pub(crate) fn check_pieces(&self, pieces: &[u32], buffer: &mut Vec<u8>) -> Vec<Result<bool, DiskError>> {
-        let io = self.io();
-        let hashes =
-            hash_pieces(self.shape(), pieces, buffer, |piece, begin, chunk| io.read(piece, begin, chunk));
-        let verdict = |(&piece, hashes): (&u32, Result<PieceHashes, DiskError>)| match hashes {
-            Ok(hashes) => Ok(self.expected(piece).is_some_and(|expected| {
-                expected.allows(piece, hashes.v1, hashes.leaves.as_deref(), self.shape())
-            })),
-            Err(error) if error.is_absence() => Ok(false),
-            Err(error) => Err(error),
-        };
-        pieces.iter().zip(hashes).map(verdict).collect()
+    /// [`judge_pieces`] of this torrent.
+    pub(crate) fn check_pieces(
+        &self,
+        pieces: &[u32],
+        buffer: &mut Vec<u8>,
+    ) -> Vec<Result<Verdict, DiskError>> {
+        judge_pieces(self.shape(), self.io(), pieces, buffer, |piece| self.expected(piece))
     }
 
-    /// [`Torrent::check_pieces`] of one.
+    /// Whether what is on disk is known to be the piece.
     pub(crate) fn check_piece(&self, piece: u32, buffer: &mut Vec<u8>) -> Result<bool, DiskError> {
-        self.check_pieces(&[piece], buffer).pop().unwrap_or(Ok(false))
+        let verdict = self.check_pieces(&[piece], buffer).pop().unwrap_or(Ok(Verdict::Wrong));
+        verdict.map(|verdict| verdict == Verdict::Right)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use starling_metainfo::{BLOCK_LENGTH, Info, Sha1Hash, Sha256Hash, merkle};
+use starling_metainfo::{BLOCK_LENGTH, Info, Sha1Hash, Sha256Hash};
 
 use crate::budget::{Budget, Share};
 use crate::fault::Fault;
@@ -19,7 +19,7 @@ use crate::piece::{Item, Piece};
 use crate::place::Places;
 use crate::span_io::SpanIo;
 use crate::storage::{FdCache, Slot, Storage};
-use crate::{Config, DiskError, Event, TorrentKey};
+use crate::{Config, DiskError, Event, TorrentKey, layers};
 
 /// What all torrents have in common.
 pub(crate) struct Shared {
@@ -254,13 +254,7 @@ impl Torrent {
 
     /// Takes hashes of a file's pieces if they lead to its root.
     pub(crate) fn learn_layer(&self, file: usize, roots: Vec<Sha256Hash>) -> bool {
-        let layout = &self.info.layout;
-        let pieces = layout.file_pieces(file);
-        let Some(root) = layout.files().get(file).and_then(|f| f.pieces_root) else { return false };
-        let piece_layer = (layout.piece_length() / BLOCK_LENGTH).trailing_zeros();
-        let right = pieces.len() > 1
-            && roots.len() == pieces.len()
-            && merkle::root(&roots, merkle::pad(piece_layer)) == root;
+        let right = layers::is_right(&self.info.layout, file, &roots);
         if right {
             self.layers.write().unwrap_or_else(PoisonError::into_inner).insert(file, roots.into());
         }

@@ -1,16 +1,18 @@
 //! Checking what lies on disk against a torrent, on all cores.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use starling_metainfo::{BLOCK_LENGTH, Bitfield, Torrent};
+use starling_metainfo::{BLOCK_LENGTH, Bitfield, Sha256Hash, Torrent};
 
 use crate::DiskError;
 use crate::bulk::{Progress, each_piece};
 use crate::descriptors;
+use crate::layers::{self, Unjudged};
 use crate::piece::Shape;
 use crate::place::Places;
-use crate::scan::{PieceHashes, hash_pieces};
+use crate::scan::{Verdict, judge_pieces};
 use crate::span_io::SpanIo;
 use crate::storage::{FdCache, Folder, Slot, Stat, Storage};
 use crate::torrent::Expected;
@@ -25,6 +27,9 @@ pub struct Report {
     pub have: Bitfield,
     /// Each real file of the torrent.
     pub files: Vec<FileReport>,
+    /// BEP 52: hashes of pieces that the torrent does not have, of files that are right, by
+    /// the file's root.
+    pub piece_layers: BTreeMap<Sha256Hash, Vec<Sha256Hash>>,
 }
 
 /// How one file does.
@@ -38,8 +43,11 @@ pub struct FileReport {
     pub found: Option<u64>,
     /// Pieces with bytes of it.
     pub pieces: u32,
-    /// How many of those are right.
+    /// How many of those are known to be right.
     pub good: u32,
+    /// Whether it is known of each piece whether it is right. Without hashes of its pieces
+    /// (BEP 52 `piece layers`) a file is right as a whole, or nothing is known of its parts.
+    pub told_apart: bool,
 }
 
 impl FileReport {
@@ -72,22 +80,40 @@ pub fn verify(
     let places = Places::new(stats.iter().map(|stat| stat.is_some() || !parts).collect());
     let io = SpanIo { layout, places: &places, storage: &storage };
     let shape = Shape { layout, v1: info.v1_pieces.is_some(), v2: info.v2 };
-    let good = each_piece(layout, threads, progress, Vec::new, |buffer, pieces| {
+    let verdicts = each_piece(layout, threads, progress, Vec::new, |buffer, pieces| {
         io.will_need_all(pieces);
-        let hashes = hash_pieces(shape, pieces, buffer, |piece, begin, chunk| io.read(piece, begin, chunk));
-        let verdict = |(&piece, hashes): (&u32, Result<PieceHashes, DiskError>)| match hashes {
-            Ok(hashes) => Ok(expected(torrent, piece)
-                .is_some_and(|expected| expected.allows(piece, hashes.v1, hashes.leaves.as_deref(), shape))),
-            Err(error) if error.is_absence() => Ok(false),
-            Err(error) => Err(error),
-        };
-        pieces.iter().zip(hashes).map(verdict).collect()
+        let verdicts = judge_pieces(shape, io, pieces, buffer, |piece| expected(torrent, piece));
+        verdicts.into_iter().collect()
     })?;
+    let (have, piece_layers) = sum_up(torrent, verdicts);
+    let files = file_reports(&storage, torrent, &stats, &have);
+    Ok(Report { have, files, piece_layers })
+}
+
+/// The pieces that are right, and hashes of pieces that the torrent did not have.
+fn sum_up(torrent: &Torrent, verdicts: Vec<Verdict>) -> (Bitfield, BTreeMap<Sha256Hash, Vec<Sha256Hash>>) {
+    let layout = &torrent.info.layout;
     let mut have = Bitfield::new(layout.pieces());
-    (0..layout.pieces()).zip(good).filter(|(_, good)| *good).for_each(|(piece, _)| {
-        have.insert(piece);
-    });
-    Ok(Report { files: file_reports(&storage, torrent, &stats, &have), have })
+    let mut unjudged = Unjudged::new();
+    for (piece, verdict) in (0..layout.pieces()).zip(verdicts) {
+        match verdict {
+            Verdict::Right => {
+                have.insert(piece);
+            }
+            Verdict::Wrong => {}
+            Verdict::Unjudged(root) => drop(unjudged.insert(piece, root)),
+        }
+    }
+    let mut piece_layers = BTreeMap::new();
+    for (index, roots) in layers::proven(layout, &unjudged) {
+        layout.file_pieces(index).for_each(|piece| {
+            have.insert(piece);
+        });
+        if let Some(root) = layout.files().get(index).and_then(|file| file.pieces_root) {
+            piece_layers.insert(root, roots);
+        }
+    }
+    (have, piece_layers)
 }
 
 /// Which files below `root` have more bytes than `torrent` says. Reads no data.
@@ -137,6 +163,9 @@ fn file_reports(
         found: stats.get(index).copied().flatten().map(|stat| stat.length),
         pieces: layout.file_pieces(index).len() as u32,
         good: layout.file_pieces(index).filter(|&piece| have.get(piece)).count() as u32,
+        told_apart: layout
+            .file_pieces(index)
+            .all(|piece| have.get(piece) || expected(torrent, piece).is_some()),
     };
     real.map(report).collect()
 }

@@ -6,11 +6,11 @@ mod common;
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use common::{BLOCK, Version, sample};
+use common::{BLOCK, Sample, Version, sample};
 use starling_disk::{CreateOptions, DiskError, Hashes, create, hash, hash_layout, verify};
-use starling_metainfo::{BLOCK_LENGTH, Layout, PieceLength, Sha1Hash, Sha256Hash, Versions};
+use starling_metainfo::{BLOCK_LENGTH, Layout, PieceLength, Sha1Hash, Sha256Hash, Torrent, Versions};
 
 fn go_on(_: u64, _: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -225,5 +225,45 @@ fn the_torrents_own_name_leads_nowhere_else() {
     for name in ["x?y", "..", &climbs] {
         let report = verify(&namesakes(name, 1, 1), root.path(), 1, &go_on).unwrap();
         assert!(report.files.iter().all(|file| file.found.is_none()), "{name}: {report:?}");
+    }
+}
+
+/// As after a v2 magnet, when nobody has told the hashes of pieces yet.
+fn without_layers(sample: &Sample) -> Torrent {
+    Torrent::from_info(Arc::clone(&sample.info))
+}
+
+#[test]
+fn without_piece_hashes_files_are_proven_as_a_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V2, &[BLOCK * 41 + 5, 7, BLOCK * 4, 0], BLOCK * 2);
+    sample.write_files(root.path());
+    let report = verify(&without_layers(&sample), root.path(), 3, &go_on).unwrap();
+    assert!(report.is_complete() && report.have.is_full(), "{report:?}");
+    assert_eq!(report.piece_layers, sample.layers);
+}
+
+#[test]
+fn without_piece_hashes_it_cannot_be_told_which_piece_is_wrong() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V2, &[BLOCK * 41 + 5, 7, BLOCK * 4], BLOCK * 2);
+    let path = sample.path(root.path(), 0);
+    let mut flipped = sample.file_data(0).to_vec();
+    flipped[70_000] ^= 1;
+    let half = sample.file_data(0)[..BLOCK as usize * 20].to_vec();
+    for wrong in [Some(flipped), Some(half), None] {
+        sample.write_files(root.path());
+        match wrong {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let report = verify(&without_layers(&sample), root.path(), 3, &go_on).unwrap();
+        let [bad, small, other] = &report.files[..] else { panic!("{report:?}") };
+        assert_eq!((bad.good, bad.told_apart, bad.is_complete()), (0, false, false));
+        assert!(small.is_complete() && small.told_apart && other.is_complete() && other.told_apart);
+        assert_eq!(report.piece_layers.len(), 1);
+        let mut all = without_layers(&sample);
+        all.piece_layers.clone_from(&sample.layers);
+        assert!(verify(&all, root.path(), 3, &go_on).unwrap().files.iter().all(|file| file.told_apart));
     }
 }

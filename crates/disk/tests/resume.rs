@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::memory::{Faults, Memory};
 use common::{BLOCK, Bench, KEY, Sample, Version, sample};
 use starling_disk::storage::{Slot, Storage};
-use starling_disk::{Check, Config, Disk, Event};
+use starling_disk::{Check, Config, Disk, Event, OpenSpec};
 use starling_metainfo::Bitfield;
 
 /// Opens, counting the pieces that had to be hashed.
@@ -405,4 +405,34 @@ fn a_check_on_demand_finds_rot_and_gifts() {
     assert_eq!(bench.verified(1), [1]);
     bench.close();
     assert_eq!(reopen(&bench, &sample, &memory, Check::Trust).0.count(), 4);
+}
+
+/// Nobody told the hashes of pieces (BEP 52), and all the data is there: it proves itself.
+#[test]
+fn a_file_that_is_right_as_a_whole_tells_the_hashes_of_its_pieces() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V2, &[BLOCK * 41 + 5, 7, BLOCK * 4], BLOCK * 2);
+    sample.write_files(root.path());
+    let mut spec = sample.spec_with_resume(root.path());
+    spec.piece_layers.clear();
+    let bench = Bench::new(Config::default());
+    let open = |check| {
+        bench.disk.open(KEY, OpenSpec { check, ..spec.clone() });
+        bench.wait("Opened", |event| match event {
+            Event::Opened { have, piece_layers, .. } => Some((have, piece_layers)),
+            _ => None,
+        })
+    };
+    for check in [Check::Trust, Check::Trust, Check::Force] {
+        let (have, layers) = open(check);
+        assert!(have.is_full() && layers == sample.layers, "{check:?} {have:?}");
+        bench.close();
+    }
+    let path = sample.path(root.path(), 0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[70_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::remove_dir_all(root.path().join("state")).unwrap();
+    let (have, layers) = open(Check::Trust);
+    assert_eq!((list(&have), layers.len()), (vec![21, 22, 23], 1), "nothing is known of the first file");
 }

@@ -270,3 +270,39 @@ fn an_empty_source_is_called_so() {
         assert!(stderr(&output).contains("an empty source"), "{command}: {}", stderr(&output));
     }
 }
+
+/// A v2 torrent that a link named has no hashes of pieces, only one of each file.
+#[test]
+fn without_piece_hashes_a_file_is_right_as_a_whole_or_not() {
+    let room = Room::new();
+    let mut content = noise(9, 16 * PIECE);
+    room.source(&content);
+    let torrent = create(&room, "source/file.bin", "file.torrent", &["--v2"]);
+    let source = room.text("source");
+    let mut bare = starling_metainfo::Torrent::parse(&fs::read(&torrent).unwrap()).unwrap();
+    assert_eq!(std::mem::take(&mut bare.piece_layers).len(), 1);
+    fs::write(&torrent, bare.encode()).unwrap();
+    let verify = || run(&["verify", &torrent, "-o", &source]);
+    assert_eq!(code(&verify()), Some(0));
+    let mut got = starling();
+    got.args(["get", &torrent, "-o", &source, "--no-lan", "--json", "--listen", "127.0.0.3:0"]);
+    Run::start(got.args(["--state", &room.text("state")])).until(|value| {
+        assert!(value["state"] != "downloading", "all of it is there: {value}");
+        event("complete")(value)
+    });
+    let mut seeds = Talking::start(&mut seed(&room, &torrent, &[]));
+    let port =
+        seeds.until(|line| Some(line.strip_prefix("listening at port ")?.split(';').next()?.to_owned()));
+    let mut gets = get(&room, &torrent, &format!("127.0.0.4:{port}"), &[]);
+    Run::start(&mut gets).until(event("complete"));
+    assert!(fs::read(room.path("data/file.bin")).unwrap() == content, "peers were told the hashes");
+
+    content[PIECE] ^= 1;
+    room.source(&content);
+    let output = verify();
+    assert_eq!(code(&output), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let sentence =
+        "file.bin: does not match, and the torrent has no piece hashes to tell which pieces are wrong";
+    assert!(said.contains(sentence) && said.contains("known to be right"), "{said}");
+}

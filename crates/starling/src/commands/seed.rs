@@ -67,7 +67,8 @@ async fn add(args: &Seed, source: &str) -> Result<Result<Add, String>> {
     let report = verify::check(&torrent, &args.output, &args.talk)?;
     if report.is_complete() {
         say_complete(args, &torrent);
-        return Ok(Ok(Add { check: Check::Complete, ..given }));
+        let torrent = Some(knowing(torrent, report));
+        return Ok(Ok(Add { torrent, check: Check::Complete, ..given }));
     }
     verify::tell_bad(&report, &args.talk);
     if report.have.count() == 0 {
@@ -79,6 +80,14 @@ async fn add(args: &Seed, source: &str) -> Result<Result<Add, String>> {
     }
     screen::line(&format!("starling: {}", partial(&torrent, &report, args.talk.verbose > 0)));
     Ok(Ok(Add { check: Check::Full, ..given }))
+}
+
+/// The torrent with the hashes of pieces that its data has proven: peers ask for them (BEP 52).
+fn knowing(mut torrent: Arc<Torrent>, report: Report) -> Arc<Torrent> {
+    if !report.piece_layers.is_empty() {
+        Arc::make_mut(&mut torrent).piece_layers.extend(report.piece_layers);
+    }
+    torrent
 }
 
 /// `photos: 1,199 of 1,200 pieces are right (299 MiB of 300 MiB) and seeded: all of a.jpg and

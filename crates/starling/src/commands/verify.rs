@@ -52,6 +52,9 @@ pub fn tell_bad(report: &Report, talk: &Talk) {
 }
 
 fn what_is_wrong(file: &FileReport) -> String {
+    if !file.told_apart {
+        return what_is_wrong_as_a_whole(file);
+    }
     let bad = format!(
         "{} of {} wrong",
         units::number((file.pieces - file.good).into()),
@@ -60,21 +63,38 @@ fn what_is_wrong(file: &FileReport) -> String {
     match file.found {
         None => "missing".to_owned(),
         Some(found) if found != file.length => {
-            let lengths =
-                format!("{} bytes long instead of {}", units::number(found), units::number(file.length));
+            let lengths = lengths(found, file);
             if file.good == file.pieces { lengths } else { format!("{lengths}, {bad}") }
         }
         Some(_) => bad,
     }
 }
 
+/// Of a file of which the torrent has but one hash.
+fn what_is_wrong_as_a_whole(file: &FileReport) -> String {
+    let what = match file.found {
+        None => return "missing".to_owned(),
+        Some(found) if found != file.length => lengths(found, file),
+        Some(_) => "does not match".to_owned(),
+    };
+    format!("{what}, and the torrent has no piece hashes to tell which pieces are wrong")
+}
+
+fn lengths(found: u64, file: &FileReport) -> String {
+    format!("{} bytes long instead of {}", units::number(found), units::number(file.length))
+}
+
 fn verdict(torrent: &Torrent, report: &Report) -> String {
     let (have, of) = (report.have.count(), torrent.info.layout.pieces());
     let size = units::bytes(torrent.info.layout.content_length());
     let name = &torrent.info.name;
+    let right = match report.files.iter().all(|file| file.told_apart) {
+        true => "right",
+        false => "known to be right",
+    };
     match report.is_complete() {
         true => format!("{name}: complete, {size} verified in {}", units::count(of as usize, "piece")),
-        false => format!("{name}: not complete, {have} of {} right", units::count(of as usize, "piece")),
+        false => format!("{name}: not complete, {have} of {} {right}", units::count(of as usize, "piece")),
     }
 }
 
