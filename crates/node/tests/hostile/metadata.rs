@@ -36,6 +36,8 @@ where
         let liar = Attacker::listen(66, &sample, script).await;
         let mut leecher = from_link(&sample, &liar).await;
         liar.log.until(|log| log.met.get() > 0 && log.asked.get() >= asked).await;
+        // Whoever is to be banned must have told all of its lie before the truth ends the matter.
+        leecher.until(|p| p.banned.len() >= banned.len()).await;
         let honest = Site::seeder(11, &sample).await;
         let mut guide = Stranger::dial(12, leecher.addr(), &sample).await.unwrap();
         guide.greet().await.unwrap();
