@@ -2,6 +2,7 @@
 
 use starling_sansio::{Rng, Time};
 
+use crate::prefetch;
 use crate::wire::{Malformed, Reader, Wire, Writer};
 
 /// The number of a question, which its answer repeats. It is drawn by chance, so that
@@ -98,6 +99,11 @@ impl<P: Copy + Eq, T, const MAX: usize> Rpcs<P, T, MAX> {
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// Asks for them; see [`crate::Core::warm`].
+    pub fn warm(&self) {
+        prefetch(&self.open[..]);
     }
 
     /// Bytes on the heap.

@@ -1,6 +1,6 @@
 //! The leaf set: the nodes whose ids are next to this node's on the circle.
 
-use crate::Id;
+use crate::{Id, prefetch};
 
 /// How near a place is to a key, around the circle. Of two equally near places the one
 /// before the key is nearer, so that every key has one root.
@@ -145,6 +145,11 @@ impl<P: Copy + Eq> LeafSet<P> {
         let (smaller, larger) = (without(self.smaller()), without(self.larger()));
         self.set_sides(&smaller, &larger, usize::MAX);
         true
+    }
+
+    /// Asks for it; see [`crate::Core::warm`].
+    pub fn warm(&self) {
+        prefetch(&self.peers[..]);
     }
 
     /// Bytes on the heap.

@@ -40,7 +40,7 @@ pub use message::{Find, Join, MAX_LEAF, MAX_PAYLOAD, MAX_ROWS, MAX_SET, Parcel, 
 pub use table::MAX_DIGIT_BITS;
 
 use crate::wire::List;
-use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View};
+use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View, prefetch};
 use join::Joining;
 use leaf::LeafSet;
 use lookup::Lookup;
@@ -304,6 +304,23 @@ impl<P: Peer> Core<P> for Pastry<P> {
         rows.push(Row { label: "neighbourhood set".into(), peers: self.neighborhood.clone() });
         rows.retain(|row| !row.peers.is_empty());
         rows
+    }
+
+    fn warm(&self, message: Option<&PastryMessage<P>>, steps: u32) {
+        match (steps, &self.busy) {
+            (1, busy) => {
+                self.leaf.warm();
+                self.table.warm();
+                busy.iter().for_each(|busy| prefetch(&**busy));
+            }
+            (2, Some(busy)) => busy.open.warm(),
+            _ => {}
+        }
+        if let (1, Some(PastryMessage::LeafAsk { leaf, .. } | PastryMessage::LeafAnswer { leaf, .. })) =
+            (steps, message)
+        {
+            prefetch(&leaf[..]);
+        }
     }
 
     fn state_bytes(&self) -> usize {

@@ -1,7 +1,7 @@
 //! The routing table: for every length of prefix shared with this node, and every
 //! digit that may follow, one node.
 
-use crate::Id;
+use crate::{Id, prefetch};
 
 /// Most bits in a digit.
 pub const MAX_DIGIT_BITS: u32 = 8;
@@ -117,6 +117,12 @@ impl<P: Copy + Eq> Table<P> {
     pub fn shrink(&mut self) {
         self.map.shrink_to_fit();
         self.entries.shrink_to_fit();
+    }
+
+    /// Asks for it; see [`crate::Core::warm`].
+    pub fn warm(&self) {
+        prefetch(&self.map[..]);
+        prefetch(&self.entries[..]);
     }
 
     /// Bytes on the heap.
