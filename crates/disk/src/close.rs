@@ -2,6 +2,7 @@
 //! whether its files are where they should be.
 
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use crate::storage::{Slot, Stat};
 use crate::torrent::{Torrent, lock};
@@ -33,6 +34,9 @@ impl Torrent {
             let slot = Slot::File(index);
             match self.storage.named(slot)? {
                 Some(stat) if stat.length >= file.length => {
+                    if stat.length > file.length {
+                        self.storage.prepare(slot, file.length, false)?;
+                    }
                     if self.storage.was_touched(slot) {
                         let pieces = self.info.layout.file_pieces(index);
                         let wrong = pieces.filter(|&piece| !self.check_piece(piece, buffer).unwrap_or(false));
@@ -61,16 +65,21 @@ impl Torrent {
         self.write_snapshot(&mut journal, Some(&files))
     }
 
-    /// The files as they are left.
+    /// The files as they are left; one that somebody else wrote to so that it is checked
+    /// next time.
     fn file_stats(&self) -> Result<Vec<(usize, Stat)>, DiskError> {
         let files = self.info.layout.files().iter().enumerate();
         let held = self.places.hold();
         let real = files.filter(|(index, file)| !file.padding && held.is_placed(*index));
-        let stats =
-            real.map(|(index, _)| Ok(self.storage.stat(Slot::File(index))?.map(|stat| (index, stat))));
+        let stat = |slot: Slot| {
+            let touched = self.storage.was_touched(slot);
+            let unlike = |stat: Stat| if touched { Stat { modified: UNIX_EPOCH, ..stat } } else { stat };
+            self.storage.stat(slot).map(|stat| stat.map(unlike))
+        };
+        let stats = real.map(|(index, _)| Ok(stat(Slot::File(index))?.map(|stat| (index, stat))));
         let mut stats: Vec<(usize, Stat)> =
             stats.filter_map(Result::transpose).collect::<Result<_, DiskError>>()?;
-        let parts = self.storage.stat(Slot::Parts)?;
+        let parts = stat(Slot::Parts)?;
         stats.extend(parts.map(|stat| (self.info.layout.files().len(), stat)));
         Ok(stats)
     }

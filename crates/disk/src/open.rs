@@ -88,8 +88,8 @@ impl Torrent {
             // Before anything is looked at: what is believed then must stay as it is.
             self.storage.claim()?;
         }
-        let found = self.look(wishes)?;
         let (resume, length) = self.read_resume();
+        let found = self.look(wishes, resume.as_ref())?;
         self.learn_layers(&wishes.layers, resume.as_ref());
         let foreign = self.maybe_foreign(wishes, resume.as_ref(), &found);
         let mut trusted = Bitfield::new(self.info.layout.pieces());
@@ -112,7 +112,8 @@ impl Torrent {
 
     /// Looks at every file, and decides which lie at their own place. What the parts file of an
     /// earlier run may hold of a file that is not there is found there first, and moved later.
-    fn look(&self, wishes: &Wishes) -> Result<Found, DiskError> {
+    /// A file that is not wanted is left alone, unless it is known to be from an earlier run.
+    fn look(&self, wishes: &Wishes, resume: Option<&Resume>) -> Result<Found, DiskError> {
         let files = self.info.layout.files();
         let stat = |(index, file): (usize, &FileEntry)| match file.padding {
             false => self.storage.stat(Slot::File(index)),
@@ -124,13 +125,16 @@ impl Torrent {
             let has_bytes = files.get(index).is_some_and(|file| file.length > 0);
             wishes.tidy && parts.is_some() && has_bytes
         };
+        let left = resume.and_then(|resume| resume.clean.as_deref()).unwrap_or_default();
+        let ours = |index: usize| !wishes.tidy || left.iter().any(|one| one.0 == index);
         self.places.change(|placed| {
             *placed = stats
                 .iter()
                 .enumerate()
                 .map(|(index, stat)| {
                     let wanted = wishes.wanted.get(index).copied().unwrap_or(true);
-                    stat.is_some_and(|s| s.length > 0) || (wanted && !moves_in(index))
+                    let is_there = stat.is_some_and(|stat| stat.length > 0);
+                    (is_there && (wanted || ours(index))) || (wanted && !moves_in(index))
                 })
                 .collect();
         });
@@ -260,11 +264,7 @@ impl Torrent {
     }
 
     fn opened(self: &Arc<Torrent>, rest: Rest, good: &[u32]) {
-        // Of v2 pieces whose hashes are not known yet nobody knows whether they are right.
-        let known = |piece| self.expected(piece).is_some();
-        if let Some(index) = rest.foreign.filter(|_| good.is_empty() && rest.trusted.count() == 0)
-            && self.info.layout.file_pieces(index).all(known)
-        {
+        if let Some(index) = rest.foreign.filter(|_| good.is_empty() && rest.trusted.count() == 0) {
             return give_up(self, DiskError::Foreign(self.storage.path(Slot::File(index))));
         }
         {
@@ -291,6 +291,9 @@ impl Torrent {
         }
         self.open.store(true, Release);
         let have = lock(&self.ledger).have.clone();
+        if have.is_full() {
+            self.storage.unclaim();
+        }
         self.shared.tell(Event::Opened { key: self.key, have, piece_layers: self.known_layers() });
     }
 

@@ -296,7 +296,10 @@ impl Storage for Folder {
                 Err(error) => return nothing_there(error),
             },
         };
-        self.look_at(&file, slot).map(Some)
+        let stat = self.look_at(&file, slot)?;
+        // From the first look on others' writes are seen.
+        self.own().entry(slot).or_insert(Own { modified: Some(stat.modified), ..Own::default() });
+        Ok(Some(stat))
     }
 
     fn named(&self, slot: Slot) -> Result<Option<Stat>, DiskError> {
@@ -414,6 +417,7 @@ impl Storage for Folder {
     }
 
     fn remove(&self, slot: Slot) -> io::Result<()> {
+        self.own().remove(&slot);
         self.fds.close(self.owner, Some(slot));
         if slot == Slot::Resume {
             let path = self.resume_path().map_err(io::Error::other)?;

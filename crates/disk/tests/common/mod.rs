@@ -286,3 +286,28 @@ impl Bench {
         assert!(error.is_none(), "{error:?}");
     }
 }
+
+/// Stores these pieces, and waits until they are verified.
+pub fn get(bench: &Bench, sample: &Sample, pieces: impl IntoIterator<Item = u32>) {
+    let pieces: Vec<u32> = pieces.into_iter().collect();
+    pieces.iter().for_each(|&piece| sample.store_piece(&bench.disk, piece));
+    assert_eq!(bench.verified(pieces.len()), pieces);
+}
+
+/// The names of all files below `root`, in order.
+pub fn names(root: &Path) -> Vec<String> {
+    let mut names: Vec<String> = walk(root);
+    names.sort();
+    names
+}
+
+fn walk(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let entries = entries.map(|entry| entry.unwrap());
+    entries
+        .flat_map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => walk(&entry.path()),
+            false => vec![entry.file_name().into_string().unwrap()],
+        })
+        .collect()
+}

@@ -1,0 +1,291 @@
+//! Other programs at the same files: two writers, somebody else's files, changes under a download.
+
+#![allow(clippy::unwrap_used)] // a test may
+
+mod common;
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use common::{BLOCK, Bench, KEY, Version, get, names, sample};
+use starling_disk::{Allocate, Check, Config, Event, OpenSpec};
+
+/// Somebody cuts a file under us, and what is written later makes it as long as before:
+/// what was cut off is zeros now, and lost.
+#[test]
+fn what_was_cut_off_and_written_over_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 6], BLOCK);
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(root.path()));
+    get(&bench, &sample, 0..5);
+    let path = sample.path(root.path(), 0);
+    std::fs::File::options().write(true).open(path).unwrap().set_len(BLOCK * 3).unwrap();
+    get(&bench, &sample, [5]);
+    bench.disk.confirm(KEY);
+    let mut lost = Vec::new();
+    bench.wait("Confirmed", |event| match event {
+        Event::PieceLost { piece, .. } => {
+            lost.push(piece);
+            None
+        }
+        Event::Confirmed { .. } => Some(()),
+        _ => None,
+    });
+    assert_eq!(lost, [3, 4]);
+    get(&bench, &sample, [3, 4]);
+    bench.disk.confirm(KEY);
+    bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+    bench.close();
+    sample.assert_on_disk(root.path());
+}
+
+/// Before our last write or after it: with zeros in place of the second piece.
+#[test]
+fn what_others_wrote_meanwhile_is_lost() {
+    for after in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let sample = sample(Version::V1, &[BLOCK * 4], BLOCK);
+        let bench = Bench::new(Config::default());
+        bench.open(sample.spec(root.path()));
+        get(&bench, &sample, if after { 0..4 } else { 0..3 });
+        let path = sample.path(root.path(), 0);
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[0; BLOCK as usize], BLOCK).unwrap();
+        // A day earlier: the clock's grain is not what is tested.
+        let day = std::time::Duration::from_secs(86_400);
+        file.set_modified(std::time::SystemTime::now() - day).unwrap();
+        if !after {
+            get(&bench, &sample, [3]);
+        }
+        bench.disk.confirm(KEY);
+        let lost = bench.wait("PieceLost", |event| match event {
+            Event::PieceLost { piece, .. } => Some(piece),
+            Event::Confirmed { .. } => panic!("confirmed"),
+            _ => None,
+        });
+        assert_eq!(lost, 1);
+        get(&bench, &sample, [1]);
+        bench.disk.confirm(KEY);
+        bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        bench.close();
+        sample.assert_on_disk(root.path());
+    }
+}
+
+#[test]
+fn a_folder_that_was_moved_away_has_nothing_under_its_name() {
+    let room = tempfile::tempdir().unwrap();
+    let (root, other) = (room.path().join("here"), room.path().join("there"));
+    let sample = sample(Version::V1, &[BLOCK * 2], BLOCK);
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(&root));
+    get(&bench, &sample, 0..2);
+    std::fs::rename(&root, &other).unwrap();
+    bench.disk.confirm(KEY);
+    let (error, _) = bench.failed();
+    assert!(error.to_string().contains(root.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn what_is_complete_must_lie_under_its_name() {
+    let meddle: [fn(&Path); 4] = [
+        |_| {},
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| {
+            let bytes = std::fs::read(path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        },
+        |path| std::fs::File::options().write(true).open(path).unwrap().set_len(BLOCK).unwrap(),
+    ];
+    for (case, meddle) in meddle.iter().enumerate() {
+        let root = tempfile::tempdir().unwrap();
+        let sample = sample(Version::V1, &[BLOCK * 2, BLOCK * 2], BLOCK);
+        let bench = Bench::new(Config::default());
+        bench.open(sample.spec(root.path()));
+        get(&bench, &sample, 0..4);
+        let path = sample.path(root.path(), 1);
+        meddle(&path);
+        bench.disk.confirm(KEY);
+        if case == 0 {
+            bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        } else {
+            let (error, recoverable) = bench.failed();
+            assert!(!recoverable && error.to_string().contains(path.to_str().unwrap()), "{case}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_name_has_one_writer() {
+    let root = tempfile::tempdir().unwrap();
+    let (ours, another) = (sample(Version::V1, &[BLOCK * 2], BLOCK), sample(Version::V1, &[BLOCK; 2], BLOCK));
+    let namesake = sample(Version::V1, &[BLOCK * 3], BLOCK);
+    let [first, second, third] = [(); 3].map(|()| Bench::new(Config::default()));
+    first.open(ours.spec(root.path()));
+    get(&first, &ours, [0]);
+    for torrent in [&ours, &namesake] {
+        second.disk.open(KEY, torrent.spec(root.path()));
+        let (error, recoverable) = second.failed();
+        let (said, path) = (error.to_string(), torrent.path(root.path(), 0));
+        assert!(!recoverable && said.contains(path.to_str().unwrap()) && said.contains("already"), "{said}");
+    }
+    // A torrent of another name, and who only reads, are let in.
+    third.open(another.spec(root.path()));
+    get(&third, &another, 0..2);
+    second.open(OpenSpec { tidy: false, ..ours.spec(root.path()) });
+    second.close();
+    // When it is done its folder is free, and nothing is left there.
+    get(&first, &ours, [1]);
+    first.disk.confirm(KEY);
+    first.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+    assert!(second.open(ours.spec(root.path())).is_full());
+    [&first, &second, &third].into_iter().for_each(Bench::close);
+    assert_eq!(names(root.path()), ["f0", "f0", "f1"]);
+}
+
+#[test]
+fn what_a_killed_writer_leaves_behind_is_in_nobodys_way() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 2], BLOCK);
+    let crashed = Bench::new(Config::default());
+    crashed.open(sample.spec(root.path()));
+    let lock = names(root.path()).into_iter().find(|name| name.ends_with(".lock")).unwrap();
+    crashed.close();
+    std::fs::write(root.path().join(&lock), b"").unwrap();
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(root.path()));
+    get(&bench, &sample, 0..2);
+    bench.close();
+    assert_eq!(names(root.path()), ["f0"]);
+}
+
+#[test]
+fn what_is_somebody_elses_is_not_written_over() {
+    let sample = sample(Version::V1, &[BLOCK * 2, BLOCK * 2], BLOCK);
+    let root = tempfile::tempdir().unwrap();
+    let (mine, theirs) = (sample.path(root.path(), 1), vec![7; 100]);
+    std::fs::create_dir_all(mine.parent().unwrap()).unwrap();
+    std::fs::write(&mine, &theirs).unwrap();
+    let spec = sample.spec_with_resume(root.path());
+    let bench = Bench::new(Config::default());
+    let refused = |spec: &OpenSpec| {
+        bench.disk.open(KEY, spec.clone());
+        let (error, recoverable) = bench.failed();
+        assert!(!recoverable && error.to_string().contains(mine.to_str().unwrap()), "{error}");
+    };
+    refused(&OpenSpec { allocate: Allocate::Full, ..spec.clone() });
+    assert_eq!(names(root.path()), ["f1"], "nothing was made or left");
+    // Who does not want the file, allows it, or has a right piece of the torrent there goes on.
+    bench.open(OpenSpec { wanted: vec![true, false], ..spec.clone() });
+    bench.close();
+    assert_eq!(std::fs::read(&mine).unwrap(), theirs);
+    std::fs::write(sample.path(root.path(), 0), &sample.data[..BLOCK as usize]).unwrap();
+    assert_eq!(bench.open(OpenSpec { check: Check::Force, ..spec.clone() }).count(), 1);
+    bench.close();
+    std::fs::remove_file(sample.path(root.path(), 0)).unwrap();
+    bench.open(OpenSpec { overwrite: true, ..spec.clone() });
+    get(&bench, &sample, 0..4);
+    bench.close();
+    sample.assert_on_disk(root.path());
+    // Neither is what took the place of the files when all was done.
+    std::fs::remove_file(sample.path(root.path(), 0)).unwrap();
+    std::fs::write(&mine, &theirs).unwrap();
+    refused(&spec);
+    assert_eq!(std::fs::read(&mine).unwrap(), theirs);
+}
+
+#[test]
+fn what_a_crash_left_is_not_somebody_elses() {
+    let sample = sample(Version::V1, &[BLOCK * 4], BLOCK * 4);
+    let root = tempfile::tempdir().unwrap();
+    let spec = sample.spec_with_resume(root.path());
+    let crashed = Bench::new(Config::default());
+    crashed.open(spec.clone());
+    // A part of a piece, and then nothing more.
+    let (begin, data) = sample.blocks(0).remove(0);
+    crashed.disk.store(KEY, 0, begin, data);
+    while !sample.path(root.path(), 0).metadata().is_ok_and(|meta| meta.len() > 0) {
+        std::thread::yield_now();
+    }
+    crashed.disk.shutdown();
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.open(spec).count(), 0);
+    get(&bench, &sample, [0]);
+}
+
+#[test]
+fn somebody_elses_file_that_is_not_wanted_is_left_alone() {
+    for (length, allocate) in
+        [(5, Allocate::Sparse), (BLOCK as usize * 9, Allocate::Sparse), (5, Allocate::Full)]
+    {
+        // The wanted file shares a piece with the one that is not.
+        let sample = sample(Version::V1, &[BLOCK + 5, BLOCK * 4], BLOCK * 2);
+        let root = tempfile::tempdir().unwrap();
+        let (path, theirs) = (sample.path(root.path(), 1), vec![7; length]);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &theirs).unwrap();
+        let bench = Bench::new(Config::default());
+        let spec = sample.spec_with_resume(root.path());
+        bench.open(OpenSpec { wanted: vec![true, false], allocate, ..spec.clone() });
+        get(&bench, &sample, [0]);
+        bench.close();
+        assert!(std::fs::read(&path).unwrap() == theirs, "{length} {allocate:?}");
+        assert_eq!(std::fs::read(sample.path(root.path(), 0)).unwrap(), sample.file_data(0));
+    }
+}
+
+/// Whatever was done to the second piece since it was verified, it is not believed.
+fn assert_found(bench: &Bench, spec: &OpenSpec, piece: u32, how: &str) {
+    assert!(!bench.open(spec.clone()).get(piece), "{how}");
+    bench.close();
+}
+
+#[test]
+fn what_others_wrote_is_not_taken_for_ours_at_a_clean_stop() {
+    let sample = sample(Version::V1, &[BLOCK * 4], BLOCK);
+    let spoil = |root: &Path| {
+        let file = std::fs::File::options().write(true).open(sample.path(root, 0)).unwrap();
+        file.write_all_at(&[0; BLOCK as usize], BLOCK).unwrap();
+        let day = std::time::Duration::from_secs(86_400);
+        file.set_modified(std::time::SystemTime::now() - day).unwrap();
+    };
+    for complete in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let spec = sample.spec_with_resume(root.path());
+        let bench = Bench::new(Config::default());
+        bench.open(spec.clone());
+        get(&bench, &sample, if complete { 0..4 } else { 0..3 });
+        spoil(root.path());
+        bench.close();
+        assert_found(&bench, &spec, 1, "after writing");
+    }
+    // And what is written after the look at what is there, before anything of ours is.
+    let root = tempfile::tempdir().unwrap();
+    sample.write_files(root.path());
+    let bench = Bench::new(Config::default());
+    assert!(bench.open(sample.spec(root.path())).is_full());
+    spoil(root.path());
+    bench.disk.confirm(KEY);
+    let lost = bench.wait("PieceLost", |event| match event {
+        Event::PieceLost { piece, .. } => Some(piece),
+        Event::Confirmed { .. } => panic!("confirmed"),
+        _ => None,
+    });
+    assert_eq!(lost, 1);
+}
+
+#[test]
+fn what_others_added_is_cut_before_it_counts_as_done() {
+    let sample = sample(Version::V1, &[BLOCK * 2], BLOCK);
+    let root = tempfile::tempdir().unwrap();
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(root.path()));
+    get(&bench, &sample, 0..2);
+    let file = std::fs::File::options().write(true).open(sample.path(root.path(), 0)).unwrap();
+    file.set_len(BLOCK * 2 + 5).unwrap();
+    bench.disk.confirm(KEY);
+    bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+    sample.assert_on_disk(root.path());
+}
