@@ -125,8 +125,8 @@ impl Torrent {
             let has_bytes = files.get(index).is_some_and(|file| file.length > 0);
             wishes.tidy && parts.is_some() && has_bytes
         };
-        let left = resume.and_then(|resume| resume.clean.as_deref()).unwrap_or_default();
-        let ours = |index: usize| !wishes.tidy || left.iter().any(|one| one.0 == index);
+        let left = left_by(resume);
+        let ours = |index: usize| !wishes.tidy || left.contains_key(&index);
         self.places.change(|placed| {
             *placed = stats
                 .iter()
@@ -181,8 +181,9 @@ impl Torrent {
 
     fn believe(&self, resume: &Resume, length: u64, found: &Found) -> Plan {
         let mut suspect = Bitfield::new(self.info.layout.pieces());
-        if let Some(left) = &resume.clean {
-            let then = |index| left.iter().find(|(i, _)| *i == index).map(|(_, stat)| *stat);
+        if resume.clean.is_some() {
+            let left = left_by(Some(resume));
+            let then = |index| left.get(&index).copied();
             let files = self.info.layout.files();
             for (index, file) in files.iter().enumerate().filter(|(_, file)| !file.padding) {
                 if then(index) != found.files.get(index).copied().flatten() && file.length > 0 {
@@ -210,13 +211,12 @@ impl Torrent {
         if !wishes.tidy || wishes.overwrite || self.journal.is_none() {
             return None;
         }
-        let left: &[(usize, Stat)] = match resume.map(|resume| &resume.clean) {
-            Some(None) => return None, // it was being written to
-            Some(Some(left)) => left,
-            None => &[],
-        };
+        if resume.is_some_and(|resume| resume.clean.is_none()) {
+            return None; // it was being written to
+        }
+        let left = left_by(resume);
         let wanted = |index: usize| wishes.wanted.get(index).copied().unwrap_or(true);
-        let ours = |index: usize, stat: Stat| left.contains(&(index, stat));
+        let ours = |index: usize, stat: Stat| left.get(&index) == Some(&stat);
         let files = found.files.iter().enumerate().filter_map(|(index, stat)| Some((index, (*stat)?)));
         let mut other = files.filter(|&(index, stat)| stat.length > 0 && wanted(index) && !ours(index, stat));
         other.next().map(|(index, _)| index)
@@ -325,6 +325,11 @@ impl Torrent {
         let root = |index: &usize| files.get(*index).and_then(|file| file.pieces_root);
         layers.iter().filter_map(|(index, layer)| Some((root(index)?, layer.to_vec()))).collect()
     }
+}
+
+/// The files as a clean stop left them.
+fn left_by(resume: Option<&Resume>) -> BTreeMap<usize, Stat> {
+    resume.and_then(|resume| resume.clean.as_ref()).into_iter().flatten().copied().collect()
 }
 
 fn insert_all(set: &mut Bitfield, pieces: impl Iterator<Item = u32>) {
