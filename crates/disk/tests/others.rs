@@ -10,6 +10,27 @@ use std::path::Path;
 use common::{BLOCK, Bench, KEY, Version, get, names, sample};
 use starling_disk::{Allocate, Check, Config, Event, OpenSpec};
 
+/// Writes zeros over the second piece, a day ago: the clock's grain is not what is tested.
+fn spoil(path: &Path) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[0; BLOCK as usize], BLOCK).unwrap();
+    let day = std::time::Duration::from_secs(86_400);
+    file.set_modified(std::time::SystemTime::now() - day).unwrap();
+}
+
+/// The piece that is lost before anything is confirmed.
+fn lost(bench: &Bench) -> u32 {
+    bench.wait("PieceLost", |event| match event {
+        Event::PieceLost { piece, .. } => Some(piece),
+        Event::Confirmed { .. } => panic!("confirmed"),
+        _ => None,
+    })
+}
+
+fn confirmed(bench: &Bench) {
+    bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+}
+
 /// Somebody cuts a file under us, and what is written later makes it as long as before:
 /// what was cut off is zeros now, and lost.
 #[test]
@@ -35,7 +56,7 @@ fn what_was_cut_off_and_written_over_is_lost() {
     assert_eq!(lost, [3, 4]);
     get(&bench, &sample, [3, 4]);
     bench.disk.confirm(KEY);
-    bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+    confirmed(&bench);
     bench.close();
     sample.assert_on_disk(root.path());
 }
@@ -49,25 +70,15 @@ fn what_others_wrote_meanwhile_is_lost() {
         let bench = Bench::new(Config::default());
         bench.open(sample.spec(root.path()));
         get(&bench, &sample, if after { 0..4 } else { 0..3 });
-        let path = sample.path(root.path(), 0);
-        let file = std::fs::File::options().write(true).open(path).unwrap();
-        file.write_all_at(&[0; BLOCK as usize], BLOCK).unwrap();
-        // A day earlier: the clock's grain is not what is tested.
-        let day = std::time::Duration::from_secs(86_400);
-        file.set_modified(std::time::SystemTime::now() - day).unwrap();
+        spoil(&sample.path(root.path(), 0));
         if !after {
             get(&bench, &sample, [3]);
         }
         bench.disk.confirm(KEY);
-        let lost = bench.wait("PieceLost", |event| match event {
-            Event::PieceLost { piece, .. } => Some(piece),
-            Event::Confirmed { .. } => panic!("confirmed"),
-            _ => None,
-        });
-        assert_eq!(lost, 1);
+        assert_eq!(lost(&bench), 1);
         get(&bench, &sample, [1]);
         bench.disk.confirm(KEY);
-        bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        confirmed(&bench);
         bench.close();
         sample.assert_on_disk(root.path());
     }
@@ -245,19 +256,13 @@ fn assert_found(bench: &Bench, spec: &OpenSpec, piece: u32, how: &str) {
 #[test]
 fn what_others_wrote_is_not_taken_for_ours_at_a_clean_stop() {
     let sample = sample(Version::V1, &[BLOCK * 4], BLOCK);
-    let spoil = |root: &Path| {
-        let file = std::fs::File::options().write(true).open(sample.path(root, 0)).unwrap();
-        file.write_all_at(&[0; BLOCK as usize], BLOCK).unwrap();
-        let day = std::time::Duration::from_secs(86_400);
-        file.set_modified(std::time::SystemTime::now() - day).unwrap();
-    };
     for complete in [false, true] {
         let root = tempfile::tempdir().unwrap();
         let spec = sample.spec_with_resume(root.path());
         let bench = Bench::new(Config::default());
         bench.open(spec.clone());
         get(&bench, &sample, if complete { 0..4 } else { 0..3 });
-        spoil(root.path());
+        spoil(&sample.path(root.path(), 0));
         bench.close();
         assert_found(&bench, &spec, 1, "after writing");
     }
@@ -266,14 +271,9 @@ fn what_others_wrote_is_not_taken_for_ours_at_a_clean_stop() {
     sample.write_files(root.path());
     let bench = Bench::new(Config::default());
     assert!(bench.open(sample.spec(root.path())).is_full());
-    spoil(root.path());
+    spoil(&sample.path(root.path(), 0));
     bench.disk.confirm(KEY);
-    let lost = bench.wait("PieceLost", |event| match event {
-        Event::PieceLost { piece, .. } => Some(piece),
-        Event::Confirmed { .. } => panic!("confirmed"),
-        _ => None,
-    });
-    assert_eq!(lost, 1);
+    assert_eq!(lost(&bench), 1);
 }
 
 #[test]
@@ -286,6 +286,6 @@ fn what_others_added_is_cut_before_it_counts_as_done() {
     let file = std::fs::File::options().write(true).open(sample.path(root.path(), 0)).unwrap();
     file.set_len(BLOCK * 2 + 5).unwrap();
     bench.disk.confirm(KEY);
-    bench.wait("Confirmed", |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+    confirmed(&bench);
     sample.assert_on_disk(root.path());
 }
