@@ -36,6 +36,16 @@ fn say(world: &mut World, node: NodeId, conns: &[ConnId], message: &Message) {
     }
 }
 
+/// A seed whose places silent strangers have taken a minute ago: its number, its torrent, they.
+fn full_of_silence(world: &mut World, content: &Content) -> (NodeId, TorrentKey, Vec<ConnId>) {
+    let seed = world.node();
+    let shared = world.share(seed, content.file());
+    world.run_for(secs(1));
+    let silent = strangers(world, seed, content, 0..120);
+    idle_for(world, seed, &silent, secs(60));
+    (seed, shared, silent)
+}
+
 /// The world goes on for `time` while strangers keep their connections alive.
 fn idle_for(world: &mut World, node: NodeId, conns: &[ConnId], time: Duration) {
     let end = world.now + time;
@@ -143,11 +153,7 @@ fn newcomers_get_no_place_of_who_takes_something_or_waits_for_it() {
 fn a_flood_of_newcomers_drives_out_one_a_second_and_not_itself() {
     let mut world = World::new(5);
     let content = Content::v1("a", MIB);
-    let seed = world.node();
-    let shared = world.share(seed, content.file());
-    world.run_for(secs(1));
-    let silent = strangers(&mut world, seed, &content, 0..120);
-    idle_for(&mut world, seed, &silent, secs(60));
+    let (seed, shared, silent) = full_of_silence(&mut world, &content);
     let mut newcomers = Vec::new();
     for n in 0..500 {
         newcomers.extend(strangers(&mut world, seed, &content, 120 + n..121 + n));
@@ -185,11 +191,7 @@ fn who_has_not_said_what_it_wants_takes_no_place_of_those_who_have() {
 fn while_one_makes_room_slowly_no_other_does() {
     let mut world = World::new(7);
     let content = Content::v1("a", MIB);
-    let seed = world.node();
-    let shared = world.share(seed, content.file());
-    world.run_for(secs(1));
-    let silent = strangers(&mut world, seed, &content, 0..120);
-    idle_for(&mut world, seed, &silent, secs(60));
+    let (seed, shared, _) = full_of_silence(&mut world, &content);
     world.nodes[seed].slow_close = Some(secs(5));
     for n in 120..140 {
         strangers(&mut world, seed, &content, n..n + 1);
