@@ -1,6 +1,7 @@
 //! Between the engine and the disk's workers.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -168,14 +169,28 @@ impl Engine {
     }
 }
 
-/// The same torrent may lie in several folders; each has its own resume file.
-fn resume_name(hash: &str, dir: &std::path::Path) -> String {
+/// The same torrent may lie in several folders; each has its own resume file, by whatever path
+/// the folder is named.
+fn resume_name(hash: &str, dir: &Path) -> String {
     use std::hash::{Hash, Hasher};
-    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     // Its keys are fixed; should they ever change, that costs one recheck.
     let mut hasher = std::hash::DefaultHasher::new();
-    dir.hash(&mut hasher);
+    real_path(dir).hash(&mut hasher);
     format!("{hash}-{:016x}", hasher.finish())
+}
+
+/// Without links, `.` and `..`, also where the folder, or some above it, are yet to be made.
+fn real_path(dir: &Path) -> PathBuf {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let real = dir.ancestors().find_map(|there| Some((there.canonicalize().ok()?, there)));
+    let Some((mut real, there)) = real else { return dir };
+    for part in dir.strip_prefix(there).into_iter().flat_map(Path::components) {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+    }
+    real
 }
 
 #[cfg(test)]
@@ -183,9 +198,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_folder_has_its_own_resume_file() {
-        let name = |dir: &str| resume_name("00", std::path::Path::new(dir));
-        assert_eq!(name("/a"), name("/a"));
-        assert_ne!(name("/a"), name("/b"));
+    fn each_folder_has_its_own_resume_file_by_whatever_path() {
+        let room = tempfile::tempdir().unwrap();
+        let (here, link) = (room.path().join("here"), room.path().join("link"));
+        let name = |dir: PathBuf| resume_name("00", &dir);
+        std::os::unix::fs::symlink(&here, &link).unwrap();
+        std::fs::create_dir(&here).unwrap();
+        let sub = name(here.join("new/sub"));
+        assert_ne!(sub, name(here.clone()));
+        assert_eq!(sub, name(here.join("./new/other/../sub/")));
+        assert_eq!(sub, name(link.join("new/sub")));
+        std::fs::create_dir_all(here.join("new/sub")).unwrap();
+        assert_eq!(sub, name(link.join("new/sub")), "made in the meantime");
+        assert_eq!(name(here.clone()), name(room.path().join("here/../link")));
     }
 }
