@@ -4,9 +4,14 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use crate::ledger::Journal;
 use crate::storage::{Slot, Stat};
 use crate::torrent::{Torrent, lock};
 use crate::{DiskError, Event};
+
+/// So often what others spoilt is fetched anew. Whoever does it more often does not stop: two
+/// programs that want different things in one file would go on against each other for ever.
+const SPOILT_MAX: u32 = 4;
 
 /// Nothing is queued or running for the torrent any more: syncs, says so, and lets go.
 pub(crate) fn finish(torrent: &Arc<Torrent>) {
@@ -26,6 +31,7 @@ impl Torrent {
     /// wrote to or cut meanwhile, pieces that are not right any more are lost, to be fetched again.
     pub(crate) fn confirm(&self, buffer: &mut Vec<u8>) -> Result<(), DiskError> {
         let have = lock(&self.ledger).have.clone();
+        let mut spoilt = None;
         for (index, file) in self.info.layout.files().iter().enumerate() {
             let here = !file.padding && self.places.hold().is_placed(index);
             if !here || !self.info.layout.file_pieces(index).all(|piece| have.get(piece)) {
@@ -42,13 +48,16 @@ impl Torrent {
                         let wrong = pieces.filter(|&piece| !self.check_piece(piece, buffer).unwrap_or(false));
                         let wrong: Vec<u32> = wrong.collect();
                         self.record_lost(&wrong);
+                        spoilt = spoilt.or((!wrong.is_empty()).then_some(slot));
                     }
                 }
                 Some(_) => return Err(DiskError::Short(self.storage.path(slot))),
                 None => return Err(DiskError::Gone(self.storage.path(slot))),
             }
         }
-        Ok(())
+        let Some(slot) = spoilt else { return Ok(()) };
+        let times = self.spoilt.fetch_add(1, std::sync::atomic::Ordering::AcqRel) + 1;
+        if times < SPOILT_MAX { Ok(()) } else { Err(DiskError::Contested(self.storage.path(slot))) }
     }
 
     fn settle(self: &Arc<Torrent>) -> Result<(), DiskError> {
@@ -56,13 +65,25 @@ impl Torrent {
             return Ok(());
         }
         self.checkpoint(&mut Vec::new())?;
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let mut journal = lock(journal);
+        self.journal.as_ref().map_or(Ok(()), |journal| self.leave_clean(&mut lock(journal)))
+    }
+
+    /// All that was wanted is there, and synced: until something is written again the resume file
+    /// is as after a clean stop, for this program may be killed long after it had anything to do.
+    pub(crate) fn rest(&self) {
+        let Some(mut journal) = self.journal.as_ref().map(lock) else { return };
+        let rests = self.resting.load(std::sync::atomic::Ordering::Acquire);
+        if let Some(Err(error)) = rests.then(|| self.leave_clean(&mut journal)) {
+            tracing::debug!(%error, "the resume file stays as it is");
+        }
+    }
+
+    fn leave_clean(&self, journal: &mut Journal) -> Result<(), DiskError> {
         if journal.is_clean() {
             return Ok(());
         }
         let files = self.file_stats()?;
-        self.write_snapshot(&mut journal, Some(&files))
+        self.write_snapshot(journal, Some(&files))
     }
 
     /// The files as they are left; one that somebody else wrote to so that it is checked

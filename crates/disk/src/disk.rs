@@ -55,6 +55,7 @@ impl Disk {
     pub fn open(&self, key: TorrentKey, spec: OpenSpec) {
         let fds = Arc::clone(&self.inner.shared.fds);
         let folder = Folder::new(Arc::clone(&spec.info), spec.root.clone(), spec.resume.clone(), fds);
+        let folder = folder.overwriting(spec.overwrite);
         self.open_on(key, spec, Arc::new(folder));
     }
 
@@ -69,7 +70,6 @@ impl Disk {
             allocate: spec.allocate,
             check: spec.check,
             tidy: spec.tidy,
-            overwrite: spec.overwrite,
             layers: spec.piece_layers,
         };
         shared.lane(None).push(Job::Task(Box::new(move |_| open::begin(&torrent, wishes))));
@@ -178,6 +178,8 @@ impl Disk {
             match torrent.confirm(&mut scratch.buffer) {
                 Ok(()) => {
                     torrent.storage.unclaim();
+                    torrent.resting.store(true, Release);
+                    torrent.watch();
                     shared.tell(Event::Confirmed { key });
                 }
                 Err(error) => shared.tell(Event::Failed { key, error, recoverable: false }),
@@ -242,6 +244,7 @@ fn new_torrent(shared: &Arc<Shared>, key: TorrentKey, spec: &OpenSpec, storage: 
         key,
         info: Arc::clone(&spec.info),
         storage,
+        overwrite: spec.overwrite,
         shared: Arc::clone(shared),
         share: Arc::default(),
         places: Places::new(Vec::new()),
@@ -262,6 +265,8 @@ fn new_torrent(shared: &Arc<Shared>, key: TorrentKey, spec: &OpenSpec, storage: 
         missing_turn: Mutex::default(),
         keeper: OnceLock::new(),
         watched: AtomicBool::new(false),
+        resting: AtomicBool::new(false),
+        spoilt: AtomicU32::new(0),
         hurried: AtomicBool::new(false),
         open: AtomicBool::new(false),
         jobs: AtomicUsize::new(1),

@@ -43,13 +43,22 @@ pub enum DiskError {
         .0.display()
     )]
     Busy(PathBuf),
-    /// A file is there already, and no piece of the torrent is in it.
+    /// A file is there already, and no piece of the torrent is known to be in it.
     #[error(
-        "{} is there already and has nothing of the torrent; move it away, choose another folder, or allow \
-         it to be overwritten",
-        .0.display()
+        "{}{} there already, and no piece of the torrent is known to be in it; move it away, choose another \
+         folder, or allow it to be written over (--overwrite)",
+        path.display(),
+        and_more(*more)
     )]
-    Foreign(PathBuf),
+    Foreign {
+        /// The first.
+        path: PathBuf,
+        /// How many more there are.
+        more: usize,
+    },
+    /// Each time that it was fetched anew, somebody else wrote to it.
+    #[error("{} is being changed by another program again and again while it is fetched", .0.display())]
+    Contested(PathBuf),
     /// The caller named a torrent that is not open.
     #[error("the torrent is not open")]
     NotOpen,
@@ -111,6 +120,14 @@ impl DiskError {
             DiskError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
             _ => false,
         }
+    }
+}
+
+fn and_more(more: usize) -> String {
+    match more {
+        0 => " is".to_owned(),
+        1 => " and one more file are".to_owned(),
+        _ => format!(" and {more} more files are"),
     }
 }
 

@@ -102,6 +102,7 @@ fn look_after(torrent: &Arc<Torrent>, buffer: &mut Vec<u8>) -> bool {
         torrent.fail_sync(error);
     }
     if torrent.is_settled() {
+        torrent.rest();
         torrent.watched.store(false, Release);
         // Somebody may have counted on us in between.
         return !torrent.is_settled() && !torrent.watched.swap(true, AcqRel);

@@ -1,6 +1,7 @@
 //! What is verified, what is surely on the medium, and the journal of both.
 
 use std::io::IoSlice;
+use std::sync::atomic::Ordering::Release;
 use std::time::{Duration, Instant};
 
 use starling_metainfo::{Bitfield, Sha256Hash};
@@ -136,6 +137,7 @@ impl Torrent {
         self.storage.claim()?;
         let Some(journal) = &self.journal else { return Ok(()) };
         let mut journal = lock(journal);
+        self.resting.store(false, Release);
         if journal.dirty {
             return Ok(());
         }

@@ -24,6 +24,7 @@ pub mod descriptors;
 mod disk;
 mod error;
 mod fault;
+mod foreign;
 pub mod hash;
 mod keeper;
 mod lane;

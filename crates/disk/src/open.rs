@@ -20,7 +20,6 @@ pub(crate) struct Wishes {
     pub(crate) allocate: Allocate,
     pub(crate) check: Check,
     pub(crate) tidy: bool,
-    pub(crate) overwrite: bool,
     pub(crate) layers: BTreeMap<Sha256Hash, Vec<Sha256Hash>>,
 }
 
@@ -64,8 +63,8 @@ struct Rest {
     too_long: Vec<usize>,
     /// What lies in the parts file of files that are wanted now is to be moved there.
     move_in: Option<Vec<bool>>,
-    /// A file that is somebody else's if no piece is right.
-    foreign: Option<usize>,
+    /// Files that are somebody else's if no piece in them is right.
+    strange: Vec<usize>,
     /// Files to be made, or given their room, beside what was found.
     make: Option<(Allocate, Found)>,
 }
@@ -91,7 +90,7 @@ impl Torrent {
         let (resume, length) = self.read_resume();
         let found = self.look(wishes, resume.as_ref())?;
         self.learn_layers(&wishes.layers, resume.as_ref());
-        let foreign = self.maybe_foreign(wishes, resume.as_ref(), &found);
+        let strange = self.strange(wishes, resume.as_ref(), &found.files);
         let mut trusted = Bitfield::new(self.info.layout.pieces());
         let plan = match resume.filter(|_| wishes.check == Check::Trust) {
             Some(resume) => self.believe(&resume, length, &found),
@@ -105,7 +104,7 @@ impl Torrent {
         let too_long = if wishes.tidy { self.too_long(&wishes.wanted, &found) } else { Vec::new() };
         let move_in = (wishes.tidy && found.parts.is_some()).then(|| wishes.wanted.clone());
         let make = wishes.tidy.then_some((wishes.allocate, found));
-        let rest = Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in, foreign, make };
+        let rest = Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in, strange, make };
         checking::start(self, recheck, move |torrent, good| torrent.opened(rest, &good));
         Ok(())
     }
@@ -205,23 +204,6 @@ impl Torrent {
         Plan { trusted, recheck, journal: as_left.then_some((length, resume.entries)) }
     }
 
-    /// The first wanted file with something in it that an earlier run of this torrent did not
-    /// leave as it is now.
-    fn maybe_foreign(&self, wishes: &Wishes, resume: Option<&Resume>, found: &Found) -> Option<usize> {
-        if !wishes.tidy || wishes.overwrite || self.journal.is_none() {
-            return None;
-        }
-        if resume.is_some_and(|resume| resume.clean.is_none()) {
-            return None; // it was being written to
-        }
-        let left = left_by(resume);
-        let wanted = |index: usize| wishes.wanted.get(index).copied().unwrap_or(true);
-        let ours = |index: usize, stat: Stat| left.get(&index) == Some(&stat);
-        let files = found.files.iter().enumerate().filter_map(|(index, stat)| Some((index, (*stat)?)));
-        let mut other = files.filter(|&(index, stat)| stat.length > 0 && wanted(index) && !ours(index, stat));
-        other.next().map(|(index, _)| index)
-    }
-
     fn all_possible(&self, found: &Found) -> Vec<u32> {
         (0..self.info.layout.pieces()).filter(|&piece| self.is_possible(piece, found)).collect()
     }
@@ -264,8 +246,10 @@ impl Torrent {
     }
 
     fn opened(self: &Arc<Torrent>, rest: Rest, good: &[u32]) {
-        if let Some(index) = rest.foreign.filter(|_| good.is_empty() && rest.trusted.count() == 0) {
-            return give_up(self, DiskError::Foreign(self.storage.path(Slot::File(index))));
+        let mut right = rest.trusted.clone();
+        insert_all(&mut right, good.iter().copied());
+        if let Some(foreign) = self.foreign(&rest.strange, &right) {
+            return give_up(self, foreign);
         }
         {
             let mut ledger = lock(&self.ledger);
@@ -328,7 +312,7 @@ impl Torrent {
 }
 
 /// The files as a clean stop left them.
-fn left_by(resume: Option<&Resume>) -> BTreeMap<usize, Stat> {
+pub(crate) fn left_by(resume: Option<&Resume>) -> BTreeMap<usize, Stat> {
     resume.and_then(|resume| resume.clean.as_ref()).into_iter().flatten().copied().collect()
 }
 

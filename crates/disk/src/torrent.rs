@@ -96,6 +96,8 @@ pub(crate) struct Torrent {
     pub(crate) key: TorrentKey,
     pub(crate) info: Arc<Info>,
     pub(crate) storage: Arc<dyn Storage>,
+    /// Somebody else's files may be written over.
+    pub(crate) overwrite: bool,
     pub(crate) shared: Arc<Shared>,
     pub(crate) share: Arc<Share>,
     pub(crate) places: Places,
@@ -126,6 +128,10 @@ pub(crate) struct Torrent {
     pub(crate) keeper: OnceLock<Arc<Keeper>>,
     /// The keeper has it.
     pub(crate) watched: AtomicBool,
+    /// All that is wanted is there, and nothing was written since.
+    pub(crate) resting: AtomicBool,
+    /// How often others had spoilt what was whole.
+    pub(crate) spoilt: AtomicU32,
     /// A checkpoint was asked for.
     pub(crate) hurried: AtomicBool,
     /// [`Event::Opened`] was told.

@@ -19,6 +19,7 @@ impl Torrent {
         self.places.change(|placed| {
             for (index, placed) in placed.iter_mut().enumerate() {
                 if !*placed && wanted.get(index).copied().unwrap_or(true) {
+                    self.refuse_foreign(index)?;
                     self.prepare(Slot::File(index))?;
                     move_parts(&*self.storage, layout, index, &self.pieces_begun(index))?;
                     *placed = true;

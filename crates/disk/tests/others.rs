@@ -6,15 +6,16 @@ mod common;
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use common::{BLOCK, Bench, KEY, Version, get, names, sample};
-use starling_disk::{Allocate, Check, Config, Event, OpenSpec};
+use starling_disk::{Allocate, Check, Config, DiskError, Event, OpenSpec, resume};
 
 /// Writes zeros over the second piece, a day ago: the clock's grain is not what is tested.
 fn spoil(path: &Path) {
     let file = std::fs::File::options().write(true).open(path).unwrap();
     file.write_all_at(&[0; BLOCK as usize], BLOCK).unwrap();
-    let day = std::time::Duration::from_secs(86_400);
+    let day = Duration::from_secs(86_400);
     file.set_modified(std::time::SystemTime::now() - day).unwrap();
 }
 
@@ -184,17 +185,16 @@ fn what_is_somebody_elses_is_not_written_over() {
     let refused = |spec: &OpenSpec| {
         bench.disk.open(KEY, spec.clone());
         let (error, recoverable) = bench.failed();
-        assert!(!recoverable && error.to_string().contains(mine.to_str().unwrap()), "{error}");
+        assert!(!recoverable && is_foreign(&error, &mine), "{error}");
     };
     refused(&OpenSpec { allocate: Allocate::Full, ..spec.clone() });
     assert_eq!(names(root.path()), ["f1"], "nothing was made or left");
-    // Who does not want the file, allows it, or has a right piece of the torrent there goes on.
+    // Who does not want the file, or allows it, goes on; not who has a right piece in another.
     bench.open(OpenSpec { wanted: vec![true, false], ..spec.clone() });
     bench.close();
     assert_eq!(std::fs::read(&mine).unwrap(), theirs);
     std::fs::write(sample.path(root.path(), 0), &sample.data[..BLOCK as usize]).unwrap();
-    assert_eq!(bench.open(OpenSpec { check: Check::Force, ..spec.clone() }).count(), 1);
-    bench.close();
+    refused(&OpenSpec { check: Check::Force, ..spec.clone() });
     std::fs::remove_file(sample.path(root.path(), 0)).unwrap();
     bench.open(OpenSpec { overwrite: true, ..spec.clone() });
     get(&bench, &sample, 0..4);
@@ -205,6 +205,131 @@ fn what_is_somebody_elses_is_not_written_over() {
     std::fs::write(&mine, &theirs).unwrap();
     refused(&spec);
     assert_eq!(std::fs::read(&mine).unwrap(), theirs);
+}
+
+/// Whether `path` is the file that the error is about.
+fn is_foreign(error: &DiskError, path: &Path) -> bool {
+    matches!(error, DiskError::Foreign { path: foreign, .. } if foreign == path)
+}
+
+#[test]
+fn somebody_elses_files_are_counted_and_older_or_empty_ones_are_none() {
+    let sample = sample(Version::V1, &[BLOCK * 2; 5], BLOCK);
+    let root = tempfile::tempdir().unwrap();
+    let write = |index: usize, bytes: &[u8]| std::fs::write(sample.path(root.path(), index), bytes).unwrap();
+    std::fs::create_dir_all(sample.path(root.path(), 0).parent().unwrap()).unwrap();
+    // An older version with half of it as it is now, room taken by another program, nothing.
+    write(0, &[sample.file_data(0).split_at(BLOCK as usize).0, &[7; 100]].concat());
+    write(1, &vec![0; BLOCK as usize * 2]);
+    write(2, b"");
+    let spec = sample.spec_with_resume(root.path());
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.open(spec.clone()).count(), 1);
+    bench.close();
+    write(3, b"mine");
+    write(4, b"mine too");
+    bench.disk.open(KEY, spec);
+    let said = bench.failed().0.to_string();
+    assert!(said.contains("f3 and one more file are there already"), "{said}");
+}
+
+#[test]
+fn what_appears_under_a_name_meanwhile_is_not_written_over() {
+    for overwrite in [false, true] {
+        let sample = sample(Version::V1, &[BLOCK * 2, BLOCK * 2], BLOCK);
+        let root = tempfile::tempdir().unwrap();
+        let bench = Bench::new(Config::default());
+        bench.open(OpenSpec { overwrite, ..sample.spec_with_resume(root.path()) });
+        get(&bench, &sample, [0]);
+        let mine = sample.path(root.path(), 1);
+        std::fs::write(&mine, b"mine").unwrap();
+        if overwrite {
+            get(&bench, &sample, [1, 2, 3]);
+        } else {
+            sample.store_piece(&bench.disk, 2);
+            let (error, recoverable) = bench.failed();
+            assert!(!recoverable && is_foreign(&error, &mine), "{error}");
+            assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
+        }
+    }
+}
+
+/// Killed long after all was there: what lies there then in place of a file is the user's.
+#[test]
+fn what_is_done_is_on_record_as_after_a_clean_stop() {
+    let sample = sample(Version::V1, &[BLOCK * 2, BLOCK * 2], BLOCK);
+    let root = tempfile::tempdir().unwrap();
+    let spec = sample.spec_with_resume(root.path());
+    let seeding = Bench::new(Config { checkpoint_interval: Duration::ZERO, ..Config::default() });
+    seeding.open(spec.clone());
+    get(&seeding, &sample, 0..4);
+    seeding.disk.confirm(KEY);
+    confirmed(&seeding);
+    let is_clean = || {
+        let resume = resume::parse(
+            &std::fs::read(spec.resume.as_ref().unwrap()).unwrap(),
+            &resume::Identity::of(&sample.info),
+        );
+        resume.is_ok_and(|resume| resume.clean.is_some() && resume.synced.is_full())
+    };
+    while !is_clean() {
+        std::thread::yield_now();
+    }
+    seeding.disk.shutdown();
+    let mine = sample.path(root.path(), 1);
+    std::fs::write(&mine, b"mine").unwrap();
+    let bench = Bench::new(Config::default());
+    bench.disk.open(KEY, spec);
+    assert!(is_foreign(&bench.failed().0, &mine));
+}
+
+/// Two programs may want different things in one file, and know nothing of each other.
+#[test]
+fn who_spoils_a_file_again_and_again_is_not_fetched_against_for_ever() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 4], BLOCK);
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec_with_resume(root.path()));
+    get(&bench, &sample, 0..4);
+    let mut rounds = 0;
+    let error = loop {
+        spoil(&sample.path(root.path(), 0));
+        bench.disk.confirm(KEY);
+        let failed = bench.wait("Failed or Confirmed", |event| match event {
+            Event::Confirmed { .. } => Some(None),
+            Event::Failed { error, recoverable, .. } => Some(Some((error, recoverable))),
+            _ => None,
+        });
+        match failed {
+            Some((error, recoverable)) => {
+                assert!(!recoverable);
+                break error;
+            }
+            None => get(&bench, &sample, [1]),
+        }
+        rounds += 1;
+    };
+    assert!(matches!(error, DiskError::Contested(_)), "{error}");
+    assert!((2..10).contains(&rounds), "{rounds}");
+}
+
+#[test]
+fn a_lock_is_a_file_without_anything_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let sample = sample(Version::V1, &[BLOCK * 2], BLOCK);
+    let bench = Bench::new(Config::default());
+    bench.open(sample.spec(root.path()));
+    let lock = names(root.path()).into_iter().find(|name| name.ends_with(".lock")).unwrap();
+    let lock = root.path().join(lock);
+    // Another torrent may be named like it.
+    std::fs::write(&lock, b"data").unwrap();
+    bench.close();
+    assert_eq!(std::fs::read(&lock).unwrap(), b"data");
+    std::fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(root.path().join("elsewhere"), &lock).unwrap();
+    bench.disk.open(KEY, sample.spec(root.path()));
+    let (error, _) = bench.failed();
+    assert!(matches!(&error, DiskError::Symlink(path) if *path == lock), "{error}");
 }
 
 #[test]
@@ -241,6 +366,10 @@ fn somebody_elses_file_that_is_not_wanted_is_left_alone() {
         let spec = sample.spec_with_resume(root.path());
         bench.open(OpenSpec { wanted: vec![true, false], allocate, ..spec.clone() });
         get(&bench, &sample, [0]);
+        // Nor is it written over when it becomes wanted.
+        bench.disk.set_wanted(KEY, vec![true, true]);
+        let error = bench.failed().0;
+        assert!(is_foreign(&error, &path), "{error}");
         bench.close();
         assert!(std::fs::read(&path).unwrap() == theirs, "{length} {allocate:?}");
         assert_eq!(std::fs::read(sample.path(root.path(), 0)).unwrap(), sample.file_data(0));

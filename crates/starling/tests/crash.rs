@@ -186,7 +186,7 @@ fn two_torrents_of_one_name_do_not_mix() {
     let other = &torrents[1 - which];
     let (status, _, stderr) = fetch(&[other], &[]);
     assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("has nothing of the torrent"), "{stderr}");
+    assert!(stderr.contains("no piece of the torrent is known to be in it"), "{stderr}");
     assert!(fs::read(&path).unwrap() == found);
     let (status, _, stderr) = fetch(&[other], &["--overwrite"]);
     assert!(status.success(), "{stderr}");

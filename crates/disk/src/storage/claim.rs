@@ -20,31 +20,35 @@ use crate::DiskError;
 pub(super) struct Claim(Option<File>);
 
 impl Claim {
-    /// Takes the lock `path` below `root`; `Err(())` if somebody else has it.
-    pub(super) fn take(root: &Root, path: &Path, fds: &FdCache) -> Result<Claim, ()> {
+    /// Takes the lock `path` below `root`; `Ok(None)` if somebody else has it. Something else
+    /// than a file in its place is an error: whoever put it there would be kept apart from nobody.
+    pub(super) fn take(root: &Root, path: &Path, fds: &FdCache) -> Result<Option<Claim>, DiskError> {
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE;
             let open = || root.open_file(path, flags, Mode::from_raw_mode(0o666));
-            let Ok(file) = fds.with_room(DiskError::is_want_of_descriptors, open) else {
-                return Ok(Claim(None));
+            let file = match fds.with_room(DiskError::is_want_of_descriptors, open) {
+                Ok(file) => file,
+                Err(error @ (DiskError::Symlink(_) | DiskError::NotAFile(_))) => return Err(error),
+                Err(_) => return Ok(Some(Claim(None))),
             };
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // Whoever had it may have removed the name since it was opened.
-                Ok(()) if is_named(&file) => return Ok(Claim(Some(file))),
+                Ok(()) if is_named(&file) => return Ok(Some(Claim(Some(file)))),
                 Ok(()) | Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) => return Err(()),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(errno) => {
                     tracing::debug!(%errno, "no locks here");
-                    return Ok(Claim(None));
+                    return Ok(Some(Claim(None)));
                 }
             }
         }
     }
 
-    /// Lets go of it, and of the file.
+    /// Lets go of it, and of the file, unless there is something in it: a torrent may be named so.
     pub(super) fn give_up(self, root: &Root, path: &Path) {
+        let is_ours = |file: &File| is_named(file) && file.metadata().is_ok_and(|meta| meta.len() == 0);
         // Held until the name is gone: who takes the lock after that sees it.
-        if self.0.as_ref().is_some_and(is_named) {
+        if self.0.as_ref().is_some_and(is_ours) {
             let _ = root.remove(path);
         }
     }

@@ -1,13 +1,12 @@
 //! The real files, below a folder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::SystemTime;
 
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -15,6 +14,7 @@ use starling_metainfo::Info;
 
 use super::beneath::Root;
 use super::claim::Claim;
+use super::own::OwnWrites;
 use super::{FdCache, Slot, Stat, Storage, names};
 use crate::error::{CREATE, wants_descriptors};
 use crate::{DiskError, hash};
@@ -25,6 +25,8 @@ pub struct Folder {
     path: PathBuf,
     resume: Option<PathBuf>,
     create: bool,
+    /// What appears under a file's name after it was looked for there is written over.
+    overwrite: bool,
     root: OnceLock<Root>,
     /// The files that lie under the names the torrent writes; looked for once.
     raw: OnceLock<BTreeSet<usize>>,
@@ -33,30 +35,8 @@ pub struct Folder {
     /// Folders with new names in them, relative to the root.
     new_names: Mutex<BTreeSet<PathBuf>>,
     resident: AtomicU8,
-    /// What is known of each file that was written to here.
-    own: Mutex<BTreeMap<Slot, Own>>,
+    own: OwnWrites,
     claim: Mutex<Option<Claim>>,
-}
-
-/// Our writes to a file, by which others' are seen.
-#[derive(Clone, Copy, Default)]
-struct Own {
-    /// How far they reach.
-    end: u64,
-    /// How many are under way.
-    writing: u32,
-    /// When the file was last modified after one, while no other was under way.
-    modified: Option<SystemTime>,
-    /// Somebody else wrote to the file, or cut it.
-    touched: bool,
-}
-
-impl Own {
-    /// Whether the file, as it is while no write of ours is under way, is as ours left it.
-    fn left(&self, meta: &std::fs::Metadata) -> bool {
-        let modified = || meta.modified().ok();
-        meta.len() >= self.end && self.modified.is_none_or(|ours| modified() == Some(ours))
-    }
 }
 
 /// How pages that need no waiting can be read here.
@@ -72,15 +52,24 @@ impl Folder {
             path: root,
             resume,
             create: true,
+            overwrite: false,
             root: OnceLock::new(),
             raw: OnceLock::new(),
             owner: fds.new_owner(),
             fds,
             new_names: Mutex::default(),
             resident: AtomicU8::new(ASK_KERNEL),
-            own: Mutex::default(),
+            own: OwnWrites::default(),
             claim: Mutex::default(),
         }
+    }
+
+    /// The same; `overwrite`: files that somebody else puts there, after they were looked for and
+    /// before they are written to, may be written over. If not, they are [`DiskError::Foreign`].
+    #[must_use]
+    pub fn overwriting(mut self, overwrite: bool) -> Folder {
+        self.overwrite = overwrite;
+        self
     }
 
     /// The same, to be read only: nothing is created.
@@ -99,34 +88,6 @@ impl Folder {
         }
         let root = self.fds.with_room(DiskError::is_want_of_descriptors, || Root::open(&self.path))?;
         Ok(self.root.get_or_init(|| root))
-    }
-
-    fn own(&self) -> MutexGuard<'_, BTreeMap<Slot, Own>> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes a file by `change`, and notes whether others did since we last have.
-    fn change<T>(
-        &self,
-        slot: Slot,
-        file: &File,
-        change: impl FnOnce() -> io::Result<(T, u64)>,
-    ) -> io::Result<T> {
-        {
-            let mut all = self.own();
-            let own = all.entry(slot).or_default();
-            own.touched |= own.writing == 0 && !own.left(&file.metadata()?);
-            own.writing += 1;
-        }
-        let changed = change();
-        let mut all = self.own();
-        let own = all.entry(slot).or_default();
-        own.writing -= 1;
-        own.end = own.end.max(changed.as_ref().map_or(0, |changed| changed.1));
-        // While others of ours go on, nobody knows whose the time is.
-        let modified = || file.metadata().and_then(|meta| meta.modified()).ok();
-        own.modified = if own.writing == 0 { modified() } else { None };
-        changed.map(|changed| changed.0)
     }
 
     fn lies_raw(&self, index: usize) -> bool {
@@ -186,21 +147,40 @@ impl Folder {
             return options.open(path).map_err(|e| DiskError::io("open", path, e));
         }
         let (root, path) = (self.root()?, self.relative(slot));
-        let flags = if writable { OFlags::RDWR } else { OFlags::RDONLY };
-        match root.open_file(&path, flags, Mode::empty()) {
-            Err(DiskError::Io { source, .. }) if writable && source.kind() == io::ErrorKind::NotFound => {
-                self.create_file(root, &path, self.mode(slot))
-            }
-            result => result,
+        if !writable {
+            return root.open_file(&path, OFlags::RDONLY, Mode::empty());
         }
+        let there = match root.open_file(&path, OFlags::RDWR, Mode::empty()) {
+            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                match self.create_file(root, slot, &path)? {
+                    Some(made) => return Ok(made),
+                    None => root.open_file(&path, OFlags::RDWR, Mode::empty())?,
+                }
+            }
+            result => result?,
+        };
+        if self.is_known(slot) || self.look_at(&there, slot)?.length == 0 {
+            return Ok(there);
+        }
+        Err(DiskError::Foreign { path: self.path(slot), more: 0 })
     }
 
-    fn create_file(&self, root: &Root, path: &Path, mode: Mode) -> Result<File, DiskError> {
+    /// Makes the file and its folders; `None` if there is one by now.
+    fn create_file(&self, root: &Root, slot: Slot, path: &Path) -> Result<Option<File>, DiskError> {
         let mut new_names = vec![path.parent().map(Path::to_path_buf).unwrap_or_default()];
         let made = root.make_parents(path, &mut new_names);
         self.new_names.lock().unwrap_or_else(PoisonError::into_inner).extend(new_names);
         made?;
-        root.open_file(path, OFlags::RDWR | OFlags::CREATE, mode)
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        self.own.make(slot, || match root.open_file(path, flags, self.mode(slot)) {
+            Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            made => made.map(Some),
+        })
+    }
+
+    /// Whether what lies under the file's name was looked at, or made here.
+    fn is_known(&self, slot: Slot) -> bool {
+        self.overwrite || !matches!(slot, Slot::File(_)) || self.own.knows(slot)
     }
 
     fn mode(&self, slot: Slot) -> Mode {
@@ -297,8 +277,7 @@ impl Storage for Folder {
             },
         };
         let stat = self.look_at(&file, slot)?;
-        // From the first look on others' writes are seen.
-        self.own().entry(slot).or_insert(Own { modified: Some(stat.modified), ..Own::default() });
+        self.own.found(slot, stat.modified);
         Ok(Some(stat))
     }
 
@@ -326,9 +305,9 @@ impl Storage for Folder {
     fn claim(&self) -> Result<(), DiskError> {
         let mut claimed = self.claimed();
         if claimed.is_none() {
-            let claim = Claim::take(self.root()?, &self.lock_file(), &self.fds);
-            let busy = |()| DiskError::Busy(self.path.join(names::top(&self.info)));
-            *claimed = Some(claim.map_err(busy)?);
+            let claim = Claim::take(self.root()?, &self.lock_file(), &self.fds)?;
+            let busy = || DiskError::Busy(self.path.join(names::top(&self.info)));
+            *claimed = Some(claim.ok_or_else(busy)?);
         }
         Ok(())
     }
@@ -343,13 +322,15 @@ impl Storage for Folder {
         let file = self.fd(slot, true)?;
         let wrap = |e| DiskError::io("resize", self.path(slot), e);
         if file.metadata().map_err(wrap)?.len() > length {
-            self.change(slot, &file, || Ok((file.set_len(length)?, 0))).map_err(wrap)?;
+            self.own.change(slot, &file, || Ok((file.set_len(length)?, 0))).map_err(wrap)?;
         }
         if !reserve || length == 0 {
             return Ok(());
         }
         let reserve = || Ok((self.reserve(&file, slot, length).map_err(io::Error::other)?, 0));
-        self.change(slot, &file, reserve).map_err(|e| DiskError::io("reserve room for", self.path(slot), e))
+        self.own
+            .change(slot, &file, reserve)
+            .map_err(|e| DiskError::io("reserve room for", self.path(slot), e))
     }
 
     fn read(&self, slot: Slot, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -379,20 +360,14 @@ impl Storage for Folder {
 
     fn write(&self, slot: Slot, offset: u64, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let file = self.fd(slot, true).map_err(io::Error::other)?;
-        self.change(slot, &file, || {
+        self.own.change(slot, &file, || {
             let written = rustix::io::pwritev(&*file, bufs, offset)?;
             Ok((written, offset + written as u64))
         })
     }
 
     fn was_touched(&self, slot: Slot) -> bool {
-        let mut all = self.own();
-        let Some(own) = all.get_mut(&slot) else { return false };
-        let meta = self.fd(slot, false).ok().and_then(|file| file.metadata().ok());
-        let left = own.writing > 0 || meta.as_ref().is_none_or(|meta| own.left(meta));
-        // From here on what is found is what was there to be looked at.
-        own.modified = meta.filter(|_| own.writing == 0).and_then(|meta| meta.modified().ok());
-        std::mem::take(&mut own.touched) || !left
+        self.own.was_touched(slot, || self.fd(slot, false).ok()?.metadata().ok())
     }
 
     fn sync(&self, slot: Slot) -> io::Result<()> {
@@ -417,7 +392,7 @@ impl Storage for Folder {
     }
 
     fn remove(&self, slot: Slot) -> io::Result<()> {
-        self.own().remove(&slot);
+        self.own.forget(slot);
         self.fds.close(self.owner, Some(slot));
         if slot == Slot::Resume {
             let path = self.resume_path().map_err(io::Error::other)?;

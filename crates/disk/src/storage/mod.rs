@@ -8,6 +8,7 @@ mod claim;
 mod fds;
 mod folder;
 mod names;
+mod own;
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::path::PathBuf;
