@@ -11,8 +11,8 @@ mod torrents;
 mod trackers;
 
 pub use overlays::{
-    overlay_chord, overlay_fasttrack, overlay_gnutella, overlay_kademlia, overlay_kelips, overlay_napster,
-    overlay_pastry,
+    overlay_chord, overlay_datagram, overlay_fasttrack, overlay_gnutella, overlay_kademlia, overlay_kelips,
+    overlay_napster, overlay_pastry,
 };
 pub use peers::{extension, peer_message, resume};
 pub use torrents::{bencode, magnet, metainfo};
@@ -22,13 +22,14 @@ pub use trackers::{lsd, tracker_http, tracker_udp};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All entry points.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("bencode", bencode),
     ("extension", extension),
     ("lsd", lsd),
     ("magnet", magnet),
     ("metainfo", metainfo),
     ("overlay_chord", overlay_chord),
+    ("overlay_datagram", overlay_datagram),
     ("overlay_fasttrack", overlay_fasttrack),
     ("overlay_gnutella", overlay_gnutella),
     ("overlay_kademlia", overlay_kademlia),

@@ -1,6 +1,7 @@
-//! The overlays' cores: whatever strangers send, in whatever order and at whatever time.
+//! The overlays' cores: whatever strangers send, in whatever order and at whatever time; and the
+//! datagrams that they come in.
 //!
-//! An input is a script for one node among others that exist only by name. A step is a
+//! An input of a core is a script for one node among others that exist only by name. A step is a
 //! byte that says what happens, and its arguments:
 //!
 //! - `0`: time goes on by the next two bytes, in tens of milliseconds; deadlines pass.
@@ -54,6 +55,13 @@ pub fn overlay_gnutella(data: &[u8]) {
 /// A script for FastTrack.
 pub fn overlay_fasttrack(data: &[u8]) {
     run::<fasttrack::FastTrack<u32>>(data, fasttrack::Config::default());
+}
+
+/// A datagram between nodes on real sockets.
+pub fn overlay_datagram(data: &[u8]) {
+    if let Ok(again) = starling_net::overlay::rewritten(data) {
+        assert_eq!(again, data);
+    }
 }
 
 /// Nodes that there are, by name.

@@ -48,7 +48,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::sleep_until;
 
-pub use datagram::{DATAGRAM_MAX, UNFRAGMENTED_MAX};
+pub use datagram::{DATAGRAM_MAX, UNFRAGMENTED_MAX, rewritten};
 pub use outside::Counts;
 pub use record::replay;
 
