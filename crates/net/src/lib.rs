@@ -13,6 +13,7 @@ pub mod lsd;
 pub mod overlay;
 pub mod peer;
 pub mod udp;
+pub mod utp;
 pub mod webseed;
 
 pub use limits::Limits;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use starling_net::http::{Http, Purpose, Url};
-use starling_net::{dns, lsd, udp};
+use starling_net::{dns, lsd, udp, utp};
 use starling_session::{Input, JobId};
 use starling_tracker::{Family, TrackerError};
 
@@ -15,6 +15,8 @@ use crate::engine::Engine;
 pub(crate) struct Outside {
     pub(crate) http: Http,
     udp: Option<udp::Udp>,
+    /// At the port at which peers are listened for.
+    utp: Option<Rc<udp::Udp>>,
     lsd: Option<lsd::Lsd>,
 }
 
@@ -24,6 +26,7 @@ impl Outside {
     pub(crate) fn open(listen: SocketAddr, lan: bool) -> Outside {
         let only = Some(listen.ip()).filter(|ip| !ip.is_unspecified());
         let udp = udp::Udp::bind(SocketAddr::new(listen.ip(), 0));
+        let utp = udp::Udp::bind(listen);
         let lsd = lan.then(|| lsd::Lsd::open(only)).transpose();
         if let Err(error) = &udp {
             tracing::warn!(%error, "no UDP trackers");
@@ -31,7 +34,10 @@ impl Outside {
         if let Err(error) = &lsd {
             tracing::warn!(%error, "no local discovery");
         }
-        Outside { http: Http::new(only), udp: udp.ok(), lsd: lsd.ok().flatten() }
+        if let Err(error) = &utp {
+            tracing::debug!(%error, "whoever tries uTP has to wait for no answer");
+        }
+        Outside { http: Http::new(only), udp: udp.ok(), utp: utp.ok().map(Rc::new), lsd: lsd.ok().flatten() }
     }
 
     /// Passes what comes in to the engine, until what this returns is dropped.
@@ -41,6 +47,13 @@ impl Outside {
             let engine = engine.clone();
             receiving.push(udp.listen(move |from, bytes| {
                 engine.feed(Input::Datagram { from, bytes: Bytes::copy_from_slice(bytes) });
+            }));
+        }
+        if let Some(utp) = &engine.outside.utp {
+            let answering = utp.clone();
+            receiving.push(utp.listen(move |from, bytes| {
+                // If it is lost, the next try is answered.
+                let _ = utp::refusal(bytes).map(|reset| answering.send(from, &reset));
             }));
         }
         if let Some(lsd) = &engine.outside.lsd {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use starling_metainfo::Versions;
+use tokio::net::UdpSocket;
 use tokio::time::interval;
 
 use crate::common::content::Sample;
@@ -38,6 +39,25 @@ fn too_many_from_one_address() {
         let mut leecher = Site::leecher(20, &sample, &[seed.addr()]).await;
         leecher.gets(&sample).await;
         stop([seed, leecher]).await;
+    });
+}
+
+/// Whoever tries uTP is sent to TCP at once; nothing else is answered there.
+#[test]
+fn utp_is_refused() {
+    scene(async {
+        let seed = Site::seeder(11, &sample()).await;
+        let socket = UdpSocket::bind("127.0.0.66:0").await.unwrap();
+        let mut syn = [0; 20];
+        (syn[0], syn[2], syn[17]) = (0x41, 7, 9);
+        for datagram in [&b"hello"[..], &[0x31; 20], &[0x21; 1400], &syn] {
+            socket.send_to(datagram, seed.addr()).await.unwrap();
+        }
+        let mut answer = [0; 2000];
+        let (length, from) = socket.recv_from(&mut answer).await.unwrap();
+        assert_eq!(from, seed.addr());
+        assert_eq!(answer[..length], [0x31, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+        stop([seed]).await;
     });
 }
 
