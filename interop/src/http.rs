@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::process::Process;
 use crate::{Result, context};
 
 /// What came back.
@@ -73,13 +74,34 @@ fn is_whole(answer: &[u8]) -> bool {
         .is_some_and(|length: usize| answer.len() >= end + 4 + length)
 }
 
-/// Tries until something answers at all.
-pub fn await_answer(addr: SocketAddr, target: &str, patience: Duration) -> Result<Response> {
-    let deadline = std::time::Instant::now() + patience;
+/// Tries until something answers at all: `process`, whose end is the end of waiting.
+pub fn await_answer(
+    process: &mut Process,
+    addr: SocketAddr,
+    target: &str,
+    patience: Duration,
+) -> Result<Response> {
+    let deadline = Instant::now() + patience;
     loop {
         match get(addr, target) {
-            Err(_) if std::time::Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
-            answer => return answer,
+            Ok(answer) => return Ok(answer),
+            Err(_) if !process.is_running() => return Err(process.complaint("ended too early")),
+            Err(error) if deadline <= Instant::now() => return Err(process.complaint(&error.to_string())),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Launch;
+
+    #[test]
+    fn a_program_that_has_ended_is_not_waited_for() {
+        let mut process = Launch::new("false").spawn().unwrap();
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+        let error = await_answer(&mut process, nobody, "/", Duration::from_secs(5)).unwrap_err();
+        assert!(error.to_string().contains("ended too early"), "{error}");
     }
 }

@@ -27,8 +27,9 @@ impl Tracker {
         // with us, so the user is changed first.
         let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--pdeathsig=KILL"];
         let launch = Launch::new("setpriv").home(home).args(nobody).arg(Program::Opentracker.command());
-        let process = launch.args(["-i", &ip, "-p", &port, "-P", &port, "-w", "torrents.list"]).spawn()?;
-        http::await_answer(addr, "/stats", Duration::from_secs(10)).map_err(|e| process.complaint(&e))?;
+        let mut process =
+            launch.args(["-i", &ip, "-p", &port, "-P", &port, "-w", "torrents.list"]).spawn()?;
+        http::await_answer(&mut process, addr, "/stats", Duration::from_secs(10))?;
         Ok(Tracker { addr, _process: process })
     }
 

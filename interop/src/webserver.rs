@@ -20,8 +20,8 @@ impl WebServer {
         context(std::fs::write(&config, configuration(addr, folder, home)), "nginx.conf")?;
         let nginx = find(Program::Nginx.command()).ok_or("no nginx")?;
         let launch = Launch::new(&nginx.to_string_lossy()).home(home);
-        let process = launch.arg("-e").arg(home.join("error.log")).arg("-c").arg(config).spawn()?;
-        http::await_answer(addr, "/", Duration::from_secs(10))?;
+        let mut process = launch.arg("-e").arg(home.join("error.log")).arg("-c").arg(config).spawn()?;
+        http::await_answer(&mut process, addr, "/", Duration::from_secs(10))?;
         Ok(WebServer { addr, _process: process })
     }
 

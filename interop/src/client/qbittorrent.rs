@@ -40,8 +40,8 @@ fn daemon(job: &Job, hook: &str) -> Result<Process> {
     write(&config.join("qBittorrent.conf"), &settings(job, hook))?;
     let launch = Launch::new(Program::Qbittorrent.command()).home(&job.home).group(job.group);
     let port = format!("--webui-port={}", job.control.port());
-    let process = launch.arg(format!("--profile={}", job.home.display())).arg(port).spawn()?;
-    http::await_answer(job.control, "/api/v2/app/version", Duration::from_secs(30))?;
+    let mut process = launch.arg(format!("--profile={}", job.home.display())).arg(port).spawn()?;
+    http::await_answer(&mut process, job.control, "/api/v2/app/version", Duration::from_secs(30))?;
     Ok(process)
 }
 

@@ -41,8 +41,8 @@ fn daemon(job: &Job, hook: &str) -> Result<Process> {
     crate::context(std::fs::create_dir_all(&config), "transmission's folder")?;
     write(&config.join("settings.json"), &settings(job, hook))?;
     let launch = Launch::new(Program::Transmission.command()).home(&job.home).group(job.group);
-    let process = launch.arg("--foreground").arg("--config-dir").arg(&config).spawn()?;
-    http::await_answer(job.control, "/transmission/rpc", Duration::from_secs(20))?;
+    let mut process = launch.arg("--foreground").arg("--config-dir").arg(&config).spawn()?;
+    http::await_answer(&mut process, job.control, "/transmission/rpc", Duration::from_secs(20))?;
     Ok(process)
 }
 
