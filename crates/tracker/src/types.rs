@@ -39,6 +39,13 @@ impl Family {
     pub fn of(ip: IpAddr) -> Family {
         if ip.to_canonical().is_ipv4() { Family::V4 } else { Family::V6 }
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        }
+    }
 }
 
 /// One announce.
@@ -161,6 +168,9 @@ pub enum TrackerError {
     /// The tracker's host has no address, or none of the family asked for.
     #[error("the tracker's host name has no such address")]
     Unresolved,
+    /// The tracker's address is of a kind that we have none of to ask from.
+    #[error("the tracker's address is {}, and we may not ask from any of that kind", .0.name())]
+    NoFamily(Family),
     /// The network did not let us through to the tracker.
     #[error("the tracker cannot be reached: {0}")]
     Unreachable(String),

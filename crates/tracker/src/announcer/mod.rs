@@ -139,7 +139,8 @@ pub enum Output {
     Peers(Vec<std::net::SocketAddr>),
     /// Our address as a tracker sees it (BEP 24).
     ExternalIp(std::net::IpAddr),
-    /// How a tracker stands, after each answer of it.
+    /// How a tracker stands, after each answer of it; once, if it cannot be asked at all
+    /// because its address is of a kind that is not among [`Config::families`].
     Status(TrackerStatus),
     /// Every tracker that knew of us knows that we left, or had its time.
     AllStopped,
@@ -233,6 +234,7 @@ impl Announcer {
         if self.phase != Phase::Running {
             return;
         }
+        self.tiers.unfit().into_iter().for_each(|status| out.put(Output::Status(status)));
         let mut wake = Time::NEVER;
         let (all_tiers, all_trackers) = (self.config.all_tiers, self.config.all_trackers);
         let mut turn =

@@ -6,6 +6,8 @@ use starling_sansio::Rng;
 use super::*;
 use crate::{Limits, Retry};
 
+mod families;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A torrent's announcer with the time, the announces under way and everything else
@@ -371,29 +373,6 @@ fn after_a_stop_it_starts_anew_even_while_stopping() {
     s.ok("a");
     assert!(!s.said(&Output::AllStopped));
     assert_eq!(s.pass(), 1_800 * SECOND);
-}
-
-#[test]
-fn a_hybrid_torrent_is_announced_under_both_names_over_both_families() {
-    let hashes = InfoHashes::new(Some(Sha1Hash([1; 20])), Some(starling_metainfo::Sha256Hash([2; 32])));
-    let hybrid = Config::new(&hashes.unwrap(), [9; 20], 1);
-    let mut s = Scene::with(hybrid.clone(), &[&["a", "b"]], 7);
-    s.input(Input::Start);
-    let mut seen: Vec<_> = s.flights.iter().map(|f| (f.3.info_hash.0[0], f.2, f.3.key)).collect();
-    seen.sort_unstable();
-    let key = seen[0].2;
-    let expected = [(1, Family::V4), (1, Family::V6), (2, Family::V4), (2, Family::V6)];
-    assert_eq!(seen, expected.map(|(hash, family)| (hash, family, key)));
-    let host = s.flights[0].1.clone();
-    for _ in 0..3 {
-        s.fail(&host);
-        assert_eq!(s.flights.iter().filter(|f| f.1 != host).count(), 0, "one of four may still work");
-    }
-    s.ok(&host);
-    assert_eq!(s.flights.len(), 0);
-    let mut literal = Scene::with(hybrid, &[&["10.0.0.1", "[2001:db8::1]"]], 7);
-    literal.input(Input::Start);
-    assert_eq!(literal.flights.len(), 2, "an address has one family");
 }
 
 #[test]

@@ -7,12 +7,15 @@ use starling_sansio::{Rng, Time};
 
 use super::endpoint::Endpoint;
 use super::{Config, JobId, TrackerStatus};
-use crate::{Family, Limits, TrackerUrl, without_userinfo};
+use crate::{Family, Limits, TrackerError, TrackerUrl, without_userinfo};
 
 #[derive(Debug)]
 pub(super) struct Tracker {
     pub(super) url: TrackerUrl,
+    /// None: its address is of a kind that we do not announce from.
     pub(super) endpoints: Vec<Endpoint>,
+    /// That it cannot be asked was told.
+    is_told: bool,
 }
 
 /// Where an endpoint stands.
@@ -32,7 +35,7 @@ pub(super) struct Tiers {
 
 impl Tracker {
     fn new(url: TrackerUrl, config: &Config) -> Tracker {
-        let mut tracker = Tracker { url, endpoints: Vec::new() };
+        let mut tracker = Tracker { url, endpoints: Vec::new(), is_told: false };
         config.info_hashes.iter().for_each(|&name| tracker.add_name(name, config));
         tracker
     }
@@ -50,6 +53,12 @@ impl Tracker {
         self.endpoints.iter().all(|endpoint| endpoint.is_failing(now, patience))
     }
 
+    /// Why it cannot be asked, if so: no endpoint will ever tell.
+    fn unfit(&self) -> Option<String> {
+        let ip = self.url.ip().filter(|_| self.endpoints.is_empty())?;
+        Some(TrackerError::NoFamily(Family::of(ip)).to_string())
+    }
+
     fn status(&self, tier: usize) -> TrackerStatus {
         let working = self.endpoints.iter().find(|endpoint| endpoint.is_working());
         let told = working.or_else(|| self.endpoints.iter().find(|endpoint| endpoint.message.is_some()));
@@ -58,7 +67,7 @@ impl Tracker {
             tier,
             announcing: self.endpoints.iter().any(Endpoint::is_busy),
             working: working.is_some(),
-            message: told.and_then(|endpoint| endpoint.message.clone()),
+            message: told.and_then(|endpoint| endpoint.message.clone()).or_else(|| self.unfit()),
             next: self.endpoints.iter().filter_map(Endpoint::next).min(),
             seeds: self.endpoints.iter().filter_map(|endpoint| endpoint.seeds).max(),
             leechers: self.endpoints.iter().filter_map(|endpoint| endpoint.leechers).max(),
@@ -145,6 +154,18 @@ impl Tiers {
             seeds: None,
             leechers: None,
         }))
+    }
+
+    /// How those trackers stand that cannot be asked, once for each.
+    pub(super) fn unfit(&mut self) -> Vec<TrackerStatus> {
+        let mut all = Vec::new();
+        for (i, tier) in self.tiers.iter_mut().enumerate() {
+            for tracker in tier.iter_mut().filter(|tracker| !tracker.is_told && tracker.unfit().is_some()) {
+                tracker.is_told = true;
+                all.push(tracker.status(i));
+            }
+        }
+        all
     }
 
     /// The tracker that this job, over by now, was for.
