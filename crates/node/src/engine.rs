@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -199,6 +198,9 @@ impl Engine {
     fn event(&self, core: &mut Core, key: TorrentKey, event: Event) {
         let Some(local) = core.torrents.get_mut(&key) else { return };
         log(key, &event);
+        if matches!(event, Event::Finished) && local.by_link {
+            self.save_layers(&core.session, key);
+        }
         match event {
             Event::Metadata(torrent) => {
                 local.learned(&torrent);
@@ -263,7 +265,19 @@ impl Engine {
         Some(self.state.as_ref()?.join(format!("{name}.{kind}")))
     }
 
-    fn save_torrent(&self, torrent: &Arc<starling_metainfo::Torrent>) {
+    /// The metadata of a link has no piece layers (BEP 52); those that came meanwhile are kept
+    /// with it, so that the file is worth as much as the one that the link was made from.
+    fn save_layers(&self, session: &Session, key: TorrentKey) {
+        let Some(torrent) = session.stats(key).and_then(|stats| stats.torrent) else { return };
+        let layers = session.core(key).map(starling_swarm::Torrent::piece_layers).unwrap_or_default();
+        if torrent.missing_layers().any(|root| layers.contains_key(&root)) {
+            let mut whole = starling_metainfo::Torrent::clone(&torrent);
+            whole.piece_layers.extend(layers);
+            self.save_torrent(&whole);
+        }
+    }
+
+    fn save_torrent(&self, torrent: &starling_metainfo::Torrent) {
         let Some(path) = self.state_file(&torrent.info.hashes.to_string(), "torrent") else { return };
         if let Err(error) = crate::state::write_atomically(&path, &torrent.encode()) {
             tracing::warn!(path = %path.display(), %error, "the torrent cannot be kept for the next run");

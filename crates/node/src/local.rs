@@ -30,6 +30,8 @@ pub(crate) struct Local {
     pub(crate) overwrite: bool,
     pub(crate) fetch: bool,
     pub(crate) metadata_only: bool,
+    /// It was named by a link, so that what peers tell of it is kept for the next run.
+    pub(crate) by_link: bool,
     pub(crate) select: Vec<u32>,
     pub(crate) checking: Option<(u32, u32)>,
     pub(crate) is_open: bool,
@@ -58,6 +60,7 @@ impl Local {
             overwrite: add.overwrite,
             fetch: add.fetch,
             metadata_only: add.metadata_only,
+            by_link: false,
             select,
             checking: None,
             is_open: false,

@@ -33,7 +33,9 @@ impl Engine {
         let name = torrent.as_ref().map(|t| t.info.name.clone());
         let name = name.or_else(|| magnet.as_ref().and_then(|m| m.name.clone()));
         let spec = AddSpec { torrent, ..spec(hashes, add, magnet.as_ref(), &select) };
-        (Local::new(add, hashes, name, select), spec)
+        let mut local = Local::new(add, hashes, name, select);
+        local.by_link = magnet.is_some();
+        (local, spec)
     }
 
     fn kept_torrent(&self, magnet: &Magnet) -> Option<Arc<Torrent>> {

@@ -10,6 +10,7 @@ use std::process::Output;
 
 use common::{Room, Run, Sharing, Talking, event, get, noise, run, starling};
 use serde_json::Value;
+use starling_metainfo::Torrent;
 
 const PIECE: usize = 64 << 10;
 
@@ -279,7 +280,7 @@ fn without_piece_hashes_a_file_is_right_as_a_whole_or_not() {
     room.source(&content);
     let torrent = create(&room, "source/file.bin", "file.torrent", &["--v2"]);
     let source = room.text("source");
-    let mut bare = starling_metainfo::Torrent::parse(&fs::read(&torrent).unwrap()).unwrap();
+    let mut bare = Torrent::parse(&fs::read(&torrent).unwrap()).unwrap();
     assert_eq!(std::mem::take(&mut bare.piece_layers).len(), 1);
     fs::write(&torrent, bare.encode()).unwrap();
     let verify = || run(&["verify", &torrent, "-o", &source]);
@@ -305,4 +306,19 @@ fn without_piece_hashes_a_file_is_right_as_a_whole_or_not() {
     let sentence =
         "file.bin: does not match, and the torrent has no piece hashes to tell which pieces are wrong";
     assert!(said.contains(sentence) && said.contains("known to be right"), "{said}");
+}
+
+/// What is kept of a link says of each piece whether it is right, as the torrent does.
+#[test]
+fn what_is_kept_of_a_v2_link_has_the_hashes_of_pieces() {
+    let room = Room::new();
+    let source = room.source(&noise(5, 3 << 20));
+    let sharing = Sharing::start(&room, &source, "127.0.0.1:0", &["--v2"]);
+    let output = get(&room, &sharing.link, &sharing.addr, &[]).output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    let made = Torrent::parse(&fs::read(room.path("file.torrent")).unwrap()).unwrap();
+    let kept = room.path(&format!("state/{}.torrent", made.info.hashes));
+    let kept = Torrent::parse(&fs::read(kept).unwrap()).unwrap();
+    assert!(!made.piece_layers.is_empty(), "the file has more than one piece");
+    assert!(kept.piece_layers == made.piece_layers);
 }

@@ -63,6 +63,12 @@ impl Files {
         self.missing.iter().copied()
     }
 
+    /// The piece layers that are known, by root, of files with more than one piece.
+    pub fn layers(&self) -> BTreeMap<Sha256Hash, Vec<Sha256Hash>> {
+        let known = self.trees.iter().filter(|(_, tree)| tree.shape.pieces() > 1);
+        known.filter_map(|(root, tree)| Some((*root, tree.layers.first()?.clone()))).collect()
+    }
+
     /// Takes a piece layer, which was proved; the files that have it.
     pub fn set_layer(&mut self, root: Sha256Hash, layer: Vec<Sha256Hash>) -> Vec<usize> {
         let Some(tree) = self.trees.get_mut(&root) else { return Vec::new() };

@@ -145,6 +145,11 @@ impl HashStore {
         self.files.piece_root(piece)
     }
 
+    /// The piece layers that are known, by root, of files of more than one piece.
+    pub fn layers(&self) -> BTreeMap<Sha256Hash, Vec<Sha256Hash>> {
+        self.files.layers()
+    }
+
     /// A peer that speaks v2. Beyond the bound it is neither asked nor answered.
     pub fn on_peer(&mut self, conn: ConnId) {
         self.fetch.on_peer(conn, &self.limits);

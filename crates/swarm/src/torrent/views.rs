@@ -1,9 +1,11 @@
 //! What others may see of a torrent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use starling_metainfo::{BLOCK_LENGTH, Bitfield, Info, InfoHashes};
+use starling_metainfo::{BLOCK_LENGTH, Bitfield, Info, InfoHashes, Sha256Hash};
 
+use crate::hashes::HashStore;
 use crate::peer::Link;
 use crate::stats::{Demand, Stats};
 use crate::torrent::Torrent;
@@ -26,6 +28,11 @@ impl Torrent {
     /// The pieces we have; empty while the metadata is unknown.
     pub fn bitfield(&self) -> &Bitfield {
         &self.have
+    }
+
+    /// BEP 52: the piece layers that are known, by the file's root, as a torrent file has them.
+    pub fn piece_layers(&self) -> BTreeMap<Sha256Hash, Vec<Sha256Hash>> {
+        self.hashing.store.as_ref().map(HashStore::layers).unwrap_or_default()
     }
 
     /// Whether every wanted piece is there.
