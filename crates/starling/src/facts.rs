@@ -5,7 +5,7 @@ use starling_node::{Progress, State};
 
 use crate::bar::{Fact, Row};
 use crate::text::{plain, printable, shorten};
-use crate::units;
+use crate::{eta, units};
 
 /// Facts that are told in however little room.
 const LAST: usize = 6;
@@ -22,35 +22,46 @@ pub fn short_name(p: &Progress) -> String {
     shorten(&name(p), NAME_IN_SENTENCE)
 }
 
+/// A torrent, and how many seconds it may still take, if anybody can tell.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// Where it stands.
+    pub p: &'a Progress,
+    /// See [`crate::eta`].
+    pub left: Option<u64>,
+}
+
 /// A row of a display.
-pub fn row(p: &Progress) -> Row {
+pub fn row(seen: Seen<'_>) -> Row {
+    let p = seen.p;
     let (fraction, facts) = match &p.state {
-        State::Downloading => (Some(share(p.bytes_done, p.bytes_wanted)), downloading(p)),
+        State::Downloading => (Some(share(p.bytes_done, p.bytes_wanted)), downloading(seen)),
         State::Checking { done, total } if *total > 0 => {
             (Some(share(u64::from(*done), u64::from(*total))), checking(*done, *total))
         }
-        _ => (None, words(p).into_iter().map(|text| Fact { until: LAST, text }).collect()),
+        _ => (None, words(seen).into_iter().map(|text| Fact { until: LAST, text }).collect()),
     };
     Row { name: name(p), fraction, facts }
 }
 
 /// A line of a log.
-pub fn line(p: &Progress) -> String {
-    format!("{}: {}", short_name(p), words(p).join(", "))
+pub fn line(seen: Seen<'_>) -> String {
+    format!("{}: {}", short_name(seen.p), words(seen).join(", "))
 }
 
 /// The row of a step without peers: hashing, verifying.
 pub fn step(what: &str, done: u64, total: u64, rate: u64) -> Row {
-    let left = units::duration(total.saturating_sub(done).checked_div(rate).unwrap_or(0));
+    let left = eta::seconds(total.saturating_sub(done), rate as f64).map(units::duration);
     let (percent, rate) = (percent(done, total), units::rate(rate));
     let size = format!("of {}", units::bytes(total));
-    let left = format!("{left} left");
+    let left = left.map_or_else(String::new, |left| format!("{left} left"));
     let facts = vec![fact(LAST, percent), fact(3, size), fact(4, format!("{rate:>9}")), fact(5, left)];
     Row { name: what.to_owned(), fraction: Some(share(done, total)), facts }
 }
 
 /// An object for programs.
-pub fn object(p: &Progress) -> Value {
+pub fn object(seen: Seen<'_>) -> Value {
+    let Seen { p, left } = seen;
     let (state, why) = match &p.state {
         State::Metadata => ("metadata", None),
         State::Checking { .. } => ("checking", None),
@@ -66,7 +77,7 @@ pub fn object(p: &Progress) -> Value {
         "down_rate": p.down_rate, "up_rate": p.up_rate,
         "downloaded": p.downloaded, "uploaded": p.uploaded, "wasted": p.wasted,
         "peers": p.peers, "seeds": p.seeds, "web_seeds": p.web_seeds, "known_peers": p.known_peers,
-        "seconds_left": p.seconds_left(),
+        "seconds_left": left,
         "banned": p.banned.iter().map(ToString::to_string).collect::<Vec<_>>(), "lost": p.lost,
     })
 }
@@ -82,7 +93,8 @@ pub fn sources(peers: usize, web_seeds: usize) -> String {
 }
 
 /// What is so, most important first where no bar is drawn.
-fn words(p: &Progress) -> Vec<String> {
+fn words(seen: Seen<'_>) -> Vec<String> {
+    let p = seen.p;
     let sources = sources(p.peers, p.web_seeds);
     match &p.state {
         State::Metadata if p.peers == 0 => vec!["looking for peers that know it".to_owned()],
@@ -97,18 +109,22 @@ fn words(p: &Progress) -> Vec<String> {
         State::Failed(why) => vec![format!("failed: {}", plain(why))],
         State::Downloading => {
             let percent = percent(p.bytes_done, p.bytes_wanted).trim().to_owned();
-            vec![percent, pieces(p.pieces, p.pieces_total), units::rate(p.down_rate), sources, left(p)]
+            let rate = units::rate(p.down_rate);
+            let mut words = vec![percent, pieces(p.pieces, p.pieces_total), rate, sources, left(seen)];
+            words.retain(|word| !word.is_empty());
+            words
         }
     }
 }
 
-fn downloading(p: &Progress) -> Vec<Fact> {
+fn downloading(seen: Seen<'_>) -> Vec<Fact> {
+    let p = seen.p;
     vec![
         fact(LAST, percent(p.bytes_done, p.bytes_wanted)),
         fact(2, pieces(p.pieces, p.pieces_total)),
         fact(4, format!("{:>9}", units::rate(p.down_rate))),
         fact(3, sources(p.peers, p.web_seeds)),
-        fact(5, left(p)),
+        fact(5, left(seen)),
     ]
 }
 
@@ -126,11 +142,13 @@ fn pieces(done: u32, total: u32) -> String {
     format!("{done}/{total} {}", if total == 1 { "piece" } else { "pieces" })
 }
 
-fn left(p: &Progress) -> String {
-    match p.seconds_left() {
+/// Nothing while something comes and nobody can tell yet for how long.
+fn left(Seen { p, left }: Seen<'_>) -> String {
+    match left {
         Some(secs) => format!("{} left", units::duration(secs)),
         None if p.bytes_done >= p.bytes_wanted => "finishing".to_owned(),
-        None => "waiting".to_owned(),
+        None if p.down_rate == 0 => "waiting".to_owned(),
+        None => String::new(),
     }
 }
 

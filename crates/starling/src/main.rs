@@ -7,6 +7,7 @@ mod alone;
 mod args;
 mod bar;
 mod commands;
+mod eta;
 mod facts;
 mod givers;
 mod interrupt;

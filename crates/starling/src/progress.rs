@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use starling_node::{Progress, State};
 
 use crate::args::Talk;
+use crate::eta::Eta;
+use crate::facts::Seen;
 use crate::screen::{self, Live};
 use crate::text::printable;
 use crate::{bar, facts, interrupt, units};
@@ -33,6 +35,7 @@ pub struct View {
     /// When torrents were last written of, and their states then.
     last: Option<Instant>,
     told: Vec<State>,
+    etas: Vec<Eta>,
     quiet: bool,
 }
 
@@ -52,36 +55,41 @@ impl View {
             _ if screen::is_terminal() => Mode::Live(Live::begin()),
             _ => Mode::Lines,
         };
-        View { mode, last: None, told: Vec::new(), quiet: talk.quiet || talk.json }
+        View { mode, last: None, told: Vec::new(), etas: Vec::new(), quiet: talk.quiet || talk.json }
     }
 
-    /// Shows where the torrents are. Those that are `over` get no row.
+    /// Shows where the torrents are, always the same ones in the same order. Those that are
+    /// `over` get no row.
     pub fn update(&mut self, torrents: &[Progress], over: impl Fn(&Progress) -> bool) {
+        let now = Instant::now();
+        self.etas.resize_with(torrents.len(), Eta::default);
+        let lefts = self.etas.iter_mut().zip(torrents).map(|(eta, p)| eta.look(now, p));
+        let seen: Vec<Seen<'_>> = torrents.iter().zip(lefts).map(|(p, left)| Seen { p, left }).collect();
         match &self.mode {
             Mode::Live(live) => {
-                live.show(rows(&torrents.iter().filter(|p| !over(p)).collect::<Vec<_>>()));
+                live.show(rows(seen.into_iter().filter(|seen| !over(seen.p)).collect()));
             }
             Mode::Lines => {
-                for p in self.news(torrents, LINE_EVERY).into_iter().filter(|p| !over(p)) {
+                for seen in self.news(seen, LINE_EVERY).into_iter().filter(|seen| !over(seen.p)) {
                     // That the disk is looked at is no news until it takes a while.
-                    if !matches!(p.state, State::Checking { total: 0, .. }) {
-                        screen::line(&facts::line(p));
+                    if !matches!(seen.p.state, State::Checking { total: 0, .. }) {
+                        screen::line(&facts::line(seen));
                     }
                 }
             }
             Mode::Objects => {
-                self.news(torrents, OBJECT_EVERY).into_iter().for_each(|p| emit(&facts::object(p)));
+                self.news(seen, OBJECT_EVERY).into_iter().for_each(|seen| emit(&facts::object(seen)));
             }
             Mode::Silent => {}
         }
     }
 
     /// The torrents to write of: all after a while, before that those in a new state.
-    fn news<'a>(&mut self, torrents: &'a [Progress], every: Duration) -> Vec<&'a Progress> {
-        let states: Vec<State> = torrents.iter().map(|p| coarse(&p.state)).collect();
+    fn news<'a>(&mut self, torrents: Vec<Seen<'a>>, every: Duration) -> Vec<Seen<'a>> {
+        let states: Vec<State> = torrents.iter().map(|seen| coarse(&seen.p.state)).collect();
         let is_due = self.last.is_none_or(|at| at.elapsed() >= every);
-        let is_new = |(at, _): &(usize, &Progress)| is_due || self.told.get(*at) != states.get(*at);
-        let news = torrents.iter().enumerate().filter(is_new).map(|(_, p)| p).collect();
+        let is_new = |at: usize| is_due || self.told.get(at) != states.get(at);
+        let news = torrents.into_iter().enumerate().filter(|(at, _)| is_new(*at)).map(|(_, p)| p).collect();
         if is_due {
             self.last = Some(Instant::now());
         }
@@ -105,19 +113,18 @@ impl View {
 }
 
 /// As many rows as the terminal has room for; the rest share one.
-fn rows(torrents: &[&Progress]) -> Vec<String> {
+fn rows(mut torrents: Vec<Seen<'_>>) -> Vec<String> {
     let (height, columns) = screen::size();
     let most = height.saturating_sub(ROWS_KEPT).clamp(1, ROWS_MAX);
     let own = if torrents.len() <= most { torrents.len() } else { most - 1 };
-    let mut torrents = torrents.to_vec();
     if torrents.len() > own {
-        torrents.sort_by_key(|p| p.peers + p.web_seeds == 0); // those that run come first
+        torrents.sort_by_key(|seen| seen.p.peers + seen.p.web_seeds == 0); // those that run come first
     }
-    let shown: Vec<_> = torrents.iter().take(own).map(|p| facts::row(p)).collect();
+    let shown: Vec<_> = torrents.iter().take(own).map(|&seen| facts::row(seen)).collect();
     let mut rows = bar::compose(&shown, columns);
     if torrents.len() > own {
         let rest = &torrents[own..];
-        let rate: u64 = rest.iter().map(|p| p.down_rate + p.up_rate).sum();
+        let rate: u64 = rest.iter().map(|seen| seen.p.down_rate + seen.p.up_rate).sum();
         rows.push(format!("and {} at {}", units::count(rest.len(), "more torrent"), units::rate(rate)));
     }
     rows
