@@ -18,8 +18,8 @@ pub struct Config {
     pub memory: usize,
     /// Worker threads for each device, started as needed. Default: cores, at least 2.
     pub workers_per_device: usize,
-    /// Files kept open over all torrents, if that is no more than a quarter of what the process
-    /// may have open. Default 256.
+    /// Files kept open over all torrents, if the process may have so many open; see
+    /// [`crate::descriptors`]. Default 256.
     pub open_files: usize,
     /// Dirty data is synced after this long. Default 5 s.
     pub checkpoint_interval: Duration,

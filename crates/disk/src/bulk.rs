@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use starling_metainfo::Layout;
 
-use crate::DiskError;
 use crate::scan::lanes;
+use crate::{DiskError, descriptors};
 
 /// Told of bytes of files done and in all, padding left out, from any thread; [`ControlFlow::Break`] cancels.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) -> ControlFlow<()> + Sync);
 
-/// Cores, for a number of threads that is 0.
+/// Cores, for a number of threads that is 0; fewer where few descriptors may be open.
 pub(crate) fn threads_or_cores(threads: usize) -> usize {
-    match threads {
+    descriptors::for_threads(match threads {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         threads => threads,
-    }
+    })
 }
 
 /// Runs `work` for all pieces, several at a time, and gives the results in order. Each thread has a state

@@ -7,12 +7,12 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex};
 
-use crate::DiskError;
 use crate::storage::Slot;
 use crate::torrent::{Torrent, lock};
+use crate::{DiskError, descriptors};
 
 /// Files synced side by side. Each waits for the file system to commit, and one commit
-/// serves all who wait for it.
+/// serves all who wait for it. Fewer where few descriptors may be open.
 const SYNCS: usize = 32;
 /// Fewer files than this for a thread are not worth starting it.
 const FILES_PER_THREAD: usize = 4;
@@ -69,7 +69,7 @@ impl Torrent {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..(slots.len() / FILES_PER_THREAD).min(SYNCS) {
+            for _ in 1..(slots.len() / FILES_PER_THREAD).min(descriptors::for_threads(SYNCS)) {
                 // If none can be started, this thread does it all.
                 let _ = std::thread::Builder::new().name("disk-sync".into()).spawn_scoped(scope, work);
             }

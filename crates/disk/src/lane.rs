@@ -12,9 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::Config;
 use crate::process::Ready;
 use crate::torrent::Torrent;
+use crate::{Config, descriptors};
 
 /// How long a worker waits for more before it really sleeps.
 const DOZE: Duration = Duration::from_millis(4);
@@ -101,7 +101,7 @@ impl State {
 impl Lane {
     pub(crate) fn new(name: String, config: &Config) -> Arc<Lane> {
         Arc::new(Lane {
-            workers_max: config.workers_per_device.max(1),
+            workers_max: descriptors::for_threads(config.workers_per_device.max(1)),
             worth_waking: WORTH_WAKING.min(config.memory / 8),
             name,
             waiting_bytes: AtomicUsize::new(0),

@@ -36,6 +36,6 @@ pub use address::{AddressError, check_tracker, check_web_seed, without_userinfo}
 pub use api::{Add, Check, Config, Error, Progress, State};
 pub use node::{Node, Torrent};
 pub use starling_net::interfaces::addresses as interface_addresses;
-pub use starling_session::{RateLimits, Scraped};
+pub use starling_session::{Limits, RateLimits, Scraped};
 pub use starling_swarm::{Giver, Peer};
 pub use starling_tracker::ScrapeEntry;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
-use starling_disk::Disk;
+use starling_disk::{Disk, descriptors};
 use starling_metainfo::{InfoHashes, Sha1Hash};
 use starling_net::{Listener, PeerHandler, Peers};
 use starling_session::{Input, ScrapeId, Scraped, Session, TorrentKey};
@@ -50,7 +50,8 @@ pub struct Torrent {
 }
 
 impl Node {
-    /// Starts a node: listens, and looks for peers on the local network.
+    /// Starts a node: listens, and looks for peers on the local network. When it returns all
+    /// sockets are open that the node has without torrents.
     pub fn start(config: Config) -> Result<Node, Error> {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (news_out, news) = watch::channel(0);
@@ -184,8 +185,9 @@ fn run_thread(
             Ok(listener) => listener,
             Err(error) => return drop(started.send(Err(failed(error)))),
         };
+        let outside = Outside::open(listener.addr(), config.lan);
         let _ = started.send(Ok(listener.addr()));
-        serve(config, listener, inbox, news).await;
+        serve(config, listener, outside, inbox, news).await;
     });
     // A resolver that hangs must not hold us up.
     runtime.shutdown_background();
@@ -194,15 +196,16 @@ fn run_thread(
 async fn serve(
     mut config: Config,
     listener: Listener,
+    outside: Outside,
     inbox: mpsc::UnboundedReceiver<Command>,
     news: watch::Sender<u64>,
 ) {
-    let connections = &mut config.limits.connections;
-    *connections = starling_disk::descriptors::for_connections().min(*connections);
+    let limits = &mut config.limits;
+    limits.connections = descriptors::for_connections(0).min(limits.connections);
+    limits.strangers = descriptors::for_strangers().min(limits.strangers);
     let (disk_out, disk_news) = mpsc::unbounded_channel();
     let disk_config = starling_disk::Config { memory: config.memory, ..starling_disk::Config::default() };
     let disk = Disk::new(disk_config, move |event| drop(disk_out.send(event)));
-    let outside = Outside::open(listener.addr(), config.lan);
     let bind = Some(config.listen.ip()).filter(|ip| !ip.is_unspecified());
     let session = Session::new(session_config(&config, &listener), seed());
     let peers = Peers::new(net_limits(&config));

@@ -49,9 +49,10 @@ fn main() -> ExitCode {
         log_to_stderr(talk);
     }
     starling_disk::descriptors::raise();
-    let json = talk.is_some_and(|talk| talk.json);
+    let json = talk.as_ref().is_some_and(|talk| talk.json);
     let is_run = matches!(cli.command, Command::Share(_) | Command::Get(_) | Command::Seed(_));
-    match commands::dispatch(cli.command) {
+    let ready = if talk.is_some() { starling_disk::descriptors::check() } else { Ok(()) };
+    match ready.map_err(Into::into).and_then(|()| commands::dispatch(cli.command)) {
         Ok(exit) => {
             // The other commands' only object is their result.
             if json && is_run {

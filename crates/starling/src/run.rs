@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::json;
+use starling_disk::descriptors;
 use starling_metainfo::Magnet;
-use starling_node::{Add, Config, Error, Node, Progress, RateLimits, State, Torrent};
+use starling_node::{Add, Config, Error, Limits, Node, Progress, RateLimits, State, Torrent};
 
 use crate::args::{Network, Talk};
 use crate::progress::{TICK, View};
@@ -47,9 +48,13 @@ pub enum Until {
     Interrupted,
 }
 
-/// A node as the network flags want it.
-pub fn start(network: &Network) -> Result<Node, Error> {
+/// A node as the network flags want it, for so many torrents. That it cannot have the files
+/// and sockets which they need is said here, before anything is begun.
+pub fn start(network: &Network, torrents: usize) -> Result<Node> {
+    let limits = Config::default().limits;
+    let connections = descriptors::for_connections(torrents).min(limits.connections);
     let config = Config {
+        limits: Limits { connections, ..limits },
         lan: !network.no_lan,
         rates: RateLimits { down: network.down_limit, up: network.up_limit },
         memory: usize::try_from(network.memory).unwrap_or(usize::MAX),
@@ -59,10 +64,17 @@ pub fn start(network: &Network) -> Result<Node, Error> {
         Some(dir) => Config { state: Some(dir.clone()), ..config },
         None => config,
     };
-    match network.listen {
+    let node = match network.listen {
         Some(listen) => Node::start(Config { listen, ..config }),
         None => start_at_free_port(config),
+    };
+    if let Err(Error::Listen { error, .. }) = &node
+        && let Some(too_few) = descriptors::to_blame(error, torrents)
+    {
+        return Err(too_few.into());
     }
+    descriptors::check_torrents(torrents)?;
+    Ok(node?)
 }
 
 /// The customary ports first, so that a link with our address stays good over a restart.

@@ -66,3 +66,39 @@ fn the_limit_is_raised_as_far_as_it_may_be() {
     let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(open.split_whitespace().nth(3), Some("200"), "{open}");
 }
+
+/// Whoever syncs many files does so side by side, and of new folders too.
+#[test]
+fn many_folders_are_fetched_with_64_descriptors() {
+    let room = Room::new();
+    for n in 0..600 {
+        let folder = room.path(&format!("many/{}/{n:03}", n / 30));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("file"), noise(n, 1000)).unwrap();
+    }
+    let (torrent, many) = (room.text("many.torrent"), room.text("many"));
+    let mut share = starling_with(&["share", &many, "--no-lan", "--json", "-o", &torrent]);
+    share.args(["--listen", "127.0.0.1:0", "--state", &room.text("sharing")]);
+    let mut share = Run::start(&mut share);
+    let addr = share.until(|v: &Value| v["listen"].as_str().map(str::to_owned));
+    let output = limited("-n 64", &get(&room, &torrent, &addr, &[])).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn a_limit_that_is_too_low_is_said_before_anything_is_begun() {
+    let room = Room::new();
+    let hash = |n: usize| format!("{n:040x}");
+    let mut many = starling_with(&["get", "--no-lan", "--listen", "127.0.0.1:0", "-o", &room.text("data")]);
+    many.args(["--state", &room.text("state")]).args((1..=30).map(hash));
+    let mut one = starling_with(&["get", "--no-lan", "--listen", "127.0.0.1:0", "-o", &room.text("data")]);
+    one.args(["--state", &room.text("state"), &hash(1)]);
+    for (limit, command) in [(64, &many), (40, &one), (24, &one), (12, &one)] {
+        let output = limited(&format!("-n {limit}"), command).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{limit}: {said}");
+        assert!(said.contains(&limit.to_string()) && said.contains("ulimit"), "{limit}: {said}");
+        assert_eq!(said.lines().count(), 1, "{limit}: {said}");
+    }
+}

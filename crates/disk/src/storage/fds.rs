@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Slot;
 
 /// How often opening is tried again: what one thread closes another may take.
-const TRIES: u32 = 3;
+const TRIES: u32 = 100;
+/// What it waits for in between where nothing is kept that could be closed: threads and
+/// connections that have one for a moment.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Least recently used files are closed when there are too many. A file in use
 /// stays open until its user is done, so the bound can be passed by one for each thread.
@@ -68,7 +72,8 @@ impl FdCache {
     }
 
     /// Opens something. If that fails for want of descriptors, files kept here make room and it
-    /// is tried again: others in this process, or on this machine, may have taken them all.
+    /// is tried again: others in this process, or on this machine, may have taken them all. Waits
+    /// up to two seconds for them.
     pub(crate) fn with_room<T, E>(
         &self,
         is_want: impl Fn(&E) -> bool,
@@ -76,8 +81,11 @@ impl FdCache {
     ) -> Result<T, E> {
         let mut result = open();
         for _ in 0..TRIES {
-            if !result.as_ref().is_err_and(&is_want) || !self.shed() {
+            if !result.as_ref().is_err_and(&is_want) {
                 break;
+            }
+            if !self.shed() {
+                std::thread::sleep(PAUSE);
             }
             result = open();
         }

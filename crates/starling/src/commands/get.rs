@@ -27,7 +27,7 @@ pub async fn get(args: &Get) -> Result<Exit> {
         run::with_flags(add, &args.network, &args.tracker, &args.web_seed)
     });
     make_folder(&args.output)?;
-    let node = run::start(&args.network)?;
+    let node = run::start(&args.network, adds.len())?;
     let until = if args.seed { Until::Interrupted } else { Until::Complete };
     run::to_the_end(node, adds.collect(), &args.talk, until, !args.network.no_lan, hint).await
 }

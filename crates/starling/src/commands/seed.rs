@@ -33,7 +33,7 @@ pub async fn seed(args: &Seed) -> Result<Exit> {
     if adds.is_empty() {
         bail!("nothing to seed");
     }
-    let node = run::start(&args.network)?;
+    let node = run::start(&args.network, adds.len())?;
     if !args.talk.quiet && !args.talk.json {
         screen::line(&format!("listening at port {}; Ctrl-C stops it", node.addr().port()));
     }

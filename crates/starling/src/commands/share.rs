@@ -41,7 +41,7 @@ pub fn share(args: &Share) -> Result<Exit> {
 }
 
 async fn serve(args: &Share, torrent: Torrent, dir: &Path) -> Result<Exit> {
-    let node = run::start(&args.network)?;
+    let node = run::start(&args.network, 1)?;
     announce(args, &torrent, &node);
     let add = Add {
         check: Check::Complete,

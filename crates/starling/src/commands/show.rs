@@ -54,7 +54,7 @@ async fn counts(args: &Show, loaded: &Loaded) -> Result<Exit> {
     if trackers.is_empty() {
         bail!("no tracker to ask: it names none; --tracker does");
     }
-    let node = run::start(&args.network)?;
+    let node = run::start(&args.network, 1)?;
     let scraped = interrupt::unless(node.scrape(&hashes, &trackers)).await;
     node.shutdown().await?;
     let scraped = scraped??;
@@ -95,7 +95,7 @@ fn scraped_json(scraped: &Scraped) -> Value {
 
 /// Asks peers for the metadata, and for nothing else.
 async fn fetch(args: &Show, secs: u64) -> Result<Arc<Torrent>> {
-    let node = run::start(&args.network)?;
+    let node = run::start(&args.network, 1)?;
     let add = Add { metadata_only: true, ..Add::source(&args.source, ".") };
     let add = run::with_flags(add, &args.network, &args.tracker, &[]);
     if !args.talk.quiet && !args.talk.json {
