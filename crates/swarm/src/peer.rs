@@ -84,6 +84,8 @@ pub(crate) struct Up {
     pub since: Time,
     /// Bytes served since it was unchoked.
     pub turn: u64,
+    /// When it last asked for a block, or had one leave for it.
+    pub busy: Time,
     /// Bytes it may get until the choker's next tick; `None`: no limit of its own.
     pub allowance: Option<u64>,
     /// Super-seeding: pieces we told it of.
@@ -271,6 +273,7 @@ impl Up {
             allowed: Vec::new(),
             since: now,
             turn: 0,
+            busy: now,
             allowance: None,
             revealed: Vec::new(),
             rejected: 0,

@@ -118,6 +118,45 @@ fn strangers_who_want_something_and_never_ask_make_room_too() {
     assert!(world.run_until(secs(120), |w| w.nodes[leecher].peers(key) == 1), "no place");
 }
 
+/// Seconds until a newcomer that comes `after` 120 strangers is unchoked by a seed where all of
+/// them said that they want something, and ask for nothing.
+fn first_turn_behind_strangers(after: Duration) -> f64 {
+    let mut world = World::new(9);
+    let content = Content::v1("a", 8 * MIB);
+    let seed = world.node();
+    world.share(seed, content.file());
+    world.run_for(secs(1));
+    let idle = strangers(&mut world, seed, &content, 0..120);
+    say(&mut world, seed, &idle, &Message::Interested);
+    idle_for(&mut world, seed, &idle, after);
+    let leecher = world.node_with(quiet);
+    let key = world.get(leecher, content.file());
+    world.run_for(secs(1));
+    let start = world.now;
+    world.introduce(leecher, key, seed);
+    // A block that is allowed fast comes sooner, but no second one.
+    let served = world.run_until(secs(1000), |w| {
+        let peers = w.nodes[leecher].session.core(key).map(starling_swarm::Torrent::peers);
+        peers.into_iter().flatten().any(|peer| !peer.choked[1])
+    });
+    assert!(served, "no turn");
+    let took = world.now.since(start).as_secs_f64();
+    assert!(world.run_until(secs(60), |w| w.has_all(leecher, key)), "a turn, and not all of it");
+    took
+}
+
+/// Every stranger in front of it keeps an eighth of the slots for two seconds, and the core may be
+/// half a second late: 38 s for 120; and when the first has had its turn, after eight
+/// seconds, it makes room for the newcomer. A while later all of them have had theirs.
+#[test]
+fn a_newcomer_is_served_soon_where_all_others_want_something_and_never_ask() {
+    for (after, most) in [(0, 38.0), (5, 38.0), (30, 10.0), (60, 10.0), (300, 10.0)] {
+        let took = first_turn_behind_strangers(secs(after));
+        eprintln!("{after} s after the strangers: first turn after {took:.1} s");
+        assert!(took < most, "{took} s");
+    }
+}
+
 /// A slow seed with 119 downloaders, of whom most wait for their turn, and one stranger: of
 /// all that come, one gets the stranger's place, and none anybody else's.
 #[test]

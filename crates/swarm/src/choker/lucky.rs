@@ -5,6 +5,31 @@ use std::time::Duration;
 
 use starling_sansio::{Rng, Time};
 
+use super::Candidate;
+
+/// Who did not let its last turn pass has so many times the odds of who did.
+const USED_ODDS: usize = 8;
+
+/// Draws `count` of `pool`, peers with their odds.
+pub(super) fn draw(pool: impl Iterator<Item = (u32, usize)>, count: usize, rng: &mut Rng) -> Vec<u32> {
+    let mut tickets: Vec<u32> = Vec::new();
+    for (slot, odds) in pool {
+        tickets.extend(std::iter::repeat_n(slot, odds));
+    }
+    let mut drawn = Vec::new();
+    while drawn.len() < count && !tickets.is_empty() {
+        let lucky = tickets[rng.index(tickets.len())];
+        tickets.retain(|&slot| slot != lucky);
+        drawn.push(lucky);
+    }
+    drawn
+}
+
+/// The odds of one that would have `plain`.
+pub(super) fn odds(candidate: &Candidate, plain: usize) -> usize {
+    if candidate.wasted { 1 } else { plain * USED_ODDS }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Lucky {
@@ -20,28 +45,17 @@ impl Lucky {
     }
 
     /// The `count` lucky ones of `pool`, peers with their odds: those that were lucky
-    /// before, until the period is over, and others by chance.
-    pub fn draw(
-        &mut self,
-        now: Time,
-        pool: impl Iterator<Item = (u32, usize)> + Clone,
-        count: usize,
-        rng: &mut Rng,
-    ) -> &[u32] {
+    /// before, until the period is over or they did not use it, and others by chance.
+    pub fn draw(&mut self, now: Time, pool: &[(&Candidate, usize)], count: usize, rng: &mut Rng) -> &[u32] {
         let stale = now >= self.until;
-        self.slots.retain(|slot| !stale && pool.clone().any(|(here, _)| here == *slot));
+        // A turn that ended early is over.
+        self.slots.retain(|slot| !stale && pool.iter().any(|(c, _)| c.slot == *slot && c.unchoked));
         if stale {
             self.until = now + self.period;
         }
-        let mut tickets: Vec<u32> = Vec::new();
-        for (slot, odds) in pool.filter(|(slot, _)| !self.slots.contains(slot)) {
-            tickets.extend(std::iter::repeat_n(slot, odds));
-        }
-        while self.slots.len() < count && !tickets.is_empty() {
-            let lucky = tickets[rng.index(tickets.len())];
-            tickets.retain(|&slot| slot != lucky);
-            self.slots.push(lucky);
-        }
+        let others = pool.iter().filter(|(c, _)| !self.slots.contains(&c.slot));
+        let more = draw(others.map(|(c, odds)| (c.slot, *odds)), count.saturating_sub(self.slots.len()), rng);
+        self.slots.extend(more);
         self.slots.truncate(count);
         &self.slots
     }

@@ -27,8 +27,12 @@ pub(crate) use tit_for_tat::TitForTat;
 pub(crate) struct Candidate {
     pub slot: u32,
     pub unchoked: bool,
-    /// Since when it is unchoked, or choked.
+    /// Since when it is unchoked, or counts as waiting.
     pub since: Time,
+    /// Unchoked, and has not asked for anything for some seconds.
+    pub quiet: bool,
+    /// It let its last turn pass without asking for anything.
+    pub wasted: bool,
     /// Bytes it gave since the last decision.
     pub given: u64,
     /// Bytes it got since it was unchoked.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use starling_sansio::{Rng, Time};
 
-use super::lucky::Lucky;
+use super::lucky::{self, Lucky, odds};
 use super::{Candidate, Choker, Chosen};
 
 /// See the module.
@@ -41,15 +41,16 @@ impl Choker for PropShare {
         let total: u64 = candidates.iter().map(|c| c.given).sum();
         if total == 0 {
             // Nobody gave yet: all are newcomers and there is nobody to prefer.
-            let mut pool: Vec<u32> = candidates.iter().map(|c| c.slot).collect();
-            rng.shuffle(&mut pool);
-            return chosen.extend(pool.into_iter().take(slots).map(|slot| Chosen { slot, share: None }));
+            let pool = candidates.iter().map(|c| (c.slot, odds(c, 1)));
+            let drawn = lucky::draw(pool, slots, rng);
+            return chosen.extend(drawn.into_iter().map(|slot| Chosen { slot, share: None }));
         }
         let givers = candidates.iter().filter(|c| c.given > 0);
         let part = |given: u64| given as f64 / total as f64 * (1.0 - NEWCOMER_SHARE);
         chosen.extend(givers.map(|c| Chosen { slot: c.slot, share: Some(part(c.given)) }));
-        let pool = candidates.iter().filter(|c| c.given == 0).map(|c| (c.slot, 1));
-        let newcomers = self.newcomers.draw(now, pool, NEWCOMERS_MAX.min(slots), rng);
+        let pool = candidates.iter().filter(|c| c.given == 0).map(|c| (c, odds(c, 1)));
+        let pool: Vec<_> = pool.collect();
+        let newcomers = self.newcomers.draw(now, &pool, NEWCOMERS_MAX.min(slots), rng);
         let each = NEWCOMER_SHARE / newcomers.len().max(1) as f64;
         chosen.extend(newcomers.iter().map(|&slot| Chosen { slot, share: Some(each) }));
     }

@@ -31,11 +31,13 @@ impl Choker for Seeding {
             let time = now.since(c.since);
             time >= TURN_MIN && (c.turn >= TURN_BYTES || time >= 2 * TURN_MIN)
         };
-        // First those in the middle of a turn, then those who wait, then those who had theirs.
+        // First those in the middle of a turn, of these those who use it, then those who wait,
+        // then those who had theirs.
         let class = |c: &Candidate| match (c.unchoked, had_turn(c)) {
-            (true, false) => 0,
-            (false, _) => 1,
-            (true, true) => 2,
+            (true, false) if !c.quiet => 0,
+            (true, false) => 1,
+            (false, _) => 2,
+            (true, true) => 3,
         };
         order.sort_by_key(|c| (class(c), c.since));
         chosen.extend(order.iter().take(slots).map(|c| Chosen { slot: c.slot, share: None }));

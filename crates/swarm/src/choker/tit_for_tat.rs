@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use starling_sansio::{Rng, Time};
 
-use super::lucky::Lucky;
+use super::lucky::{Lucky, odds};
 use super::{Candidate, Choker, Chosen};
 
 /// See the module.
@@ -42,9 +42,9 @@ impl Choker for TitForTat {
         // Whoever is unchoked stays so among equals: changing costs both sides.
         ranked.sort_by_key(|c| (std::cmp::Reverse(worth(c)), !c.unchoked));
         let regular = ranked.iter().take_while(|c| worth(c) > 0).count().min(slots - lucky);
-        let odds = |c: &Candidate| if c.newcomer && c.got == 0 { NEWCOMER_ODDS } else { 1 };
-        let rest = ranked[regular..].iter().map(|c| (c.slot, odds(c)));
-        let lucky = self.optimistic.draw(now, rest, slots - regular, rng);
+        let plain = |c: &Candidate| if c.newcomer && c.got == 0 { NEWCOMER_ODDS } else { 1 };
+        let rest: Vec<_> = ranked[regular..].iter().map(|&c| (c, odds(c, plain(c)))).collect();
+        let lucky = self.optimistic.draw(now, &rest, slots - regular, rng);
         let ranked = ranked[..regular].iter().map(|c| c.slot);
         chosen.extend(ranked.chain(lucky.iter().copied()).map(|slot| Chosen { slot, share: None }));
     }

@@ -1,17 +1,23 @@
 //! Choking and unchoking peers as the [`crate::choker`] decides, and the budgets it sets.
 
-use starling_sansio::Sink;
+use std::time::Duration;
+
+use starling_sansio::{Sink, Time};
 
 use crate::Output;
 use crate::choker::{Candidate, Choker, Chosen};
 use crate::peer::Link;
 use crate::torrent::Torrent;
+use crate::torrent::idle::{ASKS_WITHIN, QUIET_AFTER};
 use crate::torrent::upload::is_newcomer;
 
 /// Slots at least, when their number follows the upload rate.
 const SLOTS_MIN: usize = 8;
 /// Slots at most, then.
 const SLOTS_MAX: usize = 64;
+/// Whoever let its last turn pass waits so much longer for the next than others, and no longer:
+/// it may have been an honest one's bad moment.
+const WASTED_WAITS: Duration = Duration::from_secs(300);
 /// Bytes per second that all newcomers together may always get.
 const NEWCOMER_TRICKLE: f64 = 8.0 * 1024.0;
 /// Of what comes from others this part may be lent to newcomers.
@@ -22,7 +28,7 @@ const CAPACITY_MIN: f64 = 1024.0 * 1024.0;
 const CAPACITY_GROWTH: f64 = 1.5;
 
 impl Torrent {
-    /// Peers that may be unchoked at a time.
+    /// Peers that may ask at a time; of those who do not ask more may be unchoked.
     fn slots(&self) -> usize {
         let paid = (self.totals.up.get() as f64 / 1024.0 * 0.6).sqrt() as usize;
         self.config.slots.unwrap_or(paid.clamp(SLOTS_MIN, SLOTS_MAX))
@@ -33,6 +39,7 @@ impl Torrent {
         link.peer_interested = on;
         if on {
             link.begin_waiting(self.now);
+            self.busy = true;
             self.fill_slots(out);
         } else if !link.am_choking && link.up.queue.is_empty() {
             self.choke(slot, out);
@@ -45,20 +52,56 @@ impl Torrent {
         if self.have.count() == 0 {
             return;
         }
-        let taken = self.links.iter().filter(|l| !l.am_choking && !l.closing).count();
-        let free = self.slots().saturating_sub(taken);
+        let now = self.now;
+        let taken = self.links.iter().filter(|l| l.takes_slot(now)).count();
+        // Some strategies decide for more.
+        let lucky = |c: &&Chosen| self.links.get(c.slot).is_some_and(|l| !l.am_choking && !l.closing);
+        let decided = self.choking.shares.iter().filter(lucky).count();
+        let free = self.slots().max(decided).saturating_sub(taken);
         if free == 0 {
             return;
         }
-        let waits = |l: &&Link| l.am_choking && l.peer_interested && !l.closing;
-        let mut waiting: Vec<_> = self.links.iter().filter(waits).map(|l| (l.up.since, l.slot)).collect();
+        let waiting = self.links.iter().filter(|l| waits(l)).map(|l| (waits_since(l), l.slot));
+        let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable();
         for (_, slot) in waiting.into_iter().take(free) {
             self.unchoke(slot, out);
         }
     }
 
-    /// Decides anew who is unchoked.
+    /// Lets those who wait have the slots of those who do not use theirs.
+    pub(crate) fn tend_slots(&mut self, out: &mut impl Sink<Output>) {
+        if !self.links.iter().any(waits) {
+            return;
+        }
+        for slot in 0..self.links.slots() {
+            if self.links.get(slot).is_some_and(|link| self.has_had_its_turn(link)) {
+                self.choke(slot, out);
+            }
+        }
+        self.fill_slots(out);
+    }
+
+    /// Asks for nothing any more; but who gives stays unchoked.
+    fn has_had_its_turn(&self, link: &Link) -> bool {
+        let gives = link.down.rate.flowed_within(self.now, self.config.limits.rechoke);
+        link.quiet_for(self.now) >= ASKS_WITHIN && !gives && !link.closing
+    }
+
+    /// When the next of those who do not use their slots may lose them to others.
+    pub(crate) fn slots_deadline(&self) -> Time {
+        if !self.links.iter().any(waits) {
+            return Time::NEVER;
+        }
+        let due = |link: &Link| {
+            let quiet = link.quiet_for(self.now);
+            let patience = [QUIET_AFTER, ASKS_WITHIN].into_iter().find(|patience| quiet < *patience)?;
+            (!link.am_choking && !link.closing).then(|| self.now + (patience - quiet))
+        };
+        self.links.iter().filter_map(due).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Decides anew who is unchoked. Who was unchoked just now and has not asked yet is let be.
     pub(crate) fn rechoke(&mut self, out: &mut impl Sink<Output>) {
         self.choking.next = self.now + self.config.limits.rechoke;
         let candidates = self.candidates();
@@ -72,7 +115,12 @@ impl Torrent {
         }
         for slot in 0..self.links.slots() {
             let lucky = chosen.iter().any(|c| c.slot == slot);
-            if lucky { self.unchoke(slot, out) } else { self.choke(slot, out) }
+            let may_still_ask = self.links.get(slot).is_some_and(|link| link.may_still_ask(now));
+            if lucky {
+                self.unchoke(slot, out);
+            } else if !may_still_ask {
+                self.choke(slot, out);
+            }
         }
         self.choking.shares = chosen;
         self.share_out(out);
@@ -92,8 +140,8 @@ impl Torrent {
             let total = link.down.rate.total();
             let given = total - link.down.at_rechoke;
             link.down.at_rechoke = total;
-            if link.peer_interested {
-                candidates.push(candidate(link, given));
+            if link.peer_interested && (given > 0 || !link.may_still_ask(self.now)) {
+                candidates.push(candidate(link, given, self.now));
             }
         }
         candidates
@@ -125,11 +173,22 @@ impl Torrent {
     }
 }
 
-fn candidate(link: &Link, given: u64) -> Candidate {
+fn waits(link: &Link) -> bool {
+    link.am_choking && link.peer_interested && !link.closing
+}
+
+/// Since when it counts as waiting.
+fn waits_since(link: &Link) -> Time {
+    link.up.since + if link.up.wasted { WASTED_WAITS } else { Duration::ZERO }
+}
+
+fn candidate(link: &Link, given: u64, now: Time) -> Candidate {
     Candidate {
         slot: link.slot,
         unchoked: !link.am_choking,
-        since: link.up.since,
+        since: if link.am_choking { waits_since(link) } else { link.up.since },
+        quiet: link.quiet_for(now) >= QUIET_AFTER,
+        wasted: link.up.wasted,
         given,
         turn: link.up.turn,
         got: link.up.rate.total(),

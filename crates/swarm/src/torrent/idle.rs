@@ -18,8 +18,11 @@ const IDLE_AFTER: Duration = Duration::from_secs(60);
 const USEFUL_FOR: Duration = Duration::from_secs(180);
 /// Waiting is use for so long: a full house of slow peers has had its turns by then.
 const WAITING_MAX: Duration = Duration::from_secs(20 * 60);
-/// Who is unchoked and wants something has asked for it by then.
-const ASKS_WITHIN: Duration = Duration::from_secs(30);
+/// Who is unchoked, wants something and has not asked for anything so long has had its turn.
+/// That is many round trips of the slowest road, and asking needs no disk.
+pub(super) const ASKS_WITHIN: Duration = Duration::from_secs(8);
+/// One that asks for nothing so long needs no slot: another has it until it asks.
+pub(super) const QUIET_AFTER: Duration = Duration::from_secs(2);
 
 /// A connection that is of no use. The least is the first to go: one that waits for nothing
 /// before one that has waited too long, then by how long that is so.
@@ -60,12 +63,35 @@ impl Link {
         }
     }
 
+    /// How long it has been unchoked and had nothing to be sent.
+    pub(crate) fn quiet_for(&self, now: Time) -> Duration {
+        let rests = !self.am_choking && self.up.queue.is_empty() && self.up.unsent == 0;
+        if rests { now.since(self.up.busy.max(self.up.since)) } else { Duration::ZERO }
+    }
+
+    /// Unchoked, and it asks for something or may be about to.
+    pub(crate) fn takes_slot(&self, now: Time) -> bool {
+        !self.am_choking && !self.closing && self.quiet_for(now) < QUIET_AFTER
+    }
+
+    /// Unchoked, and has not asked for anything yet, but may on a slow road.
+    pub(crate) fn may_still_ask(&self, now: Time) -> bool {
+        self.lets_turn_pass() && now.since(self.up.since) < ASKS_WITHIN
+    }
+
+    fn lets_turn_pass(&self) -> bool {
+        !self.am_choking && self.up.turn == 0 && self.up.queue.is_empty()
+    }
+
     fn idle(&self, now: Time, loaded_at: Time) -> Option<Idle> {
         let exchanged = self.exchanged(now).max(loaded_at);
         let waits = self.we_wait() || self.peer_waits(now);
         let (since, patience) = match self.waiting {
             Some(waiting) if waits => (waiting.max(exchanged), WAITING_MAX),
             _ if self.down.rate.total() + self.up.rate.total() > 0 => (exchanged, USEFUL_FOR),
+            _ if self.up.wasted || (self.peer_interested && self.lets_turn_pass()) => {
+                (exchanged, ASKS_WITHIN)
+            }
             _ => (exchanged, IDLE_AFTER),
         };
         (now.since(since) >= patience).then_some(Idle { waits, since, conn: self.conn })
@@ -82,7 +108,7 @@ impl Link {
 
     fn peer_waits(&self, now: Time) -> bool {
         let served = !self.up.queue.is_empty() || self.up.unsent > 0;
-        let hopes = if self.am_choking { !self.up.wasted } else { now.since(self.up.since) < ASKS_WITHIN };
+        let hopes = if self.am_choking { !self.up.wasted } else { self.quiet_for(now) < ASKS_WITHIN };
         served || (self.peer_interested && hopes)
     }
 }
@@ -148,7 +174,10 @@ mod tests {
         link.peer_interested = true;
         link.begin_waiting(at(0));
         (link.am_choking, link.up.since) = (false, at(40));
-        assert!(!goes(&link, 69) && goes(&link, 70), "unchoked, and asks for nothing");
+        assert!(!goes(&link, 47) && goes(&link, 48), "unchoked, and asks for nothing");
+        assert!(!link.takes_slot(at(42)) && link.may_still_ask(at(47)));
+        link.up.busy = at(47);
+        assert!(link.takes_slot(at(48)) && !goes(&link, 54), "it asked for something");
         link.judge_turn(at(100));
         (link.am_choking, link.up.since) = (true, at(100));
         assert!(goes(&link, 100));

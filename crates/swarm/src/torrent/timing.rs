@@ -35,6 +35,7 @@ impl Torrent {
         self.tick_hashes(out);
         self.tick_seeds(out);
         self.tick_pex(out);
+        self.tend_slots(out);
         let wanted = self.links.iter().any(|l| l.peer_interested && !l.closing);
         if wanted && self.now >= self.choking.next {
             self.rechoke(out);
@@ -179,9 +180,13 @@ impl Torrent {
                 next = next.min(self.choking.next);
             }
         }
-        for other in
-            [self.metadata_deadline(), self.hashes_deadline(), self.seeds_deadline(), self.pex_deadline()]
-        {
+        for other in [
+            self.metadata_deadline(),
+            self.hashes_deadline(),
+            self.seeds_deadline(),
+            self.pex_deadline(),
+            self.slots_deadline(),
+        ] {
             next = next.min(other);
         }
         next.max(self.now + Duration::from_millis(1))

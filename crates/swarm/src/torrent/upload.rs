@@ -35,6 +35,7 @@ impl Torrent {
             return self.refuse(slot, block, out);
         }
         link.up.rejected = 0;
+        link.up.busy = self.now;
         link.up.queue.push_back(block);
         self.busy = true;
         // While something is on its way a run is gathered: `Sent` comes back for it.
@@ -92,6 +93,7 @@ impl Torrent {
     fn on_gone(&mut self, slot: u32, bytes: u32, out: &mut impl Sink<Output>) {
         let limits = &self.config.limits;
         let Some(link) = self.links.get_mut(slot) else { return };
+        link.up.busy = self.now;
         link.up.unsent = link.up.unsent.saturating_sub(bytes.into());
         if !link.up.queue.is_empty() && link.up.unsent <= link.watermark(limits) / 2 {
             self.pump(slot, out);

@@ -179,3 +179,76 @@ fn a_seed_lets_everyone_have_a_turn() {
         assert!(unchoked <= 4, "{unchoked}");
     }
 }
+
+/// Seconds until a newcomer is unchoked by somebody with a quarter of a torrent, who has `givers`
+/// partners that give, and 100 peers that want something and never ask for it.
+fn first_turn_among_idlers(strategy: Strategy, givers: u32, seed: u64) -> f64 {
+    let mut w = World::new(seed, Content::v1(512 * MIB, MIB));
+    let config = Config { choker: strategy, ..Config::default() };
+    let some = |range: std::ops::Range<u32>| {
+        let mut some = Bitfield::new(512);
+        for piece in range {
+            some.insert(piece);
+        }
+        some
+    };
+    let rich = w.node(config.clone(), Some(some(0..128)));
+    w.nodes[rich].up_rate = 1_000_000;
+    for _ in 0..givers {
+        let giver = w.node(config.clone(), Some(some(128..512)));
+        w.nodes[giver].up_rate = 50_000;
+        w.connect(rich, giver, LinkSpec::of(40, 4_000_000));
+    }
+    for _ in 0..100 {
+        let idler = w.leech_with(config.clone());
+        w.nodes[idler].manner = Manner::Idle;
+        w.connect(idler, rich, LinkSpec::of(40, 4_000_000));
+    }
+    w.run_for(Duration::from_secs(5));
+    let late = w.leech_with(config);
+    w.connect(late, rich, LinkSpec::of(300, 4_000_000));
+    let start = w.now;
+    let served = w.run_until(Duration::from_secs(1000), |w| {
+        w.nodes[late].torrent.peers().iter().any(|peer| !peer.choked[1])
+    });
+    assert!(served, "{strategy:?}: no turn");
+    w.now.since(start).as_secs_f64()
+}
+
+/// Each of 100 idlers keeps an eighth of the slots for two seconds, and the core may be half a
+/// second late: 32 s. Whoever trades decides by chance as well every ten seconds.
+#[test]
+fn peers_that_never_ask_keep_no_newcomer_from_a_leechers_slots() {
+    for (strategy, givers, most) in [
+        (Strategy::TitForTat, 0, 32.0),
+        (Strategy::PropShare, 0, 32.0),
+        (Strategy::TitForTat, 10, 32.0),
+        (Strategy::PropShare, 10, 32.0),
+    ] {
+        let took = (0..5).map(|seed| first_turn_among_idlers(strategy, givers, seed));
+        let worst = took.fold(0.0, f64::max);
+        eprintln!("{strategy:?}, {givers} give: first turn after {worst:.1} s");
+        assert!(worst < most, "{strategy:?}, {givers} give: {worst} s");
+    }
+}
+
+/// A seed with four slots, ninety that never ask, and ten that are slow to: three seconds there
+/// and back, more than a slot is kept for who does not ask. None of them loses its turns.
+#[test]
+fn honest_peers_on_slow_roads_have_their_turns_among_idlers() {
+    let mut w = World::new(7, Content::v1(512 * MIB, MIB));
+    let all = Bitfield::full(512);
+    let seed = w.node(Config { slots: Some(4), ..Config::default() }, Some(all));
+    w.nodes[seed].up_rate = 2_000_000;
+    for _ in 0..90 {
+        let idler = w.leech();
+        w.nodes[idler].manner = Manner::Idle;
+        w.connect(idler, seed, LinkSpec::of(40, 4_000_000));
+    }
+    let slow: Vec<_> = (0..10).map(|_| w.leech()).collect();
+    slow.iter().for_each(|&node| w.connect(node, seed, LinkSpec::of(3000, 1_000_000)));
+    w.run_for(Duration::from_secs(300));
+    let got: Vec<u64> = slow.iter().map(|&node| w.nodes[node].received / MIB).collect();
+    eprintln!("MiB of ten slow peers in five minutes: {got:?}");
+    assert!(got.iter().all(|&mib| mib >= 10), "{got:?}");
+}

@@ -25,6 +25,8 @@ pub enum Manner {
     Silent(Time),
     /// Takes and gives nothing: never unchokes anybody.
     Free,
+    /// Wants something and never asks for it.
+    Idle,
 }
 
 /// See the module.
@@ -98,7 +100,11 @@ impl Node {
 
     /// Whether its manner keeps a message from being sent.
     pub fn swallows(&self, message: &Message, _now: Time) -> bool {
-        self.manner == Manner::Free && matches!(message, Message::Unchoke)
+        match self.manner {
+            Manner::Free => matches!(message, Message::Unchoke),
+            Manner::Idle => matches!(message, Message::Request(_)),
+            _ => false,
+        }
     }
 
     pub fn withholds(&self, _block: Block, now: Time) -> bool {
