@@ -11,7 +11,6 @@ use bytes::Bytes;
 use starling_metainfo::Sha256Hash;
 
 use crate::budget::Budget;
-use crate::lane::Job;
 use crate::ledger::{Journal, Ledger};
 use crate::open::{self, Wishes};
 use crate::piece::Item;
@@ -72,7 +71,8 @@ impl Disk {
             tidy: spec.tidy,
             layers: spec.piece_layers,
         };
-        shared.lane(None).push(Job::Task(Box::new(move |_| open::begin(&torrent, wishes))));
+        // A job of the torrent's: should it be closed before this has run, that waits for it.
+        torrent.submit(move |torrent, _| open::begin(torrent, wishes));
     }
 
     /// Keeps a block: hashes and writes it. Exactly one block, as long as

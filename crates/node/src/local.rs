@@ -20,6 +20,17 @@ const BANNED_MAX: usize = 1_000;
 /// Pieces found changed on disk kept for the user.
 const LOST_MAX: usize = 10_000;
 
+/// How far its files are open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Storage {
+    /// Not yet, or not any more.
+    Closed,
+    /// The disk is at it: nothing may end before it has said what came of it.
+    Opening,
+    /// They are.
+    Open,
+}
+
 /// One torrent of the runtime.
 pub(crate) struct Local {
     pub(crate) hashes: InfoHashes,
@@ -34,7 +45,7 @@ pub(crate) struct Local {
     pub(crate) by_link: bool,
     pub(crate) select: Vec<u32>,
     pub(crate) checking: Option<(u32, u32)>,
-    pub(crate) is_open: bool,
+    pub(crate) storage: Storage,
     /// Wanted bytes that were there when it was opened.
     had: u64,
     pub(crate) finished: bool,
@@ -63,7 +74,7 @@ impl Local {
             by_link: false,
             select,
             checking: None,
-            is_open: false,
+            storage: Storage::Closed,
             had: 0,
             finished: false,
             failed: None,
@@ -83,7 +94,6 @@ impl Local {
     pub(crate) fn opened(&mut self, had: u64) {
         self.had = had;
         self.checking = None;
-        self.is_open = true;
     }
 
     pub(crate) fn banned(&mut self, ip: IpAddr) {

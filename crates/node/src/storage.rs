@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::Check;
 use crate::engine::{Core, Engine};
+use crate::local::Storage;
 
 /// News from the disk handled before other tasks get their turn.
 const BATCH: usize = 64;
@@ -22,7 +23,7 @@ type Layers = BTreeMap<Sha256Hash, Vec<Sha256Hash>>;
 
 impl Engine {
     pub(crate) fn open(&self, core: &mut Core, key: TorrentKey, torrent: &Arc<Torrent>) {
-        let Some(local) = core.torrents.get(&key) else { return };
+        let Some(local) = core.torrents.get_mut(&key) else { return };
         if local.metadata_only {
             return;
         }
@@ -41,6 +42,7 @@ impl Engine {
             overwrite: local.overwrite,
             ..OpenSpec::new(torrent.info.clone(), &local.dir)
         };
+        local.storage = Storage::Opening;
         self.disk.open(starling_disk::TorrentKey(key.0), spec);
     }
 
@@ -48,10 +50,10 @@ impl Engine {
     pub(crate) fn close_storage(&self, core: &mut Core, key: TorrentKey) {
         let Some(local) = core.torrents.get_mut(&key) else { return };
         local.seeds.clear();
-        if local.is_open {
-            self.disk.close(starling_disk::TorrentKey(key.0));
-        } else {
-            self.forget(core, key, &Ok(()));
+        match local.storage {
+            // What is being opened, too: nothing of it may be left half done.
+            Storage::Open | Storage::Opening => self.disk.close(starling_disk::TorrentKey(key.0)),
+            Storage::Closed => self.forget(core, key, &Ok(())),
         }
     }
 
@@ -87,9 +89,7 @@ impl Engine {
             News::Room { key } => self.wake_readers(TorrentKey(key.0)),
             News::Read { token, result, .. } => self.read_done(token, result),
             News::Opened { key, have, piece_layers } => {
-                let known =
-                    self.core.borrow_mut().torrents.get_mut(&TorrentKey(key.0)).map(|l| l.is_open = true);
-                if known.is_none() {
+                if self.storage_is(TorrentKey(key.0), Storage::Open) {
                     return self.disk.close(key); // removed while it was being opened
                 }
                 self.opened(TorrentKey(key.0), have, piece_layers);
@@ -134,13 +134,26 @@ impl Engine {
     }
 
     fn failed(&self, key: TorrentKey, error: &starling_disk::DiskError, recoverable: bool) {
-        let was_open = self.core.borrow().torrents.get(&key).is_some_and(|local| local.is_open);
+        let was_open =
+            self.core.borrow().torrents.get(&key).is_some_and(|local| local.storage == Storage::Open);
         let why = error.to_string();
+        if !was_open && self.storage_is(key, Storage::Closed) {
+            // Removed while it was being opened: nothing is left to be closed.
+            return self.forget(&mut self.core.borrow_mut(), key, &Ok(()));
+        }
         if was_open && recoverable {
             self.feed(Input::StorageFailed { key, why });
         } else {
             self.feed(Input::OpenFailed { key, why });
         }
+    }
+
+    /// Notes how far its files are open; whether the session has left the torrent meanwhile.
+    fn storage_is(&self, key: TorrentKey, storage: Storage) -> bool {
+        let core = &mut *self.core.borrow_mut();
+        let Some(local) = core.torrents.get_mut(&key) else { return true };
+        local.storage = storage;
+        core.session.stats(key).is_none()
     }
 
     fn wake_readers(&self, key: TorrentKey) {
