@@ -134,6 +134,16 @@ pub async fn to_the_end(
     }
 }
 
+/// What is known to be wrong before anything is begun, or made on disk.
+pub fn check_selections(adds: &[Add]) -> Result<()> {
+    adds.iter().try_for_each(|add| match (Selected::of(add), &add.torrent) {
+        (Some(selected), Some(torrent)) => {
+            selected.check_in(torrent, &crate::text::printable(&torrent.info.name))
+        }
+        _ => Ok(()),
+    })
+}
+
 async fn run(node: &Node, adds: Vec<Add>, talk: &Talk, until: Until, lan: bool) -> Result<Ended> {
     let mut watch = Watch {
         torrents: Vec::with_capacity(adds.len()),
@@ -238,25 +248,31 @@ struct Selected {
 }
 
 impl Selected {
-    /// Of a flag all numbers must be right; of a link, which others made, one of them.
+    /// The largest: if that is there, all are.
     fn of(add: &Add) -> Option<Selected> {
         if let Some(&file) = add.select.iter().max() {
             return Some(Selected { file, by: "--select" });
         }
         let magnet = Magnet::from_source(&add.source).and_then(Result::ok)?;
-        let file = magnet.select_only.iter().map(|range| *range.start()).min()?;
+        let file = magnet.select_only.iter().map(|range| *range.end()).max()?;
         Some(Selected { file, by: "the link" })
     }
 
     /// A file that the torrent does not have is a mistake, and getting nothing no success.
     fn check(&self, p: &Progress) -> Result<()> {
+        match &p.torrent {
+            Some(torrent) => self.check_in(torrent, &crate::facts::name(p)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_in(&self, torrent: &starling_metainfo::Torrent, name: &str) -> Result<()> {
         let Selected { file, by } = *self;
-        let Some(torrent) = &p.torrent else { return Ok(()) };
         let files = torrent.info.layout.files().iter().filter(|file| !file.padding).count();
         if usize::try_from(file).is_ok_and(|file| file < files) {
             return Ok(());
         }
-        let (name, files) = (crate::facts::name(p), units::count(files, "file"));
+        let files = units::count(files, "file");
         bail!("{by}: {name} has no file {file}: it has {files}, counted from 0")
     }
 }

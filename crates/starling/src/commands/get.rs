@@ -26,10 +26,12 @@ pub async fn get(args: &Get) -> Result<Exit> {
         };
         run::with_flags(add, &args.network, &args.tracker, &args.web_seed)
     });
+    let adds: Vec<Add> = adds.collect();
+    run::check_selections(&adds)?;
     make_folder(&args.output)?;
     let node = run::start(&args.network, adds.len())?;
     let until = if args.seed { Until::Interrupted } else { Until::Complete };
-    run::to_the_end(node, adds.collect(), &args.talk, until, !args.network.no_lan, hint).await
+    run::to_the_end(node, adds, &args.talk, until, !args.network.no_lan, hint).await
 }
 
 /// What to fetch, and what else names it.
