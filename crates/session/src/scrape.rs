@@ -165,7 +165,8 @@ impl Session {
         asked.open = families.len().max(1);
         let names = open.names.clone();
         if families.is_empty() {
-            return asked.hear(Err(TrackerError::Unresolved.to_string()));
+            let why = url.ip().map_or(TrackerError::Unresolved, |ip| TrackerError::NoFamily(Family::of(ip)));
+            return asked.hear(Err(why.to_string()));
         }
         for family in families {
             let question = Question { scrape, tracker, family };
