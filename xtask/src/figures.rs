@@ -57,7 +57,7 @@ fn measured(files: &[&str]) -> Result<Vec<Vec<String>>, String> {
 }
 
 /// Builds examples, given by package and name, and says where they are.
-fn built(examples: &[(&str, &str)]) -> Result<Vec<PathBuf>, String> {
+pub fn built(examples: &[(&str, &str)]) -> Result<Vec<PathBuf>, String> {
     let here = std::env::current_exe().map_err(|error| error.to_string())?;
     let target = here.ancestors().nth(2).ok_or("no target folder")?.join("release/examples");
     for (package, example) in examples {

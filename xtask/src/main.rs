@@ -22,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench swarm|create|latency [--size 1GiB] [--runs 5] [--only NAME,NAME] [--without-starling] [--dry]
                        beside the real programs, into docs/benchmarks.md: transfers, making
                        torrents, and transfers over long and narrow roads
+  bench peersim        the simulator's Kademlia beside PeerSim's (PEERSIM_CLASSPATH says where)
   figures [FILE...]    what papers published of the overlays, measured again, into
                        docs/overlays.md; or the figures of these scenario files";
 

@@ -4,6 +4,7 @@ mod create;
 mod floor;
 mod latency;
 mod options;
+mod peersim;
 pub mod report;
 mod sample;
 mod swarm;
@@ -22,6 +23,7 @@ pub fn run(args: &[&str]) -> ExitCode {
     let result = match (*name, Options::parse(rest)) {
         ("floor-send", _) => floor::send(rest),
         ("floor-receive", _) => floor::receive(rest),
+        ("peersim", _) if rest.is_empty() => peersim::run(),
         ("swarm", Ok(options)) => built(&options).and_then(|()| swarm::run(&options)),
         ("create", Ok(options)) => built(&options).and_then(|()| create::run(&options)),
         ("latency", Ok(options)) => built(&options).and_then(|()| latency::run(&options)),
