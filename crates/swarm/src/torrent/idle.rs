@@ -69,9 +69,11 @@ impl Link {
         if rests { now.since(self.up.busy.max(self.up.since)) } else { Duration::ZERO }
     }
 
-    /// Unchoked, and it asks for something or may be about to.
+    /// Unchoked, and has asked for something in this turn or may be about to. Whoever has keeps its
+    /// slot though it pauses: if others had it meanwhile, all would ask at once for what comes
+    /// next, and each get a smaller part.
     pub(crate) fn takes_slot(&self, now: Time) -> bool {
-        !self.am_choking && !self.closing && self.quiet_for(now) < QUIET_AFTER
+        !self.am_choking && !self.closing && (self.up.turn > 0 || self.quiet_for(now) < QUIET_AFTER)
     }
 
     /// Unchoked, and has not asked for anything yet, but may on a slow road.
