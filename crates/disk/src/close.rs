@@ -97,7 +97,8 @@ impl Torrent {
             let unlike = |stat: Stat| if touched { Stat { modified: UNIX_EPOCH, ..stat } } else { stat };
             self.storage.stat(slot).map(|stat| stat.map(unlike))
         };
-        let stats = real.map(|(index, _)| Ok(stat(Slot::File(index))?.map(|stat| (index, stat))));
+        let ours = real.filter(|(index, _)| self.storage.is_known(Slot::File(*index)));
+        let stats = ours.map(|(index, _)| Ok(stat(Slot::File(index))?.map(|stat| (index, stat))));
         let mut stats: Vec<(usize, Stat)> =
             stats.filter_map(Result::transpose).collect::<Result<_, DiskError>>()?;
         let parts = stat(Slot::Parts)?;

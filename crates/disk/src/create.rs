@@ -228,8 +228,10 @@ impl Found {
         let mut folders: Vec<(PathBuf, Vec<String>)> = vec![(root.to_path_buf(), Vec::new())];
         while let Some((folder, components)) = folders.pop() {
             let wrap = |e| DiskError::io("list", &folder, e);
+            let mut is_empty = true;
             for entry in std::fs::read_dir(&folder).map_err(wrap)? {
                 let entry = entry.map_err(wrap)?;
+                is_empty = false;
                 let path = entry.path();
                 let mut below = components.clone();
                 below.push(text(&entry.file_name(), &path)?);
@@ -242,6 +244,9 @@ impl Found {
                     let why = if meta.is_symlink() { "a symbolic link" } else { "not a regular file" };
                     self.skipped.push((path, why));
                 }
+            }
+            if is_empty && !components.is_empty() {
+                self.skipped.push((folder, "an empty folder"));
             }
         }
         self.files.sort_by(|a, b| a.components.cmp(&b.components));

@@ -1,7 +1,7 @@
 //! How many files and sockets the system lets this process have open (RLIMIT_NOFILE), and
-//! whose they are. The first [`OWN`] are the program's: what it holds all the time (the
+//! whose they are. The first 48 are the program's: what it holds all the time (the
 //! runtime's, sockets that listen, trackers and local discovery) and what its threads have open
-//! for a moment. Each torrent holds [`A_TORRENT`]. Of the rest half is for connections with
+//! for a moment. Each torrent holds two. Of the rest half is for connections with
 //! peers and a quarter for files of torrents that are kept open, which are closed where others
 //! need room; the last quarter is for all else: web seeds, trackers, resolvers.
 

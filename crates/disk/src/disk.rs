@@ -179,7 +179,7 @@ impl Disk {
                 Ok(()) => {
                     torrent.storage.unclaim();
                     torrent.resting.store(true, Release);
-                    torrent.watch();
+                    torrent.sync_soon();
                     shared.tell(Event::Confirmed { key });
                 }
                 Err(error) => shared.tell(Event::Failed { key, error, recoverable: false }),
@@ -189,11 +189,8 @@ impl Disk {
 
     /// Syncs soon, in the background.
     pub fn checkpoint(&self, key: TorrentKey) {
-        let Some(torrent) = self.get(key) else { return };
-        torrent.hurried.store(true, Release);
-        torrent.watch();
-        if let Some(keeper) = torrent.keeper.get() {
-            keeper.hurry();
+        if let Some(torrent) = self.get(key) {
+            torrent.sync_soon();
         }
     }
 

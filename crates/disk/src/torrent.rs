@@ -267,6 +267,15 @@ impl Torrent {
         right
     }
 
+    /// Has the keeper sync it now.
+    pub(crate) fn sync_soon(self: &Arc<Torrent>) {
+        self.hurried.store(true, Release);
+        self.watch();
+        if let Some(keeper) = self.keeper.get() {
+            keeper.hurry();
+        }
+    }
+
     /// Has a keeper look after it until all is synced and works.
     pub(crate) fn watch(self: &Arc<Torrent>) {
         if let Some(keeper) = self.keeper.get().filter(|_| !self.watched.swap(true, AcqRel)) {

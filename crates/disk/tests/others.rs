@@ -249,6 +249,14 @@ fn what_appears_under_a_name_meanwhile_is_not_written_over() {
             sample.store_piece(&bench.disk, 2);
             let (error, recoverable) = bench.failed();
             assert!(!recoverable && is_foreign(&error, &mine), "{error}");
+            // Nor is it the next time, after a stop in order, wanted or not.
+            bench.close();
+            bench.disk.open(KEY, sample.spec_with_resume(root.path()));
+            let (error, _) = bench.failed();
+            assert!(is_foreign(&error, &mine), "{error}");
+            bench.open(OpenSpec { wanted: vec![true, false], ..sample.spec_with_resume(root.path()) });
+            get(&bench, &sample, [1]);
+            bench.close();
             assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
         }
     }

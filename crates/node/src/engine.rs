@@ -277,6 +277,14 @@ impl Engine {
         }
     }
 
+    /// Keeps a torrent for the next run unless it is kept.
+    pub(crate) fn keep_torrent(&self, torrent: &starling_metainfo::Torrent) {
+        let path = self.state_file(&torrent.info.hashes.to_string(), "torrent");
+        if path.is_some_and(|path| !path.exists()) {
+            self.save_torrent(torrent);
+        }
+    }
+
     fn save_torrent(&self, torrent: &starling_metainfo::Torrent) {
         let Some(path) = self.state_file(&torrent.info.hashes.to_string(), "torrent") else { return };
         if let Err(error) = crate::state::write_atomically(&path, &torrent.encode()) {

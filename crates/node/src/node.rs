@@ -300,6 +300,10 @@ impl Engine {
             core.next_key += 1;
             let key = TorrentKey(core.next_key);
             let (local, spec) = self.prepare(add, loaded);
+            // So that a link to it is enough the next time.
+            if let Some(torrent) = spec.torrent.as_ref().filter(|_| add.fetch && !local.by_link) {
+                self.keep_torrent(torrent);
+            }
             core.torrents.insert(key, local);
             (key, spec)
         };

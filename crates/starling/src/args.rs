@@ -152,9 +152,6 @@ pub struct Make {
     /// Free text to put into the torrent
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// The torrent's name [default: the path's last component]
-    #[arg(long)]
-    pub name: Option<String>,
 }
 
 impl Make {
@@ -174,9 +171,12 @@ impl Make {
 pub struct Share {
     /// The file or folder
     pub path: PathBuf,
-    /// Write the torrent file here as well
+    /// Write the torrent file here as well, outside of what is shared
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Replace that file if it is there and is another one
+    #[arg(short, long, requires = "output")]
+    pub force: bool,
     /// Draw the link as a QR code on stderr
     #[arg(long)]
     pub qr: bool,
@@ -259,12 +259,15 @@ pub struct Seed {
 pub struct Create {
     /// The file or folder
     pub path: PathBuf,
-    /// Where to write the torrent file; - for stdout
+    /// Where to write the torrent file, outside of what it is made of; - for stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Replace the file if it is there
     #[arg(short, long)]
     pub force: bool,
+    /// The torrent's name [default: the path's last component]
+    #[arg(long)]
+    pub name: Option<String>,
     #[command(flatten)]
     pub make: Make,
     #[command(flatten)]

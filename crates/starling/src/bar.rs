@@ -11,6 +11,10 @@ use crate::text::{pad, shorten, width};
 pub const LEVELS: usize = 6;
 /// A bar below this tells nothing.
 const BAR_MIN: usize = 12;
+/// Rates are told below this level. Where there is no room for them and a bar, the bar goes.
+const RATES_UNTIL: usize = 4;
+/// A name keeps this much, come what may.
+const NAME_MIN: usize = 8;
 /// A bar beyond this tells no more.
 const BAR_MAX: usize = 60;
 /// A name keeps this much as long as there is something else to leave out.
@@ -80,10 +84,9 @@ fn text_at(fact: &Fact, level: usize) -> &str {
 fn plan(rows: &[Row], columns: usize) -> Columns {
     let longest = rows.iter().map(|row| width(&row.name)).max().unwrap_or(0);
     let mut tightest = Columns { name: longest.min(NAME_KEPT), bar: 0, level: LEVELS - 1, facts: Vec::new() };
-    for level in 0..LEVELS {
+    for level in 0..RATES_UNTIL {
         let facts = widths(rows, level);
-        let told = facts.iter().filter(|width| **width > 0);
-        let all = told.clone().sum::<usize>() + GAP * told.count().saturating_sub(1);
+        let all = together(&facts);
         for name in NAMES.map(|most| longest.min(most)) {
             let bar = columns.saturating_sub(name + all + 2 * GAP);
             if bar >= BAR_MIN {
@@ -91,10 +94,23 @@ fn plan(rows: &[Row], columns: usize) -> Columns {
                 return Columns { name, bar: bar.min(BAR_MAX) & !1, level, facts };
             }
         }
-        tightest.name = tightest.name.min(columns.saturating_sub(all + GAP).max(4));
-        tightest.facts = facts;
+    }
+    for level in 0..LEVELS {
+        let facts = widths(rows, level);
+        let room = columns.saturating_sub(together(&facts) + GAP);
+        tightest.name = longest.min(NAMES[0]).min(room.max(4));
+        (tightest.level, tightest.facts) = (level, facts);
+        if room >= longest.min(NAME_MIN) {
+            break;
+        }
     }
     tightest
+}
+
+/// The width of all facts with their gaps.
+fn together(facts: &[usize]) -> usize {
+    let told = facts.iter().filter(|width| **width > 0);
+    told.clone().sum::<usize>() + GAP * told.count().saturating_sub(1)
 }
 
 /// The width of each column of facts at a level; 0 for those left out.
@@ -150,7 +166,10 @@ mod tests {
                 assert!(width(&line) <= columns, "{columns}: {line}");
                 let cells = line.chars().filter(|c| "━╸─".contains(*c)).count();
                 assert!(cells == 0 || (BAR_MIN..=BAR_MAX).contains(&cells), "{columns}: {line}");
-                assert!(columns < 40 || cells > 0, "{columns}: {line}");
+                assert!(columns < 60 || cells > 0, "{columns}: {line}");
+                let told =
+                    ["64%", "112 MB/s", "13 s left"].iter().filter(|fact| line.contains(**fact)).count();
+                assert!(columns < 37 || told == 3, "{columns}: {line}");
             }
         }
     }

@@ -280,9 +280,6 @@ impl Selected {
 /// Stops the node, telling trackers, and says what an interrupt means.
 async fn finish(node: Node, ended: Ended, talk: &Talk, hint: impl Fn(&[Progress]) -> String) -> Result<Exit> {
     let speaks = !talk.quiet && !talk.json;
-    if speaks && ended.exit == Exit::Interrupted {
-        screen::line(&format!("starling: {}", hint(&ended.torrents)));
-    }
     let stopping = node.shutdown();
     tokio::pin!(stopping);
     let stopped = match tokio::time::timeout(PATIENCE, &mut stopping).await {
@@ -294,6 +291,9 @@ async fn finish(node: Node, ended: Ended, talk: &Talk, hint: impl Fn(&[Progress]
             stopping.await
         }
     };
+    if speaks && ended.exit == Exit::Interrupted {
+        screen::line(&format!("starling: {}", hint(&ended.torrents)));
+    }
     match stopped {
         // Why it failed is why it cannot be closed in order: it was said.
         Err(Error::Failed(why)) if ended.failed_with(&why) => Ok(ended.exit),

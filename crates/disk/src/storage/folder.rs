@@ -178,11 +178,6 @@ impl Folder {
         })
     }
 
-    /// Whether what lies under the file's name was looked at, or made here.
-    fn is_known(&self, slot: Slot) -> bool {
-        self.overwrite || !matches!(slot, Slot::File(_)) || self.own.knows(slot)
-    }
-
     fn mode(&self, slot: Slot) -> Mode {
         let executable = match slot {
             Slot::File(index) => self.info.layout.files().get(index).is_some_and(|f| f.executable),
@@ -300,6 +295,10 @@ impl Storage for Folder {
             }
         }
         self.look_at(&there, slot).map(Some)
+    }
+
+    fn is_known(&self, slot: Slot) -> bool {
+        self.overwrite || !matches!(slot, Slot::File(_)) || self.own.knows(slot)
     }
 
     fn claim(&self) -> Result<(), DiskError> {

@@ -63,6 +63,12 @@ pub trait Storage: Send + Sync + 'static {
         false
     }
 
+    /// Whether the file was there when it was first looked for, or was made here; what appeared
+    /// in between is somebody else's.
+    fn is_known(&self, _slot: Slot) -> bool {
+        true
+    }
+
     /// Takes the files to write to, from now until [`Storage::unclaim`];
     /// [`DiskError::Busy`] if somebody else has. May be called again.
     fn claim(&self) -> Result<(), DiskError> {

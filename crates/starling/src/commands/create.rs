@@ -27,9 +27,12 @@ pub fn create(args: &Create) -> Result<Exit> {
         bail!(Usage("--json and -o - both want stdout".to_owned()));
     }
     if !to_stdout {
-        check_output(&args.output, args.force)?;
+        check_output(&args.output, &args.path)?;
+        if !args.force && args.output.exists() {
+            bail!("{} exists already; --force replaces it", args.output.display());
+        }
     }
-    let created = make(&args.path, &args.make, &args.talk)?;
+    let created = make(&args.path, &args.make, args.name.as_deref(), &args.talk)?;
     if to_stdout {
         super::print(&created.torrent.encode())?;
         return Ok(Exit::Done);
@@ -39,26 +42,30 @@ pub fn create(args: &Create) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Whether a torrent file can be written there, asked before hours of hashing.
-pub fn check_output(path: &Path, replace: bool) -> Result<()> {
+/// Whether a torrent file of `content` can be written there, asked before hours of hashing.
+pub fn check_output(path: &Path, content: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if path.is_dir() {
         bail!("{} is a folder; name the torrent file to write", path.display());
     }
-    if !replace && path.exists() {
-        bail!("{} exists already; --force replaces it", path.display());
-    }
     if !folder.is_dir() {
         bail!("cannot write {}: there is no folder {}", path.display(), folder.display());
+    }
+    // A torrent in its own folder would be part of it the next time; one in place of its file is worse.
+    if let (Ok(folder), Ok(content), Some(name)) =
+        (folder.canonicalize(), content.canonicalize(), path.file_name())
+        && folder.join(name).starts_with(&content)
+    {
+        bail!("{} lies in what the torrent is made of; name another place for it", path.display());
     }
     Ok(())
 }
 
 /// Hashes a file or folder, with a bar, and makes a torrent of it.
-pub fn make(path: &Path, make: &Make, talk: &Talk) -> Result<Created> {
+pub fn make(path: &Path, make: &Make, name: Option<&str>, talk: &Talk) -> Result<Created> {
     let what = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let step = Step::begin(talk, &format!("hashing {what}"));
-    let created = starling_disk::create(path, &options(make), &|done, total| step.set(done, total));
+    let created = starling_disk::create(path, &options(make, name), &|done, total| step.set(done, total));
     drop(step);
     let created = created.map_err(|error| match error {
         DiskError::Unfit(why) => anyhow!("{}: {why}", path.display()),
@@ -132,10 +139,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn options(make: &Make) -> CreateOptions {
+fn options(make: &Make, name: Option<&str>) -> CreateOptions {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
     CreateOptions {
-        name: make.name.clone(),
+        name: name.map(str::to_owned),
         versions: match make.kind() {
             Version::V1 => Versions::V1,
             Version::V2 => Versions::V2,

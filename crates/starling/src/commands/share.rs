@@ -27,17 +27,39 @@ pub fn share(args: &Share) -> Result<Exit> {
     let path =
         std::fs::canonicalize(&args.path).with_context(|| format!("cannot share {}", args.path.display()))?;
     let Some(dir) = path.parent() else { bail!(Usage("the root folder cannot be shared".to_owned())) };
-    if args.make.name.as_deref().is_some_and(|name| path.file_name().is_none_or(|file| file != name)) {
-        bail!(Usage("--name: a share has the name of its file, or its data would not be found".to_owned()));
-    }
     if let Some(output) = &args.output {
-        create::check_output(output, true)?;
+        create::check_output(output, &path)?;
     }
-    let created = create::make(&path, &args.make, &args.talk)?;
+    // A share has the name of its file, or its data would not be found.
+    let created = create::make(&path, &args.make, None, &args.talk)?;
     if let Some(output) = &args.output {
-        create::write(output, &created.torrent.encode())?;
+        write(output, &created.torrent, args.force)?;
     }
     super::block_on(serve(args, created.torrent, dir))
+}
+
+/// Writes the torrent file, unless it is there from an earlier run of the same command.
+fn write(output: &Path, torrent: &Torrent, force: bool) -> Result<()> {
+    let there = if force || !output.exists() { None } else { Some(read(output)) };
+    match there {
+        None => create::write(output, &torrent.encode()),
+        Some(Some(old)) if says_the_same(&old, torrent) => Ok(()),
+        Some(_) => bail!("{} exists already and is not this torrent; --force replaces it", output.display()),
+    }
+}
+
+/// What a torrent file says, if it is one.
+fn read(path: &Path) -> Option<Torrent> {
+    Torrent::parse(&std::fs::read(path).ok()?).ok()
+}
+
+/// Whether two torrents differ at most in when and by what they were made.
+fn says_the_same(old: &Torrent, new: &Torrent) -> bool {
+    let said = |torrent: &Torrent| {
+        let Torrent { trackers, web_seeds, comment, info, .. } = torrent.clone();
+        (info.hashes, trackers, web_seeds, comment)
+    };
+    said(old) == said(new)
 }
 
 async fn serve(args: &Share, torrent: Torrent, dir: &Path) -> Result<Exit> {
