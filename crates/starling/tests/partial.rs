@@ -322,3 +322,18 @@ fn what_is_kept_of_a_v2_link_has_the_hashes_of_pieces() {
     assert!(!made.piece_layers.is_empty(), "the file has more than one piece");
     assert!(kept.piece_layers == made.piece_layers);
 }
+
+/// The state folder knows what was fetched, from a link or from a torrent file.
+#[test]
+fn a_link_to_what_was_fetched_by_torrent_file_is_enough_to_seed_it() {
+    let room = Room::new();
+    let sharing = Sharing::start(&room, &room.source(&noise(6, 1 << 20)), "127.0.0.1:0", &[]);
+    let output = get(&room, &room.text("file.torrent"), &sharing.addr, &[]).output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    let link = sharing.link.clone();
+    drop(sharing);
+    let mut seed = starling();
+    seed.args(["seed", &link, "-o", &room.text("data"), "--state", &room.text("state")]);
+    let mut seed = Run::start(seed.args(["--no-lan", "--json", "--listen", "127.0.0.1:0"]));
+    seed.until(|value| (value["state"] == "seeding").then_some(()));
+}
