@@ -50,10 +50,13 @@ impl Outside {
             }));
         }
         if let Some(utp) = &engine.outside.utp {
-            let answering = utp.clone();
+            let (answering, engine) = (utp.clone(), engine.clone());
             receiving.push(utp.listen(move |from, bytes| {
-                // If it is lost, the next try is answered.
-                let _ = utp::refusal(bytes).map(|reset| answering.send(from, &reset));
+                if let Some(reset) = utp::refusal(bytes) {
+                    // If it is lost, the next try is answered.
+                    let _ = answering.send(from, &reset);
+                    engine.feed(Input::Knocked);
+                }
             }));
         }
         if let Some(lsd) = &engine.outside.lsd {

@@ -90,6 +90,9 @@ pub enum Input {
 
     /// Somebody connected; `conn` comes from [`crate::Session::new_conn`].
     Accepted { conn: ConnId, addr: SocketAddr },
+    /// Somebody tried to connect by a protocol that is not spoken here, for one of our torrents or
+    /// none. It may not come again.
+    Knocked,
     /// A handshake came: the first of an incoming connection, or the answer to ours.
     Handshake { conn: ConnId, theirs: Handshake },
     /// The connection, or the attempt at one, is over. Follows every [`Output::Close`] too.

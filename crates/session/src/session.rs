@@ -35,6 +35,8 @@ pub struct Session {
     pub(crate) scrapes: Scrapes,
     /// When somebody may be let go again because the node is full.
     pub(crate) turnover: Time,
+    /// When a knock is heard again.
+    pub(crate) knock: Time,
     /// Torrents that would dial but for the limits, each once, next first.
     pub(crate) waiting: VecDeque<TorrentKey>,
     /// Our addresses as trackers see them, IPv4 and IPv6.
@@ -62,6 +64,7 @@ impl Session {
             lsd: Lsd::new(config.listen_port, rng.fork()),
             scrapes: Scrapes::default(),
             turnover: Time::ZERO,
+            knock: Time::ZERO,
             waiting: VecDeque::new(),
             external: [None; 2],
             timers: BTreeSet::new(),
@@ -249,6 +252,7 @@ impl Machine for Session {
             Input::HttpAnswer { job, result } => self.http_answer(now, job, result, out),
             Input::Resolved { job, addrs } => self.resolved(now, job, &addrs, out),
             Input::Datagram { from, bytes } => self.datagram(now, from, &bytes, out),
+            Input::Knocked => self.knocked(now, out),
             Input::LsdHeard { from, bytes } => self.lsd_heard(now, from, &bytes, out),
         }
     }

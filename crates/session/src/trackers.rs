@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use starling_metainfo::InfoHashes;
@@ -12,12 +13,18 @@ use starling_tracker::{
     Output as Want, Scheme, Totals, TrackerError, TrackerStatus, TrackerUrl, http,
 };
 
+use crate::entry::Entry;
 use crate::jobs::Job;
 use crate::scrape::Question;
 use crate::{Config, Event, Output, Session, Source, TorrentKey, TrackerAnswer};
 
 /// What a tracker is told to be missing while the metadata is unknown: anything but 0.
 const LEFT_UNKNOWN: u64 = 16 * 1024;
+
+/// One knock is heard in so long, from whomever.
+const KNOCKS: Duration = Duration::from_secs(10);
+/// Torrents that may be meant by one.
+const KNOCKED_MAX: usize = 16;
 
 /// What is asked over UDP, as the UDP client names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -103,6 +110,22 @@ impl Session {
     pub(crate) fn need_peers(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {
         self.tell_totals(now, key, out);
         self.say(now, key, Say::NeedPeers, out);
+    }
+
+    /// Somebody who cannot connect to us would be reached by us. Whoever told it of us may tell us of
+    /// it: where nobody is connected, trackers are asked before their interval is over, if they
+    /// allow it. Where that is so of many torrents nobody knows which was meant, and none is.
+    pub(crate) fn knocked(&mut self, now: Time, out: &mut impl Sink<Output>) {
+        if now < self.knock {
+            return;
+        }
+        self.knock = now + KNOCKS;
+        let is_alone = |entry: &Entry| entry.conns == 0 && entry.takes_part();
+        let alone = self.torrents.iter().filter(|(_, entry)| is_alone(entry)).map(|(key, _)| *key);
+        let alone: Vec<TorrentKey> = alone.take(KNOCKED_MAX + 1).collect();
+        for key in alone.iter().filter(|_| alone.len() <= KNOCKED_MAX) {
+            self.need_peers(now, *key, out);
+        }
     }
 
     pub(crate) fn leave_trackers(&mut self, now: Time, key: TorrentKey, out: &mut impl Sink<Output>) {

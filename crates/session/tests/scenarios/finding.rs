@@ -1,7 +1,7 @@
 //! The ways by which peers find each other, each alone.
 
 use starling_metainfo::InfoHashes;
-use starling_session::{AddSpec, Event, Source};
+use starling_session::{AddSpec, Event, Input, Source};
 
 use crate::world::{Content, MIB, World, secs, with_trackers};
 
@@ -43,6 +43,39 @@ fn a_tracker_alone_is_enough() {
         world.trackers["t"].announces.iter().filter(|(n, q)| *n == b && q.contains(name)).count()
     };
     assert_eq!((events("event=started"), events("event=completed")), (1, 1));
+}
+
+/// One that tries uTP and does not come by TCP is found through the tracker sooner than at its
+/// interval of half an hour. How often others knock changes nothing.
+#[test]
+fn who_knocks_in_vain_is_looked_for() {
+    let mut world = World::new(16);
+    world.tracker("t");
+    let content = Content::v1("a", MIB);
+    let a = world.node();
+    world.share(a, with_trackers(content.file(), &["t"]));
+    world.run_for(secs(500));
+    let announces = |w: &World| w.trackers["t"].announces.len();
+    assert_eq!(announces(&world), 1);
+    for second in 1..600 {
+        world.input(a, Input::Knocked);
+        world.run_for(secs(1));
+        let expected = if second < 310 { 2..=3 } else { 3..=3 };
+        assert!(
+            expected.contains(&announces(&world)) && (second > 290 || announces(&world) == 2),
+            "{second}"
+        );
+    }
+    // With many torrents nobody knows which was meant.
+    for number in 0..17 {
+        let content = Content::v1(&format!("another {number}"), MIB);
+        world.share(a, with_trackers(content.file(), &["t"]));
+    }
+    world.run_for(secs(500));
+    let before = announces(&world);
+    world.input(a, Input::Knocked);
+    world.run_for(secs(100));
+    assert_eq!(announces(&world), before);
 }
 
 /// The first block is asked for within 0.1 s of the tracker's answer, in virtual time: a road of
