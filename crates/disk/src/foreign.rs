@@ -1,7 +1,8 @@
 //! Whose the files are that lie where the torrent's belong.
 //!
-//! Each is judged by itself. It is the torrent's if an earlier run left it as it is, if a right
-//! piece lies in it, wholly or in part, or if there is nothing in it but zeros. What is left is
+//! Each is judged by itself. It is the torrent's if an earlier run left it as it is, or wanted it
+//! and was killed, if a right piece lies in it, wholly or in part, or if there
+//! is nothing in it but zeros. What is left is
 //! somebody else's, and is not written over unless the caller allows it. Other programs that
 //! fetch torrents leave no word for us: what they have begun without finishing a piece of it is
 //! taken for somebody else's. What appears after the look is the storage's to see.
@@ -21,23 +22,37 @@ const LOOK: usize = 64 * 1024;
 
 impl Torrent {
     /// The wanted files with something in them that an earlier run of this torrent did not leave
-    /// as they are now. A run that did not end in order leaves nothing to tell by: then it is none.
+    /// as they are now, or did not want if it did not end in order.
     pub(crate) fn strange(
         &self,
         wishes: &Wishes,
         resume: Option<&Resume>,
         found: &[Option<Stat>],
     ) -> Vec<usize> {
-        let was_writing = resume.is_some_and(|resume| resume.clean.is_none());
-        if !wishes.tidy || self.overwrite || self.journal.is_none() || was_writing {
+        if !wishes.tidy || self.overwrite || self.journal.is_none() {
             return Vec::new();
         }
-        let left = left_by(resume);
-        let wanted = |index: usize| wishes.wanted.get(index).copied().unwrap_or(true);
-        let ours = |index: usize, stat: Stat| left.get(&index) == Some(&stat);
-        let files = found.iter().enumerate().filter_map(|(index, stat)| Some((index, (*stat)?)));
-        let strange = files.filter(|&(index, stat)| stat.length > 0 && wanted(index) && !ours(index, stat));
+        let was_ours = was_ours(resume);
+        let strange =
+            not_empty(found).filter(|(index, stat)| wants(wishes, *index) && !was_ours(*index, stat));
         strange.map(|(index, _)| index).collect()
+    }
+
+    /// The files that are the torrent's once none is somebody else's: what is wanted, which may yet
+    /// have to be made, and what an earlier run left. All of them at once and not each when it is
+    /// first written to: a record of its own could be lost where the data is not.
+    pub(crate) fn ours(
+        &self,
+        wishes: &Wishes,
+        resume: Option<&Resume>,
+        found: &[Option<Stat>],
+    ) -> Vec<usize> {
+        let was_ours = was_ours(resume);
+        let ours = |index: usize, stat: Option<&Stat>| {
+            (wishes.tidy && wants(wishes, index)) || stat.is_some_and(|stat| was_ours(index, stat))
+        };
+        let files = found.iter().enumerate();
+        files.filter(|(index, stat)| ours(*index, stat.as_ref())).map(|(index, _)| index).collect()
     }
 
     /// Those of `strange` that are somebody else's: with something in them beside zeros (which is
@@ -73,5 +88,24 @@ impl Torrent {
                 Ok(_) | Err(_) => return false,
             }
         }
+    }
+}
+
+fn wants(wishes: &Wishes, index: usize) -> bool {
+    wishes.wanted.get(index).copied().unwrap_or(true)
+}
+
+fn not_empty(found: &[Option<Stat>]) -> impl Iterator<Item = (usize, &Stat)> {
+    let there = found.iter().enumerate().filter_map(|(index, stat)| Some((index, stat.as_ref()?)));
+    there.filter(|(_, stat)| stat.length > 0)
+}
+
+/// Tells of a file, as it is now, whether an earlier run left it.
+fn was_ours(resume: Option<&Resume>) -> impl Fn(usize, &Stat) -> bool {
+    let left = left_by(resume);
+    let was_writing = resume.filter(|resume| resume.clean.is_none());
+    move |index, stat| match was_writing {
+        Some(resume) => resume.begun.contains(&index),
+        None => left.get(&index) == Some(stat),
     }
 }

@@ -1,7 +1,7 @@
 //! What is verified, what is surely on the medium, and the journal of both.
 
 use std::io::IoSlice;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::time::{Duration, Instant};
 
 use starling_metainfo::{Bitfield, Sha256Hash};
@@ -142,12 +142,29 @@ impl Torrent {
             return Ok(());
         }
         if journal.ready {
-            journal.append(&*self.storage, &resume::dirty_record())?;
+            let record = [resume::begun_record(&self.begun()), resume::dirty_record()].concat();
+            journal.append(&*self.storage, &record)?;
         } else {
             self.write_snapshot(&mut journal, None)?;
         }
         journal.dirty = true;
         Ok(())
+    }
+
+    /// A file became wanted: puts on record that it is ours before anything is written to it.
+    pub(crate) fn record_begun(&self, file: usize) -> Result<(), DiskError> {
+        let news = self.begun.get(file).is_some_and(|begun| !begun.swap(true, AcqRel));
+        let Some(journal) = self.journal.as_ref().filter(|_| news) else { return Ok(()) };
+        let mut journal = lock(journal);
+        if !journal.ready {
+            return Ok(()); // its first snapshot will say so
+        }
+        journal.append(&*self.storage, &resume::begun_record(&[file]))
+    }
+
+    fn begun(&self) -> Vec<usize> {
+        let begun = self.begun.iter().enumerate().filter(|(_, begun)| begun.load(Acquire));
+        begun.map(|(file, _)| file).collect()
     }
 
     /// Puts a verified piece on record. True if it is news.
@@ -297,7 +314,7 @@ impl Torrent {
         };
         let layers = self.layers.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let layers: Vec<(usize, &[Sha256Hash])> = layers.iter().map(|(&file, l)| (file, &**l)).collect();
-        let mut bytes = resume::snapshot(&journal.identity, &synced, &layers, clean);
+        let mut bytes = resume::snapshot(&journal.identity, &synced, &layers, &self.begun(), clean);
         if !unsynced.is_empty() {
             bytes.extend(resume::verified_record(&unsynced));
         }

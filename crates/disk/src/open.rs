@@ -65,6 +65,8 @@ struct Rest {
     move_in: Option<Vec<bool>>,
     /// Files that are somebody else's if no piece in them is right.
     strange: Vec<usize>,
+    /// Files that are ours if none is somebody else's.
+    begun: Vec<usize>,
     /// Files to be made, or given their room, beside what was found.
     make: Option<(Allocate, Found)>,
 }
@@ -91,6 +93,7 @@ impl Torrent {
         let found = self.look(wishes, resume.as_ref())?;
         self.learn_layers(&wishes.layers, resume.as_ref());
         let strange = self.strange(wishes, resume.as_ref(), &found.files);
+        let begun = self.ours(wishes, resume.as_ref(), &found.files);
         let mut trusted = Bitfield::new(self.info.layout.pieces());
         let plan = match resume.filter(|_| wishes.check == Check::Trust) {
             Some(resume) => self.believe(&resume, length, &found),
@@ -104,7 +107,8 @@ impl Torrent {
         let too_long = if wishes.tidy { self.too_long(&wishes.wanted, &found) } else { Vec::new() };
         let move_in = (wishes.tidy && found.parts.is_some()).then(|| wishes.wanted.clone());
         let make = wishes.tidy.then_some((wishes.allocate, found));
-        let rest = Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in, strange, make };
+        let rest =
+            Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in, strange, begun, make };
         checking::start(self, recheck, move |torrent, good| torrent.opened(rest, &good));
         Ok(())
     }
@@ -251,6 +255,7 @@ impl Torrent {
         if let Some(foreign) = self.foreign(&rest.strange, &right) {
             return give_up(self, foreign);
         }
+        rest.begun.iter().filter_map(|&index| self.begun.get(index)).for_each(|b| b.store(true, Release));
         {
             let mut ledger = lock(&self.ledger);
             ledger.have.clone_from(&rest.trusted);

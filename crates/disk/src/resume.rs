@@ -12,6 +12,7 @@
 //!   6 lost        u32 …          no longer good
 //!   7 layer       u32 hashes     the piece layer of a file (BEP 52)
 //!   8 dirty       -              writing goes on after a clean stop
+//!   9 begun       u32 …          these files are ours to write to
 //! ```
 //! Numbers are little-endian. Records are only ever appended; a snapshot replaces
 //! the file as a whole. A torn last record is what a crash leaves and is dropped;
@@ -19,6 +20,7 @@
 //!
 //! Nothing here touches a file.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
 use starling_metainfo::{Bitfield, Info, Sha256Hash};
@@ -38,6 +40,7 @@ const CLEAN: u8 = 5;
 const LOST: u8 = 6;
 const LAYER: u8 = 7;
 const DIRTY: u8 = 8;
+const BEGUN: u8 = 9;
 
 /// Which torrent a resume file belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +76,8 @@ pub struct Resume {
     /// After a stop in order: the files as they were left. The parts file stands after the
     /// last of `layout.files()`.
     pub clean: Option<Vec<(usize, Stat)>>,
+    /// The files that were wanted, or had been left by an earlier run.
+    pub begun: BTreeSet<usize>,
     /// Piece layers, not checked against the files' roots.
     pub layers: Vec<(usize, Vec<Sha256Hash>)>,
     /// Verified pieces that the journal names one by one; checkpoints count them.
@@ -120,6 +125,7 @@ struct Reading {
     synced: usize,
     files: Vec<(usize, Stat)>,
     clean: Option<()>,
+    begun: BTreeSet<usize>,
     layers: Vec<(usize, Vec<Sha256Hash>)>,
 }
 
@@ -132,6 +138,7 @@ impl Reading {
             synced: 0,
             files: Vec::new(),
             clean: None,
+            begun: BTreeSet::new(),
             layers: Vec::new(),
         }
     }
@@ -153,6 +160,7 @@ impl Reading {
             LOST => self.lose(&pieces(payload, of.pieces)?),
             LAYER => self.layers.push(layer(payload, of.files)?),
             DIRTY if payload.is_empty() => {}
+            BEGUN => self.begun.extend(begun(payload, of.files)?),
             _ => return None,
         }
         Some(())
@@ -178,7 +186,14 @@ impl Reading {
         }
         let mut seen = synced.clone();
         let unsynced = unsafe_.iter().flatten().copied().filter(|&piece| seen.insert(piece)).collect();
-        Resume { synced, unsynced, clean: self.clean.map(|()| self.files), layers: self.layers, entries }
+        Resume {
+            synced,
+            unsynced,
+            clean: self.clean.map(|()| self.files),
+            begun: self.begun,
+            layers: self.layers,
+            entries,
+        }
     }
 }
 
@@ -200,6 +215,12 @@ fn is_torn(rest: &[u8]) -> bool {
 fn pieces(payload: &[u8], count: u32) -> Option<Vec<u32>> {
     let (numbers, []) = payload.as_chunks::<4>() else { return None };
     numbers.iter().map(|&n| Some(u32::from_le_bytes(n)).filter(|&piece| piece < count)).collect()
+}
+
+fn begun(payload: &[u8], count: usize) -> Option<Vec<usize>> {
+    let (numbers, []) = payload.as_chunks::<4>() else { return None };
+    let index = |&n: &[u8; 4]| Some(u32::from_le_bytes(n) as usize).filter(|index| *index < count);
+    numbers.iter().map(index).collect()
 }
 
 fn files(payload: &[u8], count: usize) -> Option<Vec<(usize, Stat)>> {
@@ -250,10 +271,14 @@ pub fn snapshot(
     of: &Identity,
     synced: &Bitfield,
     layers: &[(usize, &[Sha256Hash])],
+    begun: &[usize],
     clean: Option<&[(usize, Stat)]>,
 ) -> Vec<u8> {
     let mut out = header_bytes(of).to_vec();
     record(&mut out, SNAPSHOT, synced.as_bytes().iter().copied());
+    if !begun.is_empty() {
+        out.extend(begun_record(begun));
+    }
     for (file, hashes) in layers {
         out.extend(layer_record(*file, hashes));
     }
@@ -305,6 +330,13 @@ pub fn checkpoint_record(entries: u64) -> Vec<u8> {
 pub fn layer_record(file: usize, hashes: &[Sha256Hash]) -> Vec<u8> {
     let mut out = Vec::with_capacity(FRAME + 4 + hashes.len() * 32);
     record(&mut out, LAYER, (file as u32).to_le_bytes().into_iter().chain(hashes.iter().flat_map(|h| h.0)));
+    out
+}
+
+/// The record of files that are ours to write to.
+pub fn begun_record(files: &[usize]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(FRAME + files.len() * 4);
+    record(&mut out, BEGUN, files.iter().flat_map(|&file| (file as u32).to_le_bytes()));
     out
 }
 

@@ -20,6 +20,7 @@ impl Torrent {
             for (index, placed) in placed.iter_mut().enumerate() {
                 if !*placed && wanted.get(index).copied().unwrap_or(true) {
                     self.refuse_foreign(index)?;
+                    self.record_begun(index)?;
                     self.prepare(Slot::File(index))?;
                     move_parts(&*self.storage, layout, index, &self.pieces_begun(index))?;
                     *placed = true;

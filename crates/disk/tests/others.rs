@@ -359,6 +359,37 @@ fn what_a_crash_left_is_not_somebody_elses() {
     get(&bench, &sample, [0]);
 }
 
+/// After a crash it is told apart by what had been wanted.
+#[test]
+fn what_a_killed_run_did_not_want_is_somebody_elses() {
+    let sample = sample(Version::V1, &[BLOCK * 2; 3], BLOCK * 2);
+    let root = tempfile::tempdir().unwrap();
+    let spec = sample.spec_with_resume(root.path());
+    let mine = sample.path(root.path(), 2);
+    std::fs::create_dir_all(mine.parent().unwrap()).unwrap();
+    std::fs::write(&mine, b"mine").unwrap();
+    // With a journal of its own, and with one that a clean stop had left.
+    for (run, wanted) in [vec![false, true, false], vec![true, true, false]].into_iter().enumerate() {
+        let crashed = Bench::new(Config::default());
+        crashed.open(OpenSpec { wanted: wanted.clone(), ..spec.clone() });
+        let piece = 1 - run as u32;
+        let (begin, data) = sample.blocks(piece).remove(0);
+        crashed.disk.store(KEY, piece, begin, data);
+        while !sample.path(root.path(), piece as usize).metadata().is_ok_and(|meta| meta.len() > 0) {
+            std::thread::yield_now();
+        }
+        crashed.disk.shutdown();
+        let bench = Bench::new(Config::default());
+        bench.disk.open(KEY, spec.clone());
+        let error = bench.failed().0;
+        assert!(is_foreign(&error, &mine) && error.to_string().contains("f2 is there"), "{error}");
+        // What it wanted goes on, though no piece of it is whole.
+        bench.open(OpenSpec { wanted, ..spec.clone() });
+        bench.close();
+        assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
+    }
+}
+
 #[test]
 fn somebody_elses_file_that_is_not_wanted_is_left_alone() {
     for (length, allocate) in

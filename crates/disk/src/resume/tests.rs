@@ -9,7 +9,7 @@ fn identity() -> Identity {
 fn journal() -> Vec<u8> {
     let mut synced = Bitfield::new(20);
     synced.insert(0);
-    let mut bytes = snapshot(&identity(), &synced, &[(1, &[Sha256Hash([1; 32])])], None);
+    let mut bytes = snapshot(&identity(), &synced, &[(1, &[Sha256Hash([1; 32])])], &[2], None);
     bytes.extend(verified_record(&[3, 4]));
     bytes.extend(verified_record(&[5]));
     bytes.extend(checkpoint_record(2));
@@ -32,6 +32,15 @@ fn a_checkpoint_covers_what_was_verified_before_it() {
     assert_eq!(resume.unsynced, [5]);
     assert_eq!(resume.layers, [(1, vec![Sha256Hash([1; 32])])]);
     assert_eq!(resume.clean, None);
+    assert_eq!(resume.begun, BTreeSet::from([2]));
+}
+
+#[test]
+fn files_that_were_begun_stay_so() {
+    let bytes = [journal(), begun_record(&[0]), dirty_record(), lost_record(&[3])].concat();
+    assert_eq!(parse(&bytes, &identity()).unwrap().begun, BTreeSet::from([0, 2]));
+    let none = [journal(), begun_record(&[3])].concat();
+    assert_eq!(parse(&none, &identity()), Err(ResumeError::Damaged), "there are three");
 }
 
 #[test]
@@ -46,7 +55,7 @@ fn lost_pieces_are_gone_until_verified_again() {
 #[test]
 fn a_clean_stop_counts_only_at_the_end() {
     let stat = Stat { length: 9, modified: UNIX_EPOCH - Duration::from_millis(1500) };
-    let mut bytes = snapshot(&identity(), &Bitfield::full(20), &[], Some(&[(2, stat)]));
+    let mut bytes = snapshot(&identity(), &Bitfield::full(20), &[], &[], Some(&[(2, stat)]));
     assert_eq!(parse(&bytes, &identity()).unwrap().clean, Some(vec![(2, stat)]));
     let mut torn = bytes.clone();
     torn.push(VERIFIED);
@@ -92,7 +101,7 @@ fn corpus() -> PathBuf {
 #[ignore = "changes the corpus"]
 fn write_corpus() {
     let stat = Stat { length: 9, modified: UNIX_EPOCH + Duration::from_millis(1500) };
-    let clean = snapshot(&identity(), &Bitfield::full(20), &[], Some(&[(0, stat), (2, stat)]));
+    let clean = snapshot(&identity(), &Bitfield::full(20), &[], &[], Some(&[(0, stat), (2, stat)]));
     let mut all = journal();
     all.extend(lost_record(&[3]));
     all.extend(dirty_record());

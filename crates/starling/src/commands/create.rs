@@ -28,18 +28,25 @@ pub fn create(args: &Create) -> Result<Exit> {
     }
     if !to_stdout {
         check_output(&args.output, &args.path)?;
-        if !args.force && args.output.exists() {
-            bail!("{} exists already; --force replaces it", args.output.display());
-        }
+        refuse_to_replace(&args.output, args.force)?;
     }
     let created = make(&args.path, &args.make, args.name.as_deref(), &args.talk)?;
     if to_stdout {
         super::print(&created.torrent.encode())?;
         return Ok(Exit::Done);
     }
+    // Something may have come there while it was hashed.
+    refuse_to_replace(&args.output, args.force)?;
     write(&args.output, &created.torrent.encode())?;
     report(&created.torrent, &args.output, &args.talk);
     Ok(Exit::Done)
+}
+
+fn refuse_to_replace(path: &Path, force: bool) -> Result<()> {
+    if !force && path.symlink_metadata().is_ok() {
+        bail!("{} exists already; --force replaces it", path.display());
+    }
+    Ok(())
 }
 
 /// Whether a torrent file of `content` can be written there, asked before hours of hashing.

@@ -40,7 +40,7 @@ pub fn share(args: &Share) -> Result<Exit> {
 
 /// Writes the torrent file, unless it is there from an earlier run of the same command.
 fn write(output: &Path, torrent: &Torrent, force: bool) -> Result<()> {
-    let there = if force || !output.exists() { None } else { Some(read(output)) };
+    let there = if force || output.symlink_metadata().is_err() { None } else { Some(read(output)) };
     match there {
         None => create::write(output, &torrent.encode()),
         Some(Some(old)) if says_the_same(&old, torrent) => Ok(()),
