@@ -253,7 +253,7 @@ fn new_torrent(shared: &Arc<Shared>, key: TorrentKey, spec: &OpenSpec, storage: 
         sync_turn: Mutex::default(),
         dirty: flags(layout.files().len() + 1),
         prepared: flags(layout.files().len()),
-        begun: flags(layout.files().len()),
+        owned: flags(layout.files().len()),
         fault: Mutex::default(),
         failing: AtomicBool::new(false),
         probing: AtomicBool::new(false),

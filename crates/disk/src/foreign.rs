@@ -1,11 +1,11 @@
 //! Whose the files are that lie where the torrent's belong.
 //!
 //! Each is judged by itself. It is the torrent's if an earlier run left it as it is, or wanted it
-//! and was killed, if a right piece lies in it, wholly or in part, or if there
-//! is nothing in it but zeros. What is left is
-//! somebody else's, and is not written over unless the caller allows it. Other programs that
-//! fetch torrents leave no word for us: what they have begun without finishing a piece of it is
-//! taken for somebody else's. What appears after the look is the storage's to see.
+//! and was killed, if a right piece lies in it, wholly or in part, or if there is nothing in it
+//! but zeros. What is left is somebody else's, and is not written over unless the caller allows
+//! it. Other programs that fetch torrents leave no word for us: what they have begun without
+//! finishing a piece of it is taken for somebody else's. What appears after the look is the
+//! storage's to see.
 
 use std::io::{self, IoSliceMut};
 
@@ -33,8 +33,7 @@ impl Torrent {
             return Vec::new();
         }
         let was_ours = was_ours(resume);
-        let strange =
-            not_empty(found).filter(|(index, stat)| wants(wishes, *index) && !was_ours(*index, stat));
+        let strange = not_empty(found).filter(|(index, stat)| wishes.want(*index) && !was_ours(*index, stat));
         strange.map(|(index, _)| index).collect()
     }
 
@@ -49,7 +48,7 @@ impl Torrent {
     ) -> Vec<usize> {
         let was_ours = was_ours(resume);
         let ours = |index: usize, stat: Option<&Stat>| {
-            (wishes.tidy && wants(wishes, index)) || stat.is_some_and(|stat| was_ours(index, stat))
+            (wishes.tidy && wishes.want(index)) || stat.is_some_and(|stat| was_ours(index, stat))
         };
         let files = found.iter().enumerate();
         files.filter(|(index, stat)| ours(*index, stat.as_ref())).map(|(index, _)| index).collect()
@@ -91,10 +90,6 @@ impl Torrent {
     }
 }
 
-fn wants(wishes: &Wishes, index: usize) -> bool {
-    wishes.wanted.get(index).copied().unwrap_or(true)
-}
-
 fn not_empty(found: &[Option<Stat>]) -> impl Iterator<Item = (usize, &Stat)> {
     let there = found.iter().enumerate().filter_map(|(index, stat)| Some((index, stat.as_ref()?)));
     there.filter(|(_, stat)| stat.length > 0)
@@ -105,7 +100,7 @@ fn was_ours(resume: Option<&Resume>) -> impl Fn(usize, &Stat) -> bool {
     let left = left_by(resume);
     let was_writing = resume.filter(|resume| resume.clean.is_none());
     move |index, stat| match was_writing {
-        Some(resume) => resume.begun.contains(&index),
+        Some(resume) => resume.owned.contains(&index),
         None => left.get(&index) == Some(stat),
     }
 }

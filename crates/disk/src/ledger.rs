@@ -142,7 +142,7 @@ impl Torrent {
             return Ok(());
         }
         if journal.ready {
-            let record = [resume::begun_record(&self.begun()), resume::dirty_record()].concat();
+            let record = [resume::owned_record(&self.owned()), resume::dirty_record()].concat();
             journal.append(&*self.storage, &record)?;
         } else {
             self.write_snapshot(&mut journal, None)?;
@@ -152,19 +152,19 @@ impl Torrent {
     }
 
     /// A file became wanted: puts on record that it is ours before anything is written to it.
-    pub(crate) fn record_begun(&self, file: usize) -> Result<(), DiskError> {
-        let news = self.begun.get(file).is_some_and(|begun| !begun.swap(true, AcqRel));
+    pub(crate) fn record_owned(&self, file: usize) -> Result<(), DiskError> {
+        let news = self.owned.get(file).is_some_and(|owned| !owned.swap(true, AcqRel));
         let Some(journal) = self.journal.as_ref().filter(|_| news) else { return Ok(()) };
         let mut journal = lock(journal);
         if !journal.ready {
             return Ok(()); // its first snapshot will say so
         }
-        journal.append(&*self.storage, &resume::begun_record(&[file]))
+        journal.append(&*self.storage, &resume::owned_record(&[file]))
     }
 
-    fn begun(&self) -> Vec<usize> {
-        let begun = self.begun.iter().enumerate().filter(|(_, begun)| begun.load(Acquire));
-        begun.map(|(file, _)| file).collect()
+    fn owned(&self) -> Vec<usize> {
+        let owned = self.owned.iter().enumerate().filter(|(_, owned)| owned.load(Acquire));
+        owned.map(|(file, _)| file).collect()
     }
 
     /// Puts a verified piece on record. True if it is news.
@@ -314,7 +314,7 @@ impl Torrent {
         };
         let layers = self.layers.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let layers: Vec<(usize, &[Sha256Hash])> = layers.iter().map(|(&file, l)| (file, &**l)).collect();
-        let mut bytes = resume::snapshot(&journal.identity, &synced, &layers, &self.begun(), clean);
+        let mut bytes = resume::snapshot(&journal.identity, &synced, &layers, &self.owned(), clean);
         if !unsynced.is_empty() {
             bytes.extend(resume::verified_record(&unsynced));
         }

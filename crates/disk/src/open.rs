@@ -23,6 +23,13 @@ pub(crate) struct Wishes {
     pub(crate) layers: BTreeMap<Sha256Hash, Vec<Sha256Hash>>,
 }
 
+impl Wishes {
+    /// Whether the file is wanted.
+    pub(crate) fn want(&self, index: usize) -> bool {
+        self.wanted.get(index).copied().unwrap_or(true)
+    }
+}
+
 /// Finds the torrent's device and goes on there. On a worker of nobody's device.
 pub(crate) fn begin(torrent: &Arc<Torrent>, wishes: Wishes) {
     match torrent.storage.device() {
@@ -66,7 +73,7 @@ struct Rest {
     /// Files that are somebody else's if no piece in them is right.
     strange: Vec<usize>,
     /// Files that are ours if none is somebody else's.
-    begun: Vec<usize>,
+    owned: Vec<usize>,
     /// Files to be made, or given their room, beside what was found.
     make: Option<(Allocate, Found)>,
 }
@@ -93,7 +100,7 @@ impl Torrent {
         let found = self.look(wishes, resume.as_ref())?;
         self.learn_layers(&wishes.layers, resume.as_ref());
         let strange = self.strange(wishes, resume.as_ref(), &found.files);
-        let begun = self.ours(wishes, resume.as_ref(), &found.files);
+        let owned = self.ours(wishes, resume.as_ref(), &found.files);
         let mut trusted = Bitfield::new(self.info.layout.pieces());
         let plan = match resume.filter(|_| wishes.check == Check::Trust) {
             Some(resume) => self.believe(&resume, length, &found),
@@ -104,11 +111,11 @@ impl Torrent {
             None => Plan { trusted, recheck: self.all_possible(&found), journal: None },
         };
         let Plan { trusted, recheck, journal } = plan;
-        let too_long = if wishes.tidy { self.too_long(&wishes.wanted, &found) } else { Vec::new() };
+        let too_long = if wishes.tidy { self.too_long(wishes, &found) } else { Vec::new() };
         let move_in = (wishes.tidy && found.parts.is_some()).then(|| wishes.wanted.clone());
         let make = wishes.tidy.then_some((wishes.allocate, found));
         let rest =
-            Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in, strange, begun, make };
+            Rest { trusted, journal, checked: !recheck.is_empty(), too_long, move_in, strange, owned, make };
         checking::start(self, recheck, move |torrent, good| torrent.opened(rest, &good));
         Ok(())
     }
@@ -135,7 +142,7 @@ impl Torrent {
                 .iter()
                 .enumerate()
                 .map(|(index, stat)| {
-                    let wanted = wishes.wanted.get(index).copied().unwrap_or(true);
+                    let wanted = wishes.want(index);
                     let is_there = stat.is_some_and(|stat| stat.length > 0);
                     (is_there && (wanted || ours(index))) || (wanted && !moves_in(index))
                 })
@@ -229,10 +236,9 @@ impl Torrent {
     }
 
     /// Wanted files that have more bytes than they should.
-    fn too_long(&self, wanted: &[bool], found: &Found) -> Vec<usize> {
-        let is_wanted = |index| wanted.get(index).copied().unwrap_or(true);
+    fn too_long(&self, wishes: &Wishes, found: &Found) -> Vec<usize> {
         let files = self.info.layout.files().iter().enumerate();
-        let long = files.filter(|(index, file)| is_wanted(*index) && found.is_longer(*index, file.length));
+        let long = files.filter(|(index, file)| wishes.want(*index) && found.is_longer(*index, file.length));
         long.map(|(index, _)| index).collect()
     }
 
@@ -255,7 +261,7 @@ impl Torrent {
         if let Some(foreign) = self.foreign(&rest.strange, &right) {
             return give_up(self, foreign);
         }
-        rest.begun.iter().filter_map(|&index| self.begun.get(index)).for_each(|b| b.store(true, Release));
+        rest.owned.iter().filter_map(|&index| self.owned.get(index)).for_each(|b| b.store(true, Release));
         {
             let mut ledger = lock(&self.ledger);
             ledger.have.clone_from(&rest.trusted);

@@ -12,7 +12,7 @@
 //!   6 lost        u32 …          no longer good
 //!   7 layer       u32 hashes     the piece layer of a file (BEP 52)
 //!   8 dirty       -              writing goes on after a clean stop
-//!   9 begun       u32 …          these files are ours to write to
+//!   9 owned       u32 …          these files are ours to write to
 //! ```
 //! Numbers are little-endian. Records are only ever appended; a snapshot replaces
 //! the file as a whole. A torn last record is what a crash leaves and is dropped;
@@ -40,7 +40,7 @@ const CLEAN: u8 = 5;
 const LOST: u8 = 6;
 const LAYER: u8 = 7;
 const DIRTY: u8 = 8;
-const BEGUN: u8 = 9;
+const OWNED: u8 = 9;
 
 /// Which torrent a resume file belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +77,7 @@ pub struct Resume {
     /// last of `layout.files()`.
     pub clean: Option<Vec<(usize, Stat)>>,
     /// The files that were wanted, or had been left by an earlier run.
-    pub begun: BTreeSet<usize>,
+    pub owned: BTreeSet<usize>,
     /// Piece layers, not checked against the files' roots.
     pub layers: Vec<(usize, Vec<Sha256Hash>)>,
     /// Verified pieces that the journal names one by one; checkpoints count them.
@@ -125,7 +125,7 @@ struct Reading {
     synced: usize,
     files: Vec<(usize, Stat)>,
     clean: Option<()>,
-    begun: BTreeSet<usize>,
+    owned: BTreeSet<usize>,
     layers: Vec<(usize, Vec<Sha256Hash>)>,
 }
 
@@ -138,7 +138,7 @@ impl Reading {
             synced: 0,
             files: Vec::new(),
             clean: None,
-            begun: BTreeSet::new(),
+            owned: BTreeSet::new(),
             layers: Vec::new(),
         }
     }
@@ -160,7 +160,7 @@ impl Reading {
             LOST => self.lose(&pieces(payload, of.pieces)?),
             LAYER => self.layers.push(layer(payload, of.files)?),
             DIRTY if payload.is_empty() => {}
-            BEGUN => self.begun.extend(begun(payload, of.files)?),
+            OWNED => self.owned.extend(owned(payload, of.files)?),
             _ => return None,
         }
         Some(())
@@ -190,7 +190,7 @@ impl Reading {
             synced,
             unsynced,
             clean: self.clean.map(|()| self.files),
-            begun: self.begun,
+            owned: self.owned,
             layers: self.layers,
             entries,
         }
@@ -217,7 +217,7 @@ fn pieces(payload: &[u8], count: u32) -> Option<Vec<u32>> {
     numbers.iter().map(|&n| Some(u32::from_le_bytes(n)).filter(|&piece| piece < count)).collect()
 }
 
-fn begun(payload: &[u8], count: usize) -> Option<Vec<usize>> {
+fn owned(payload: &[u8], count: usize) -> Option<Vec<usize>> {
     let (numbers, []) = payload.as_chunks::<4>() else { return None };
     let index = |&n: &[u8; 4]| Some(u32::from_le_bytes(n) as usize).filter(|index| *index < count);
     numbers.iter().map(index).collect()
@@ -271,13 +271,13 @@ pub fn snapshot(
     of: &Identity,
     synced: &Bitfield,
     layers: &[(usize, &[Sha256Hash])],
-    begun: &[usize],
+    owned: &[usize],
     clean: Option<&[(usize, Stat)]>,
 ) -> Vec<u8> {
     let mut out = header_bytes(of).to_vec();
     record(&mut out, SNAPSHOT, synced.as_bytes().iter().copied());
-    if !begun.is_empty() {
-        out.extend(begun_record(begun));
+    if !owned.is_empty() {
+        out.extend(owned_record(owned));
     }
     for (file, hashes) in layers {
         out.extend(layer_record(*file, hashes));
@@ -334,9 +334,9 @@ pub fn layer_record(file: usize, hashes: &[Sha256Hash]) -> Vec<u8> {
 }
 
 /// The record of files that are ours to write to.
-pub fn begun_record(files: &[usize]) -> Vec<u8> {
+pub fn owned_record(files: &[usize]) -> Vec<u8> {
     let mut out = Vec::with_capacity(FRAME + files.len() * 4);
-    record(&mut out, BEGUN, files.iter().flat_map(|&file| (file as u32).to_le_bytes()));
+    record(&mut out, OWNED, files.iter().flat_map(|&file| (file as u32).to_le_bytes()));
     out
 }
 

@@ -114,7 +114,7 @@ pub(crate) struct Torrent {
     /// By file: looked at before the first write.
     pub(crate) prepared: Vec<AtomicBool>,
     /// By file: ours to write to, as the resume file says or will before anything is written.
-    pub(crate) begun: Vec<AtomicBool>,
+    pub(crate) owned: Vec<AtomicBool>,
     pub(crate) fault: Mutex<Option<Fault>>,
     /// Nothing is written until the next probe.
     pub(crate) failing: AtomicBool,

@@ -20,7 +20,7 @@ impl Torrent {
             for (index, placed) in placed.iter_mut().enumerate() {
                 if !*placed && wanted.get(index).copied().unwrap_or(true) {
                     self.refuse_foreign(index)?;
-                    self.record_begun(index)?;
+                    self.record_owned(index)?;
                     self.prepare(Slot::File(index))?;
                     move_parts(&*self.storage, layout, index, &self.pieces_begun(index))?;
                     *placed = true;
@@ -34,9 +34,9 @@ impl Torrent {
 
     /// Pieces of a file that may have data.
     fn pieces_begun(&self, index: usize) -> Vec<u32> {
-        let begun =
+        let owned =
             |piece: &u32| lock(&self.ledger).have.get(*piece) || lock(&self.slots).contains_key(piece);
-        self.info.layout.file_pieces(index).filter(begun).collect()
+        self.info.layout.file_pieces(index).filter(owned).collect()
     }
 
     /// Removes the parts file when nothing lies in it any more. What was in it is synced

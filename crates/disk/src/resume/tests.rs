@@ -32,14 +32,14 @@ fn a_checkpoint_covers_what_was_verified_before_it() {
     assert_eq!(resume.unsynced, [5]);
     assert_eq!(resume.layers, [(1, vec![Sha256Hash([1; 32])])]);
     assert_eq!(resume.clean, None);
-    assert_eq!(resume.begun, BTreeSet::from([2]));
+    assert_eq!(resume.owned, BTreeSet::from([2]));
 }
 
 #[test]
-fn files_that_were_begun_stay_so() {
-    let bytes = [journal(), begun_record(&[0]), dirty_record(), lost_record(&[3])].concat();
-    assert_eq!(parse(&bytes, &identity()).unwrap().begun, BTreeSet::from([0, 2]));
-    let none = [journal(), begun_record(&[3])].concat();
+fn files_that_are_ours_stay_so() {
+    let bytes = [journal(), owned_record(&[0]), dirty_record(), lost_record(&[3])].concat();
+    assert_eq!(parse(&bytes, &identity()).unwrap().owned, BTreeSet::from([0, 2]));
+    let none = [journal(), owned_record(&[3])].concat();
     assert_eq!(parse(&none, &identity()), Err(ResumeError::Damaged), "there are three");
 }
 
