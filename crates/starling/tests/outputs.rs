@@ -35,6 +35,20 @@ fn a_torrent_is_not_written_over_what_it_is_made_of() {
     }
 }
 
+/// Not even with --force: a device or a pipe would be gone.
+#[test]
+fn a_torrent_takes_the_place_of_nothing_but_a_file() {
+    let room = Room::new();
+    let file = room.source(&noise(3, 1000));
+    let socket = room.path("socket");
+    let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for command in [&["create"][..], &["share", "--no-lan", "--listen", "127.0.0.1:0"]] {
+        let args = [command, &[&file, "-f", "-o", socket.to_str().unwrap()]].concat();
+        assert_kept(&args, &socket, "is not a regular file");
+        assert!(socket.exists());
+    }
+}
+
 #[test]
 fn a_share_writes_its_torrent_over_no_other_file() {
     let room = Room::new();

@@ -55,6 +55,9 @@ pub fn check_output(path: &Path, content: &Path) -> Result<()> {
     if path.is_dir() {
         bail!("{} is a folder; name the torrent file to write", path.display());
     }
+    if path.symlink_metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_symlink()) {
+        bail!("{} is not a regular file", path.display());
+    }
     if !folder.is_dir() {
         bail!("cannot write {}: there is no folder {}", path.display(), folder.display());
     }

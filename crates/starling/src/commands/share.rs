@@ -50,6 +50,8 @@ fn write(output: &Path, torrent: &Torrent, force: bool) -> Result<()> {
 
 /// What a torrent file says, if it is one.
 fn read(path: &Path) -> Option<Torrent> {
+    // A link may lead to something that never ends.
+    path.metadata().ok().filter(std::fs::Metadata::is_file)?;
     Torrent::parse(&std::fs::read(path).ok()?).ok()
 }
 
