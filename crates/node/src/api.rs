@@ -193,14 +193,6 @@ pub struct Progress {
     pub lost: Vec<u32>,
 }
 
-impl Progress {
-    /// Seconds left at the present rate, if it is not standing still.
-    pub fn seconds_left(&self) -> Option<u64> {
-        let left = self.bytes_wanted.saturating_sub(self.bytes_done);
-        (left > 0).then(|| left.checked_div(self.down_rate)).flatten()
-    }
-}
-
 /// Why something could not be done. Each text is one sentence that names who is to blame.
 #[derive(Debug, Error)]
 pub enum Error {
