@@ -9,23 +9,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Output, Stdio};
 
-use common::{Room, Run, Sharing, event, get, noise, run, starling};
+use common::{Room, Run, Sharing, code, event, get, noise, run, starling, stderr, stdout};
 use rustix::process::Signal;
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
 
 /// Every line of stdout as JSON.
 fn objects(output: &Output) -> Vec<Value> {

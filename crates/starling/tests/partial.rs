@@ -6,26 +6,17 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::process::Output;
 
-use common::{Room, Run, Sharing, Talking, event, get, noise, run, starling};
+use common::{Room, Run, Sharing, Talking, code, event, get, noise, run, starling, stderr};
 use serde_json::Value;
 use starling_metainfo::Torrent;
 
 const PIECE: usize = 64 << 10;
 
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
 fn create(room: &Room, what: &str, torrent: &str, more: &[&str]) -> String {
     let (path, file) = (room.text(what), room.text(torrent));
     let output = run(&[&["create", &path, "-o", &file, "--piece-length", "64k"], more].concat());
-    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
     file
 }
 
@@ -76,7 +67,7 @@ fn a_file_that_is_too_long_is_not_complete_until_get_has_cut_it() {
     lengthen(&path);
     let source = room.text("source");
     let verify = || run(&["verify", &torrent, "-o", &source]);
-    assert_eq!(code(&verify()), Some(1));
+    assert_eq!(code(&verify()), 1);
 
     for more in [&[][..], &["--trust"]] {
         let mut seeds = Run::start(seed(&room, &torrent, more).arg("--json"));
@@ -97,10 +88,10 @@ fn a_file_that_is_too_long_is_not_complete_until_get_has_cut_it() {
         "--state",
         &room.text("s"),
     ]);
-    assert_eq!(code(&got), Some(0), "{}", stderr(&got));
+    assert_eq!(code(&got), 0, "{}", stderr(&got));
     assert!(stderr(&got).contains("complete"), "{}", stderr(&got));
     assert!(fs::read(&path).unwrap() == content);
-    assert_eq!(code(&verify()), Some(0));
+    assert_eq!(code(&verify()), 0);
 }
 
 #[test]
@@ -129,7 +120,7 @@ fn what_is_right_of_a_file_is_seeded_and_how_much_that_is_said() {
     fs::write(&file, noise(9, 20 * PIECE)).unwrap();
     for more in [&[][..], &["--trust"]] {
         let none = seed(&room, &torrent, more).output().unwrap();
-        assert_eq!(code(&none), Some(1), "{more:?}");
+        assert_eq!(code(&none), 1, "{more:?}");
         let said = String::from_utf8(none.stderr).unwrap();
         assert!(said.contains("no piece of it is right in"), "{more:?}: {said}");
     }
@@ -204,7 +195,7 @@ fn a_torrent_named_twice_is_fetched_once() {
     assert!(fs::read(room.path("data/file.bin")).unwrap() == content, "the link's peer was not asked");
     let args = ["-o", &room.text("data"), "--state", &room.text("state"), "--listen", "127.0.0.1:0"];
     let again = run(&[&["get", &sharing.link, &torrent, "--no-lan"], &args[..]].concat());
-    assert_eq!(code(&again), Some(0), "{}", stderr(&again));
+    assert_eq!(code(&again), 0, "{}", stderr(&again));
     assert!(stderr(&again).contains("the same torrent as magnet:"), "{}", stderr(&again));
 }
 
@@ -260,14 +251,14 @@ fn the_parts_file_goes_when_all_is_fetched() {
     let downloaded = said.iter().find_map(event("complete")).unwrap()["downloaded"].as_u64().unwrap();
     assert_eq!(downloaded as usize, a.len() + b.len() - 2 * PIECE, "what was there is not fetched again");
     let again = run(&["verify", &torrent, "-o", &room.text("data"), "-q"]);
-    assert_eq!(code(&again), Some(0), "{}", stderr(&again));
+    assert_eq!(code(&again), 0, "{}", stderr(&again));
 }
 
 #[test]
 fn an_empty_source_is_called_so() {
     for command in ["get", "seed", "show", "verify"] {
         let output = run(&[command, ""]);
-        assert_eq!(code(&output), Some(1), "{command}");
+        assert_eq!(code(&output), 1, "{command}");
         assert!(stderr(&output).contains("an empty source"), "{command}: {}", stderr(&output));
     }
 }
@@ -284,7 +275,7 @@ fn without_piece_hashes_a_file_is_right_as_a_whole_or_not() {
     assert_eq!(std::mem::take(&mut bare.piece_layers).len(), 1);
     fs::write(&torrent, bare.encode()).unwrap();
     let verify = || run(&["verify", &torrent, "-o", &source]);
-    assert_eq!(code(&verify()), Some(0));
+    assert_eq!(code(&verify()), 0);
     let mut got = starling();
     got.args(["get", &torrent, "-o", &source, "--no-lan", "--json", "--listen", "127.0.0.3:0"]);
     Run::start(got.args(["--state", &room.text("state")])).until(|value| {
@@ -301,7 +292,7 @@ fn without_piece_hashes_a_file_is_right_as_a_whole_or_not() {
     content[PIECE] ^= 1;
     room.source(&content);
     let output = verify();
-    assert_eq!(code(&output), Some(1));
+    assert_eq!(code(&output), 1);
     let said = String::from_utf8(output.stderr).unwrap();
     let sentence =
         "file.bin: does not match, and the torrent has no piece hashes to tell which pieces are wrong";
@@ -315,7 +306,7 @@ fn what_is_kept_of_a_v2_link_has_the_hashes_of_pieces() {
     let source = room.source(&noise(5, 3 << 20));
     let sharing = Sharing::start(&room, &source, "127.0.0.1:0", &["--v2"]);
     let output = get(&room, &sharing.link, &sharing.addr, &[]).output().unwrap();
-    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
     let made = Torrent::parse(&fs::read(room.path("file.torrent")).unwrap()).unwrap();
     let kept = room.path(&format!("state/{}.torrent", made.info.hashes));
     let kept = Torrent::parse(&fs::read(kept).unwrap()).unwrap();
@@ -329,7 +320,7 @@ fn a_link_to_what_was_fetched_by_torrent_file_is_enough_to_seed_it() {
     let room = Room::new();
     let sharing = Sharing::start(&room, &room.source(&noise(6, 1 << 20)), "127.0.0.1:0", &[]);
     let output = get(&room, &room.text("file.torrent"), &sharing.addr, &[]).output().unwrap();
-    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
     let link = sharing.link.clone();
     drop(sharing);
     let mut seed = starling();

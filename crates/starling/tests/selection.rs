@@ -5,21 +5,8 @@
 mod common;
 
 use std::fs;
-use std::process::Output;
 
-use common::{Room, Sharing, get, noise, run};
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
+use common::{Room, Sharing, code, get, noise, run, stderr, stdout};
 
 #[test]
 fn a_file_that_a_torrent_does_not_have_cannot_be_selected() {

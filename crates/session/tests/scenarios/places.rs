@@ -102,15 +102,21 @@ fn strangers_who_say_nothing_make_room_at_a_leecher() {
     assert_eq!(world.nodes[leecher].closed_because(MADE_ROOM), 1);
 }
 
-#[test]
-fn strangers_who_want_something_and_never_ask_make_room_too() {
-    let mut world = World::new(3);
+/// A seed that 120 strangers have told that they want something, and the strangers.
+fn full_of_wishes(chance: u64) -> (World, Content, NodeId, Vec<ConnId>) {
+    let mut world = World::new(chance);
     let content = Content::v1("a", 8 * MIB);
     let seed = world.node();
     world.share(seed, content.file());
     world.run_for(secs(1));
     let idle = strangers(&mut world, seed, &content, 0..120);
     say(&mut world, seed, &idle, &Message::Interested);
+    (world, content, seed, idle)
+}
+
+#[test]
+fn strangers_who_want_something_and_never_ask_make_room_too() {
+    let (mut world, content, seed, _) = full_of_wishes(3);
     let leecher = world.node_with(quiet);
     let key = world.get(leecher, content.file());
     world.run_for(secs(1));
@@ -121,13 +127,7 @@ fn strangers_who_want_something_and_never_ask_make_room_too() {
 /// Seconds until a newcomer that comes `after` 120 strangers is unchoked by a seed where all of
 /// them said that they want something, and ask for nothing.
 fn first_turn_behind_strangers(after: Duration) -> f64 {
-    let mut world = World::new(9);
-    let content = Content::v1("a", 8 * MIB);
-    let seed = world.node();
-    world.share(seed, content.file());
-    world.run_for(secs(1));
-    let idle = strangers(&mut world, seed, &content, 0..120);
-    say(&mut world, seed, &idle, &Message::Interested);
+    let (mut world, content, seed, idle) = full_of_wishes(9);
     idle_for(&mut world, seed, &idle, after);
     let leecher = world.node_with(quiet);
     let key = world.get(leecher, content.file());

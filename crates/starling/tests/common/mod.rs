@@ -244,6 +244,21 @@ impl Sharing {
     }
 }
 
+/// What it wrote to stdout.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What it wrote to stderr.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Its exit code; it was not killed.
+pub fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
 /// `starling get` of `source` into `data` of `room`, from one peer.
 pub fn get(room: &Room, source: &str, peer: &str, more: &[&str]) -> Command {
     let mut command = starling();

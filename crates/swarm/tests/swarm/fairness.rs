@@ -92,18 +92,20 @@ fn an_honest_newcomer_is_no_newcomer_for_long() {
     }
 }
 
+/// These of 512 pieces.
+fn some(range: std::ops::Range<u32>) -> Bitfield {
+    let mut some = Bitfield::new(512);
+    for piece in range {
+        some.insert(piece);
+    }
+    some
+}
+
 /// Bytes that one with nothing has of somebody with part of a torrent and 1 MB/s to give, twenty
 /// seconds after its only partner gave it `pieces` and then had `end` happen to it.
 fn beside(strategy: Strategy, fetch: bool, pieces: u32, end: impl FnOnce(&mut World, usize, usize)) -> u64 {
     let mut w = World::new(4, Content::v1(128 * MIB, 256 * KIB));
     let config = Config { choker: strategy, ..Config::default() };
-    let some = |range: std::ops::Range<u32>| {
-        let mut some = Bitfield::new(512);
-        for piece in range {
-            some.insert(piece);
-        }
-        some
-    };
     let rich = w.node(config.clone(), Some(some(0..128)));
     let partner = w.node(Config { fetch, ..config.clone() }, Some(some(128..256)));
     let link = LinkSpec::of(40, 4_000_000);
@@ -185,13 +187,6 @@ fn a_seed_lets_everyone_have_a_turn() {
 fn first_turn_among_idlers(strategy: Strategy, givers: u32, seed: u64) -> f64 {
     let mut w = World::new(seed, Content::v1(512 * MIB, MIB));
     let config = Config { choker: strategy, ..Config::default() };
-    let some = |range: std::ops::Range<u32>| {
-        let mut some = Bitfield::new(512);
-        for piece in range {
-            some.insert(piece);
-        }
-        some
-    };
     let rich = w.node(config.clone(), Some(some(0..128)));
     w.nodes[rich].up_rate = 1_000_000;
     for _ in 0..givers {
