@@ -9,7 +9,6 @@
 //! whether the parts take turns or run side by side.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use starling_overlay::{Core, Id, Input, WARM_STEPS, prefetch};
 use starling_sansio::{Rng, Time};
@@ -58,9 +57,20 @@ pub struct Part<C: Core<Node>> {
     outside: Outside<C::Message, C::Event>,
 }
 
-/// Events whose nodes are fetched at once: as many misses of the cache as a processor
-/// can wait for together, while what they bring still fits into it.
-const AHEAD: usize = 24;
+/// Events between one step of fetching a node from memory and the next: enough for what was
+/// asked for to have come, few enough for it to be there still.
+const APART: usize = 8;
+
+/// How many events before its own a node is fetched so far.
+const fn turn(steps: u32) -> usize {
+    (WARM_STEPS - steps) as usize * APART
+}
+
+/// Fetches the nodes of the first events of a slot, step by step, before whose turn
+/// nothing happens in which they could be fetched one by one.
+fn in_steps(warm: impl Fn(usize, u32)) {
+    (0..WARM_STEPS).for_each(|steps| (0..turn(steps)).for_each(|after| warm(after, steps)));
+}
 
 impl<C: Core<Node>> Part<C> {
     pub(crate) fn new(
@@ -256,7 +266,7 @@ impl<C: Core<Node>> Part<C> {
         loop {
             let due = self.outside.timers.peek_before(limit);
             // A message that arrives when a timer is due comes before it.
-            let until = due.map_or(limit, |due| due + Duration::from_micros(1));
+            let until = due.map_or(limit, |due| Time::from_micros(due.as_micros() + 1));
             if self.outside.letters.peek_before(until).is_some() {
                 self.warm_receivers();
                 let Some((time, letter)) = self.outside.letters.take() else { break };
@@ -277,36 +287,45 @@ impl<C: Core<Node>> Part<C> {
         }
     }
 
-    /// Has the nodes of the next messages fetched from memory, all at once: one after the
-    /// other, each event of a large world would wait for its own.
-    fn warm_receivers(&mut self) {
-        if !self.outside.letters.look_ahead(AHEAD) {
-            return;
-        }
-        let slot = |letter: &Letter<C::Message>| self.slots.get(self.at(letter.to.host()));
-        self.outside.letters.shown().filter_map(slot).for_each(prefetch);
-        for steps in 1..WARM_STEPS {
-            for letter in self.outside.letters.shown() {
-                if let Some(core) = slot(letter).and_then(|slot| slot.core.as_ref()) {
-                    core.warm(Some(&letter.message), steps);
-                }
+    /// Has the nodes of coming messages fetched from memory: each event of a large world
+    /// would wait for its own.
+    #[inline]
+    fn warm_receivers(&self) {
+        let letters = &self.outside.letters;
+        let warm = |after, steps| {
+            if let Some(letter) = letters.coming(after) {
+                self.warm(letter.to.host(), Some(&letter.message), steps);
             }
+        };
+        if letters.begins() {
+            in_steps(warm);
         }
+        (0..WARM_STEPS).for_each(|steps| warm(turn(steps), steps));
     }
 
     /// The same for nodes that will be woken.
-    fn warm_sleepers(&mut self) {
-        if !self.outside.timers.look_ahead(AHEAD) {
-            return;
-        }
-        let slot = |due: &Due| match *due {
-            Due::Wake { host } => self.slots.get(self.at(host)),
-            Due::Plan { .. } => None,
+    #[inline]
+    fn warm_sleepers(&self) {
+        let timers = &self.outside.timers;
+        let warm = |after, steps| {
+            if let Some(&Due::Wake { host }) = timers.coming(after) {
+                self.warm(host, None, steps);
+            }
         };
-        self.outside.timers.shown().filter_map(slot).for_each(prefetch);
-        for steps in 1..WARM_STEPS {
-            let cores = self.outside.timers.shown().filter_map(slot).filter_map(|slot| slot.core.as_ref());
-            cores.for_each(|core| core.warm(None, steps));
+        if timers.begins() {
+            in_steps(warm);
+        }
+        (0..WARM_STEPS).for_each(|steps| warm(turn(steps), steps));
+    }
+
+    /// Asks for the memory that lies `steps` pointers away from the slot of `host`.
+    #[inline]
+    fn warm(&self, host: u32, message: Option<&C::Message>, steps: u32) {
+        let Some(slot) = self.slots.get(self.at(host)) else { return };
+        match &slot.core {
+            _ if steps == 0 => prefetch(slot),
+            Some(core) => core.warm(message, steps),
+            None => {}
         }
     }
 

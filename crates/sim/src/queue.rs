@@ -7,32 +7,43 @@
 //! same microsecond come out in the order in which they went in.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use starling_sansio::Time;
 
-/// A slot's width is 2^5 = 32 µs.
-const SLOT_BITS: u32 = 5;
-/// An epoch has 2^12 slots: 131 ms. Two epochs are kept in slots.
-const EPOCH_BITS: u32 = 12;
+/// A slot's width is 2^9 = 512 µs: so wide that the ends of all arrays to which events are
+/// appended stay in a processor's nearest cache.
+const SLOT_BITS: u32 = 9;
+/// An epoch has 2^8 slots: 131 ms. Two epochs are kept in slots.
+const EPOCH_BITS: u32 = 8;
 const SLOTS: usize = 2 << EPOCH_BITS;
 const WORDS: usize = SLOTS / 64;
+/// Later epochs that have an array each: two minutes. What lies beyond is found by search.
+const EPOCHS: u64 = 1_024;
 /// Empty arrays kept for later use.
 const SPARE: usize = 64;
+/// No event.
+const NONE: u64 = u64::MAX;
 
 /// Events in an array, each with its time in microseconds; taken ones are `None`.
 type Array<T> = Vec<(u64, Option<T>)>;
 
 /// Pending events.
 pub struct Queue<T> {
+    /// The time of the next event of `slot`, or [`NONE`].
+    next: u64,
+    /// Nothing of a later slot comes before this time.
+    quiet: u64,
     /// The slot whose events are handed out, counted from the beginning of time.
     slot: u64,
     /// Slots of this epoch and the next, by number modulo [`SLOTS`].
     near: Box<[Array<T>]>,
     /// Which of them hold anything, a bit each.
     used: Box<[u64; WORDS]>,
-    /// Events of later epochs.
-    far: BTreeMap<u64, Array<T>>,
+    /// Events of the epochs after the next one, by epoch.
+    far: VecDeque<Array<T>>,
+    /// Events of epochs that are later still.
+    beyond: BTreeMap<u64, Array<T>>,
     /// The events of `slot`.
     current: Array<T>,
     /// Their places in `current` in the order of time, above them the time in the slot.
@@ -43,9 +54,6 @@ pub struct Queue<T> {
     late: BinaryHeap<Reverse<Late<T>>>,
     /// Numbers the late ones.
     sequence: u64,
-    /// Which slots [`Queue::look_ahead`] chose.
-    shown_from: u64,
-    shown_until: u64,
     len: usize,
     spare: Vec<Array<T>>,
 }
@@ -76,17 +84,18 @@ impl<T> Ord for Late<T> {
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         Queue {
+            next: NONE,
+            quiet: NONE,
             slot: 0,
             near: (0..SLOTS).map(|_| Vec::new()).collect(),
             used: Box::new([0; WORDS]),
-            far: BTreeMap::new(),
+            far: VecDeque::new(),
+            beyond: BTreeMap::new(),
             current: Vec::new(),
             order: Vec::new(),
             taken: 0,
             late: BinaryHeap::new(),
             sequence: 0,
-            shown_from: 0,
-            shown_until: 0,
             len: 0,
             spare: Vec::new(),
         }
@@ -111,15 +120,21 @@ impl<T> Queue<T> {
         let slot = time >> SLOT_BITS;
         self.len += 1;
         if slot <= self.slot {
-            self.sequence += 1;
-            self.late.push(Reverse(Late { time, sequence: self.sequence, item }));
-        } else if slot >> EPOCH_BITS <= (self.slot >> EPOCH_BITS) + 1 {
+            self.push_late(time, item);
+            return;
+        }
+        self.quiet = self.quiet.min(slot << SLOT_BITS);
+        if slot >> EPOCH_BITS <= (self.slot >> EPOCH_BITS) + 1 {
             self.put_near(slot, time, item);
         } else {
-            let spare = &mut self.spare;
-            let array = self.far.entry(slot >> EPOCH_BITS);
-            array.or_insert_with(|| spare.pop().unwrap_or_default()).push((time, Some(item)));
+            self.far_array(slot >> EPOCH_BITS).push((time, Some(item)));
         }
+    }
+
+    fn push_late(&mut self, time: u64, item: T) {
+        self.sequence += 1;
+        self.next = self.next.min(time);
+        self.late.push(Reverse(Late { time, sequence: self.sequence, item }));
     }
 
     #[inline]
@@ -127,6 +142,26 @@ impl<T> Queue<T> {
         let place = slot as usize % SLOTS;
         self.near[place].push((time, Some(item)));
         self.used[place / 64] |= 1 << (place % 64);
+    }
+
+    /// The array of an epoch after the next one.
+    fn far_array(&mut self, epoch: u64) -> &mut Array<T> {
+        let ahead = epoch - (self.slot >> EPOCH_BITS) - 2;
+        let spare = &mut self.spare;
+        if ahead >= EPOCHS {
+            return self.beyond.entry(epoch).or_insert_with(|| spare.pop().unwrap_or_default());
+        }
+        let ahead = ahead as usize;
+        while self.far.len() <= ahead {
+            self.far.push_back(Vec::new());
+        }
+        let array = &mut self.far[ahead];
+        if array.capacity() == 0
+            && let Some(empty) = spare.pop()
+        {
+            *array = empty;
+        }
+        array
     }
 
     /// Takes the next event if it comes before `limit`.
@@ -140,107 +175,98 @@ impl<T> Queue<T> {
     #[inline]
     pub fn peek_before(&mut self, limit: Time) -> Option<Time> {
         let limit = limit.as_micros();
-        loop {
-            if let Some(time) = self.here() {
-                return (time < limit).then(|| Time::from_micros(time));
+        if self.next == NONE && self.quiet < limit {
+            self.advance(limit);
+        }
+        (self.next < limit).then(|| Time::from_micros(self.next))
+    }
+
+    /// Goes to the next slot that has an event, if it begins before `limit`.
+    fn advance(&mut self, limit: u64) {
+        while self.next == NONE {
+            self.quiet = self.next_slot().map_or(NONE, |slot| slot << SLOT_BITS);
+            if self.quiet >= limit {
+                return;
             }
-            let next = self.next_slot()?;
-            if next << SLOT_BITS >= limit {
-                return None;
-            }
-            self.enter(next);
+            self.enter(self.quiet >> SLOT_BITS);
         }
     }
 
     /// Takes the event of which [`Queue::peek_before`] told.
     #[inline]
     pub fn take(&mut self) -> Option<(Time, T)> {
-        let sorted = self.order.get(self.taken).map(|key| self.time_of(*key));
-        match (sorted, self.late.peek()) {
-            (Some(time), None) => self.take_sorted(time),
-            (Some(time), Some(late)) if time <= late.0.time => self.take_sorted(time),
-            _ => self.take_late(),
+        if let Some(&key) = self.order.get(self.taken)
+            && self.time_of(key) == self.next
+        {
+            self.taken += 1;
+            self.len -= 1;
+            let item = self.current.get_mut(key as u32 as usize)?.1.take()?;
+            let time = self.next;
+            self.next = self.here();
+            return Some((Time::from_micros(time), item));
         }
+        let Reverse(late) = self.late.pop()?;
+        self.len -= 1;
+        self.next = self.here();
+        Some((Time::from_micros(late.time), late.item))
     }
 
     /// The time of the next event of this slot.
     #[inline]
-    fn here(&self) -> Option<u64> {
-        let sorted = self.order.get(self.taken).map(|key| self.time_of(*key));
-        let late = self.late.peek().map(|late| late.0.time);
-        match (sorted, late) {
-            (Some(sorted), Some(late)) => Some(sorted.min(late)),
-            (sorted, late) => sorted.or(late),
+    fn here(&self) -> u64 {
+        let sorted = self.order.get(self.taken).map_or(NONE, |&key| self.time_of(key));
+        if self.late.is_empty() {
+            return sorted;
         }
+        self.late.peek().map_or(sorted, |late| sorted.min(late.0.time))
     }
 
-    /// Once all that were shown before have been taken, or nearly so, chooses the next
-    /// events to be shown, `count` or somewhat more if there are so many within an epoch,
-    /// and says that it did. Those that are added later for the same time may be missed.
+    /// Whether the next event is the first one of its slot, so that nothing of this slot
+    /// was shown by [`Queue::coming`] before.
     #[inline]
-    pub fn look_ahead(&mut self, count: usize) -> bool {
-        if self.shown_until > self.slot {
-            return false;
-        }
-        let end = ((self.slot >> EPOCH_BITS) + 2) << EPOCH_BITS;
-        (self.shown_from, self.shown_until) = (self.slot + 1, self.slot);
-        let mut shown = 0;
-        while let Some(slot) = self.next_used(self.shown_until + 1, end).filter(|_| shown < count) {
-            shown += self.near[slot as usize % SLOTS].len();
-            self.shown_until = slot;
-        }
-        if shown < count {
-            // Nothing else is near: not before what is here has been taken.
-            self.shown_until = self.shown_until.max(self.slot + 1);
-        }
-        shown > 0
+    pub fn begins(&self) -> bool {
+        self.taken == 0
     }
 
-    /// The events that [`Queue::look_ahead`] chose, in no order.
-    pub fn shown(&self) -> impl Iterator<Item = &T> {
-        let mut from = self.shown_from;
-        let slots = std::iter::from_fn(move || {
-            let slot = self.next_used(from, self.shown_until + 1)?;
-            from = slot + 1;
-            Some(slot)
-        });
-        slots.flat_map(|slot| &self.near[slot as usize % SLOTS]).filter_map(|event| event.1.as_ref())
+    /// The event that comes so many after the next one, if it is in the same slot, and as
+    /// long as no other is added.
+    #[inline]
+    pub fn coming(&self, after: usize) -> Option<&T> {
+        let key = *self.order.get(self.taken + after)?;
+        self.current.get(key as u32 as usize)?.1.as_ref()
     }
 
     /// When the next event is due.
     pub fn next_time(&self) -> Option<Time> {
-        let time = self.here().or_else(|| {
-            let next = self.next_slot()?;
-            let near = &self.near[next as usize % SLOTS];
-            let array = if near.is_empty() { self.far.get(&(next >> EPOCH_BITS))? } else { near };
-            array.iter().map(|entry| entry.0).min()
-        });
-        time.map(Time::from_micros)
+        if self.next != NONE {
+            return Some(Time::from_micros(self.next));
+        }
+        let slot = self.next_slot()?;
+        let near = &self.near[slot as usize % SLOTS];
+        let array = if near.is_empty() { self.later(slot >> EPOCH_BITS)? } else { near };
+        array.iter().map(|entry| entry.0).min().map(Time::from_micros)
     }
 
+    #[inline]
     fn time_of(&self, key: u64) -> u64 {
         (self.slot << SLOT_BITS) + (key >> 32)
     }
 
-    #[inline]
-    fn take_sorted(&mut self, time: u64) -> Option<(Time, T)> {
-        let place = (self.order[self.taken] & u64::from(u32::MAX)) as usize;
-        self.taken += 1;
-        self.len -= 1;
-        let item = self.current[place].1.take()?;
-        Some((Time::from_micros(time), item))
-    }
-
-    fn take_late(&mut self) -> Option<(Time, T)> {
-        let Reverse(late) = self.late.pop()?;
-        self.len -= 1;
-        Some((Time::from_micros(late.time), late.item))
+    /// The events of an epoch after the next one.
+    fn later(&self, epoch: u64) -> Option<&Array<T>> {
+        let ahead = epoch.checked_sub((self.slot >> EPOCH_BITS) + 2)?;
+        self.far.get(ahead as usize).or_else(|| self.beyond.get(&epoch))
     }
 
     /// The first slot after the current one that may hold an event.
     fn next_slot(&self) -> Option<u64> {
         let end = ((self.slot >> EPOCH_BITS) + 2) << EPOCH_BITS;
-        self.next_used(self.slot + 1, end).or_else(|| Some(*self.far.first_key_value()?.0 << EPOCH_BITS))
+        let far = || {
+            let ahead = self.far.iter().position(|array| !array.is_empty());
+            let epoch = ahead.map(|ahead| (self.slot >> EPOCH_BITS) + 2 + ahead as u64);
+            epoch.or_else(|| self.beyond.first_key_value().map(|first| *first.0))
+        };
+        self.next_used(self.slot + 1, end).or_else(|| far().map(|epoch| epoch << EPOCH_BITS))
     }
 
     /// The first used slot in `from..end`, at most [`SLOTS`] of them.
@@ -259,12 +285,10 @@ impl<T> Queue<T> {
 
     /// Goes to `slot`, whose events are sorted, after all between have been taken.
     fn enter(&mut self, slot: u64) {
-        let epoch = slot >> EPOCH_BITS;
-        let entered = epoch != self.slot >> EPOCH_BITS;
+        let (old, epoch) = (self.slot >> EPOCH_BITS, slot >> EPOCH_BITS);
         self.slot = slot;
-        if entered {
-            self.bring_near(epoch);
-            self.bring_near(epoch + 1);
+        if epoch != old {
+            self.bring_near(old, epoch);
         }
         let place = slot as usize % SLOTS;
         self.current.clear();
@@ -276,17 +300,37 @@ impl<T> Queue<T> {
         let keys = self.current.iter().enumerate();
         self.order.extend(keys.map(|(place, entry)| (entry.0 - start) << 32 | place as u64));
         self.order.sort_unstable();
+        self.next = self.here();
     }
 
-    /// Spreads an epoch that has come near over its slots.
-    fn bring_near(&mut self, epoch: u64) {
-        let Some(mut array) = self.far.remove(&epoch) else { return };
+    /// Spreads the epochs that have come near over their slots: `epoch` itself and the next
+    /// one, if they were not near in epoch `old`.
+    fn bring_near(&mut self, old: u64, epoch: u64) {
+        for near in (old + 2).max(epoch)..epoch + 2 {
+            let ahead = (near - old - 2) as usize;
+            let array = self.far.get_mut(ahead).map(std::mem::take);
+            let array = array.into_iter().chain(self.beyond.remove(&near));
+            array.for_each(|array| self.spread(array));
+        }
+        let passed = ((epoch - old) as usize).min(self.far.len());
+        self.far.drain(..passed);
+        while let Some(first) = self.beyond.first_entry()
+            && *first.key() < epoch + 2 + EPOCHS
+        {
+            let ahead = (*first.key() - epoch - 2) as usize;
+            let array = first.remove();
+            self.far.resize_with(self.far.len().max(ahead + 1), Vec::new);
+            self.far[ahead] = array;
+        }
+    }
+
+    fn spread(&mut self, mut array: Array<T>) {
         for (time, item) in array.drain(..) {
             if let Some(item) = item {
                 self.put_near(time >> SLOT_BITS, time, item);
             }
         }
-        if self.spare.len() < SPARE {
+        if self.spare.len() < SPARE && array.capacity() > 0 {
             self.spare.push(array);
         }
     }
