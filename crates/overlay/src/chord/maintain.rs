@@ -117,6 +117,9 @@ impl<P: Peer> Chord<P> {
         }
         self.table.add_fingers(fingers.into_iter(), distance);
         self.start_timers(host);
+        // As if it had asked its successor before, whose list has not changed since.
+        self.version = settled_version(mine);
+        self.copied = list.first().map_or(0, |&successor| settled_version(host.id(successor)));
     }
 
     /// Leaves: the predecessor learns who follows, the successor who precedes.
@@ -313,4 +316,10 @@ impl<P: Peer> Chord<P> {
             self.stabilize_at = self.stabilize_at.min(self.now);
         }
     }
+}
+
+/// The version of the list of a node at `place` in a ring that has been quiet for ever:
+/// not 0, and known to its predecessor.
+fn settled_version(place: Id) -> u32 {
+    (place.high() >> 32) as u32 | 1
 }

@@ -306,9 +306,10 @@ fn what_no_honest_peer_says_is_refused() {
     }
 }
 
-/// Feeds a node that asked `8` for its list an answer; what it refuses.
+/// Feeds a node that asked `8` for its list for the first time an answer; what it refuses.
 fn answered(answer: impl FnOnce(RpcId) -> Message<u32>) -> Vec<Offence> {
     let (mut node, mut outside) = member(Config::default());
+    node.copied = 0;
     node.stabilize_at = Time::ZERO;
     node.handle_timeout(Time::ZERO, &mut outside);
     let Some((8, Message::GetList { rpc, .. })) = outside.sent.last().cloned() else { unreachable!() };
