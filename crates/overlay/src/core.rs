@@ -180,12 +180,12 @@ pub trait Core<P: Peer>: Sized {
     /// The tables, for a person to read; empty rows may be left out.
     fn rows(&self, host: &impl Host<P, Self::Message, Self::Event>) -> Vec<Row<P>>;
 
-    /// Asks ([`crate::prefetch`]) for what the node will need for `message`, or for what is
-    /// due, as far as it lies `steps` pointers away from the node: 1, then 2, and so on below
+    /// Asks ([`crate::prefetch`]) for what the node will need for a message, which is given
+    /// with its sender, or for what is due, as far as it lies `steps` pointers away from the node: 1, then 2, and so on below
     /// [`WARM_STEPS`]; what lies nearer was asked for before. A driver of a million nodes
     /// calls it for several nodes in a row, step by step, so that the processor fetches
     /// their memory side by side. It changes nothing.
-    fn warm(&self, _message: Option<&Self::Message>, _steps: u32) {}
+    fn warm(&self, _message: Option<(P, &Self::Message)>, _steps: u32, _id: impl Fn(P) -> Id) {}
 
     /// Bytes of the node's state: the struct itself and all it owns on the heap.
     fn state_bytes(&self) -> usize;

@@ -2,10 +2,12 @@
 //! bytes of protocol state and of memory a node, and how the speed compares with that of
 //! the queue alone in the same run. The network begins with perfect tables, which counts
 //! apart; then every node looks for a random key: once a minute, which makes finds most of
-//! the work, and once in ten minutes, the load of Li et al. 2005, which leaves most to upkeep.
+//! the work; once in ten minutes, the load of Li et al. 2005; and once an hour, the load of
+//! the comparison with PeerSim, which leaves most to upkeep.
 //!
 //! `cargo bench -p starling-sim --bench overlays -- [NODES] [OVERLAY...]`; a million nodes
-//! of all seven take 16 GB.
+//! of all seven take 16 GB. So large a world waits for its pages, too: with
+//! `LD_PRELOAD=libjemalloc.so.2 MALLOC_CONF=thp:always` they are large ones.
 #![allow(clippy::print_stdout)] // a program that measures and prints
 
 use std::sync::Arc;
@@ -24,7 +26,7 @@ const NODES: u32 = 100_000;
 /// Events that are enough to tell, after the first ones.
 const EVENTS: u64 = 20_000_000;
 /// Seconds from one find of a node to its next, on average.
-const EVERY: [u32; 2] = [60, 600];
+const EVERY: [u32; 3] = [60, 600, 3600];
 /// Simulated seconds at the beginning that are not measured.
 const WARM_UP: u64 = 2;
 /// Simulated seconds at most.

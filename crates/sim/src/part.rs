@@ -294,7 +294,7 @@ impl<C: Core<Node>> Part<C> {
         let letters = &self.outside.letters;
         let warm = |after, steps| {
             if let Some(letter) = letters.coming(after) {
-                self.warm(letter.to.host(), Some(&letter.message), steps);
+                self.warm(letter.to.host(), Some((letter.from, &letter.message)), steps);
             }
         };
         if letters.begins() {
@@ -320,11 +320,11 @@ impl<C: Core<Node>> Part<C> {
 
     /// Asks for the memory that lies `steps` pointers away from the slot of `host`.
     #[inline]
-    fn warm(&self, host: u32, message: Option<&C::Message>, steps: u32) {
+    fn warm(&self, host: u32, message: Option<(Node, &C::Message)>, steps: u32) {
         let Some(slot) = self.slots.get(self.at(host)) else { return };
         match &slot.core {
             _ if steps == 0 => prefetch(slot),
-            Some(core) => core.warm(message, steps),
+            Some(core) => core.warm(message, steps, |node| self.id(node)),
             None => {}
         }
     }

@@ -208,9 +208,9 @@ impl<P: Peer> Core<P> for Chord<P> {
         self.table_rows(host)
     }
 
-    fn warm(&self, message: Option<&Message<P>>, steps: u32) {
+    fn warm(&self, message: Option<(P, &Message<P>)>, steps: u32, _id: impl Fn(P) -> Id) {
         // An answer to a find needs no table.
-        if steps == 1 && !matches!(message, Some(Message::Next { .. })) {
+        if steps == 1 && !matches!(message, Some((_, Message::Next { .. }))) {
             prefetch(self.table.all());
         }
         if let Some(busy) = &self.busy {

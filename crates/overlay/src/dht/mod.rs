@@ -245,11 +245,12 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
         self.routing.rows(&Seen::new(host))
     }
 
-    fn warm(&self, message: Option<&Self::Message>, steps: u32) {
+    fn warm(&self, message: Option<(P, &Self::Message)>, steps: u32, id: impl Fn(P) -> Id) {
         if let (1, Some(app)) = (steps, &self.app) {
             prefetch(&app.next);
         }
-        self.routing.warm(message.and_then(DhtMessage::routing), steps);
+        let message = message.and_then(|(from, message)| Some((from, message.routing()?)));
+        self.routing.warm(message, steps, id);
     }
 
     fn state_bytes(&self) -> usize {

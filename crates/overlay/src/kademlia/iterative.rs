@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use starling_sansio::Time;
 
+use super::path::{Path, State};
 use crate::{Id, prefetch};
 
 /// Seen nodes that a path remembers, in multiples of k.
@@ -102,37 +103,6 @@ impl<P> Paths<P> {
     }
 }
 
-/// What one path has seen, closest first.
-#[derive(Clone, Debug)]
-struct Path<P> {
-    seen: Vec<Candidate<P>>,
-    closest: u64,
-    in_vain: usize,
-    open: usize,
-    room: usize,
-    known: Known,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Candidate<P> {
-    distance: u64,
-    peer: P,
-    hops: u8,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Unasked,
-    Asked,
-    /// Asked, and silent for so long that others are asked in its place.
-    Late,
-    Answered,
-    Failed,
-    /// Another path has it.
-    Taken,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Open<P> {
     deadline: Time,
@@ -154,22 +124,12 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             patience: plan.patience.min(plan.timeout),
             ..plan
         };
-        let room = k * SHORTLIST;
-        let path = || Path {
-            seen: Vec::with_capacity(room),
-            closest: u64::MAX,
-            in_vain: 0,
-            open: 0,
-            room,
-            known: Known::default(),
-        };
+        let path = || Path::new(k * SHORTLIST);
         let mut paths = Paths { first: path(), others: (1..plan.paths).map(|_| path()).collect() };
-        for (at, &peer) in known.iter().enumerate() {
-            let distance = id(peer).high() ^ target.high();
-            paths.of(at % plan.paths).offer(distance, peer, 1);
-        }
-        for path in paths.iter_mut() {
-            path.closest = path.seen.first().map_or(u64::MAX, |first| first.distance);
+        let distance = |peer: P| id(peer).high() ^ target.high();
+        for (at, path) in paths.iter_mut().enumerate() {
+            path.offer(known.iter().copied().skip(at).step_by(plan.paths), 1, distance);
+            path.start();
         }
         IterativeLookup {
             target,
@@ -192,11 +152,10 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     /// The next question to send, if there is one now; to be called until there is
     /// none, after each of the others. `token` draws what its answer must repeat.
     pub fn ask(&mut self, now: Time, token: impl FnOnce() -> u32) -> Option<Question<P>> {
-        let (path, place) = (0..self.plan.paths).find_map(|path| Some((path, self.unasked(path)?)))?;
+        let next = (0..self.plan.paths).find_map(|path| Some((path, self.unasked(path)?)));
+        let (path, (place, peer)) = next?;
         let of = self.paths.of(path);
-        let chosen = &mut of.seen[place];
-        chosen.state = State::Asked;
-        let question = Question { peer: chosen.peer, token: token(), hops: chosen.hops };
+        let question = Question { peer, token: token(), hops: of.mark_at(place, State::Asked) };
         of.open += 1;
         self.questions += 1;
         if self.plan.paths > 1 {
@@ -214,10 +173,9 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             return false;
         };
         let Some((path, hops)) = self.settle(at, State::Answered) else { return true };
-        let path = self.paths.of(path);
-        for &peer in peers.iter().take(MAX_NAMES) {
-            path.offer(id(peer).high() ^ self.target.high(), peer, hops.saturating_add(1));
-        }
+        let (path, target) = (self.paths.of(path), self.target.high());
+        let named = peers.iter().copied().take(MAX_NAMES);
+        path.offer(named, hops.saturating_add(1), |peer| id(peer).high() ^ target);
         path.progress();
         true
     }
@@ -274,8 +232,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     pub fn close(&mut self) {
         self.closed = true;
         self.paths.others = Vec::new();
-        self.paths.first.seen = Vec::new();
-        self.paths.first.known.slots = Vec::new();
+        self.paths.first.clear();
         self.asked = Vec::new();
     }
 
@@ -291,11 +248,7 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
 
     /// At most `count` of the closest nodes that answered, the closest first.
     pub fn closest(&self, count: usize, id: impl Fn(P) -> Id) -> Vec<P> {
-        let answered = |path: &Path<P>| {
-            let answered = path.seen.iter().filter(|one| one.state == State::Answered);
-            answered.take(count).map(|one| one.peer).collect::<Vec<P>>()
-        };
-        let mut peers: Vec<P> = self.paths.iter().flat_map(answered).collect();
+        let mut peers: Vec<P> = self.paths.iter().flat_map(|path| path.answered().take(count)).collect();
         if self.plan.paths > 1 {
             peers.sort_by_cached_key(|&peer| id(peer).xor(self.target));
             peers.truncate(count);
@@ -315,25 +268,19 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
 
     /// Asks for what [`IterativeLookup::answer`] will read on the heap.
     pub fn warm(&self) {
-        let first = &self.paths.first;
-        prefetch(&first.seen[..]);
-        prefetch(&first.known.slots[..]);
         prefetch(&self.open[..]);
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let of = |path: &Path<P>| {
-            path.seen.capacity() * size_of::<Candidate<P>>() + path.known.slots.capacity() * size_of::<u64>()
-        };
-        self.paths.iter().map(of).sum::<usize>()
+        self.paths.iter().map(Path::heap_bytes).sum::<usize>()
             + self.paths.others.capacity() * size_of::<Path<P>>()
             + self.open.capacity() * size_of::<Open<P>>()
             + self.asked.capacity() * size_of::<P>()
     }
 
-    /// The place, in that path, of the node to ask next.
-    fn unasked(&mut self, at: usize) -> Option<usize> {
+    /// The node to ask next in that path, and its place there.
+    fn unasked(&mut self, at: usize) -> Option<(usize, P)> {
         let Plan { k, enough, alpha, strict, .. } = self.plan;
         if self.is_exhausted() {
             return None;
@@ -344,11 +291,11 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
             if path.open >= most {
                 return None;
             }
-            let place = path.first_unasked(enough.max(alpha))?;
-            if !self.asked.contains(&path.seen[place].peer) {
-                return Some(place);
+            let (place, peer) = path.first_unasked(enough.max(alpha))?;
+            if !self.asked.contains(&peer) {
+                return Some((place, peer));
             }
-            path.seen[place].state = State::Taken;
+            path.mark_at(place, State::Taken);
         }
     }
 
@@ -379,105 +326,5 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         let of = self.paths.of(path);
         of.open -= usize::from(counts);
         Some((path, of.mark(peer, state)))
-    }
-}
-
-impl<P: Copy + PartialEq> Path<P> {
-    /// Remembers a node that was named, if it is new and near enough.
-    fn offer(&mut self, distance: u64, peer: P, hops: u8) {
-        let full = self.seen.len() >= self.room;
-        if full && self.seen.last().is_some_and(|last| last.distance <= distance) {
-            return;
-        }
-        if !self.known.insert(distance) {
-            return;
-        }
-        if full {
-            self.seen.pop();
-        }
-        let at = self.seen.partition_point(|one| one.distance < distance);
-        self.seen.insert(at, Candidate { distance, peer, hops, state: State::Unasked });
-        if self.known.is_crowded() {
-            self.known = Known::default();
-            for one in &self.seen {
-                self.known.insert(one.distance);
-            }
-        }
-    }
-
-    /// Notes what became of a peer; how far on the path it is.
-    fn mark(&mut self, peer: P, state: State) -> u8 {
-        let one = self.seen.iter_mut().find(|one| one.peer == peer);
-        one.map_or(0, |one| {
-            one.state = state;
-            one.hops
-        })
-    }
-
-    /// Whether the latest answer brought something closer.
-    fn progress(&mut self) {
-        match self.seen.first() {
-            Some(first) if first.distance < self.closest => {
-                self.closest = first.distance;
-                self.in_vain = 0;
-            }
-            _ => self.in_vain += 1,
-        }
-    }
-
-    /// The closest unasked one among the `window` closest that are not silent.
-    fn first_unasked(&self, window: usize) -> Option<usize> {
-        let silent = |one: &Candidate<P>| matches!(one.state, State::Late | State::Failed);
-        let alive = self.seen.iter().enumerate().filter(|(_, one)| !silent(one));
-        alive.take(window).find(|(_, one)| one.state == State::Unasked).map(|(place, _)| place)
-    }
-
-    fn is_over(&self, enough: usize) -> bool {
-        let alive = self.seen.iter().filter(|one| one.state != State::Failed);
-        alive.take(enough).all(|one| matches!(one.state, State::Answered | State::Taken))
-    }
-
-    fn hops(&self, peer: P) -> Option<u8> {
-        self.seen.iter().find(|one| one.peer == peer).map(|one| one.hops)
-    }
-}
-
-/// Distances of nodes that were seen, in a table with open addressing: most names in
-/// most answers were named before, and that must cost little to tell.
-#[derive(Clone, Debug)]
-struct Known {
-    slots: Vec<u64>,
-    count: usize,
-}
-
-/// Slots of [`Known`]; 0 is a free one.
-const KNOWN: usize = 128;
-
-impl Default for Known {
-    fn default() -> Self {
-        Known { slots: vec![0; KNOWN], count: 0 }
-    }
-}
-
-impl Known {
-    /// Whether that is a new one.
-    fn insert(&mut self, distance: u64) -> bool {
-        let distance = distance.max(1);
-        // Near the target the top bits are all zero, in small spaces the lowest ones.
-        let mut slot = (distance.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57) as usize % KNOWN;
-        while self.slots[slot] != 0 {
-            if self.slots[slot] == distance {
-                return false;
-            }
-            slot = (slot + 1) % KNOWN;
-        }
-        self.slots[slot] = distance;
-        self.count += 1;
-        true
-    }
-
-    /// Whether it should be made anew, for want of free slots.
-    fn is_crowded(&self) -> bool {
-        self.count > KNOWN * 3 / 4
     }
 }

@@ -5,13 +5,21 @@ use starling_sansio::Time;
 use super::{
     Busy, IterativeLookup, Kademlia, KademliaMessage, MAX_FINDS, Plan, Role, SHORTLIST, Trust, Why, World,
 };
-use crate::{Cost, Id, Offence, Op, Peer, Routing, RpcId};
+use crate::{Cost, Id, Offence, Op, Peer, Routing, RpcId, prefetch};
 
 /// A look-up and what it is for.
 #[derive(Debug)]
 pub(super) struct Find<P> {
     pub(super) lookup: IterativeLookup<P>,
     task: Task,
+}
+
+impl<P> Find<P> {
+    /// Asks for all of it but what it has on the heap.
+    pub(super) fn warm(&self) {
+        prefetch(self);
+        prefetch(&self.task);
+    }
 }
 
 /// What a look-up is for.
@@ -84,7 +92,7 @@ impl<P: Peer> Kademlia<P> {
             }
             return false;
         };
-        self.pump(slot, Find { lookup, task }, host);
+        self.pump(slot, Box::new(Find { lookup, task }), host);
         true
     }
 
@@ -158,7 +166,7 @@ impl<P: Peer> Kademlia<P> {
     }
 
     /// Sends what the look-up wants sent, ends it if it is over, and puts it back.
-    fn pump(&mut self, slot: usize, mut find: Find<P>, host: &mut impl World<P>) {
+    fn pump(&mut self, slot: usize, mut find: Box<Find<P>>, host: &mut impl World<P>) {
         let (op, why) = match find.task {
             Task::User { op, values: true } => (op.0, Why::Value),
             Task::User { op, values: false } => (op.0, Why::Node),
@@ -219,7 +227,7 @@ impl<P: Peer> Kademlia<P> {
         Routing::Closest { op, peers, cost }
     }
 
-    fn finds(&mut self) -> &mut [Option<Find<P>>] {
+    fn finds(&mut self) -> &mut [Option<Box<Find<P>>>] {
         self.busy.as_mut().map_or(&mut [], |busy| &mut busy.finds)
     }
 

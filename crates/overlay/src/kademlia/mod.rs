@@ -39,6 +39,7 @@ mod iterative;
 mod lookup;
 mod maintain;
 mod message;
+mod path;
 mod route;
 mod table;
 #[cfg(test)]
@@ -48,6 +49,7 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use starling_sansio::Time;
 
 pub use iterative::{IterativeLookup, MAX_NAMES, MAX_PATHS, MAX_QUESTIONS, Plan, Question, SHORTLIST};
@@ -176,7 +178,8 @@ enum Role {
 /// What a node has only while it waits for answers.
 #[derive(Debug)]
 struct Busy<P> {
-    finds: Vec<Option<Find<P>>>,
+    /// Boxed, since each is taken out and put back with every answer.
+    finds: SmallVec<[Option<Box<Find<P>>>; 2]>,
     pings: Rpcs<P, (), MAX_PINGS>,
 }
 
@@ -280,18 +283,30 @@ impl<P: Peer> Core<P> for Kademlia<P> {
         rows
     }
 
-    fn warm(&self, message: Option<&KademliaMessage<P>>, steps: u32) {
+    fn warm(&self, message: Option<(P, &KademliaMessage<P>)>, steps: u32, id: impl Fn(P) -> Id) {
+        let Some((from, message)) = message else {
+            // What is due is a probe most of the time: of the next bucket.
+            if steps == 1 {
+                self.table.warm_next(self.cursor.into());
+            }
+            return;
+        };
+        if steps == 1 {
+            // Who sends something is looked for in its bucket.
+            self.table.warm(id(from));
+        }
         match (steps, message) {
-            (1, Some(KademliaMessage::Find { key, .. })) => self.table.warm(*key),
-            (1, Some(KademliaMessage::Found { peers, .. })) => {
+            (1, KademliaMessage::Find { key, .. }) => self.table.warm(*key),
+            (1, KademliaMessage::Found { peers, .. }) => {
                 prefetch(&peers[..]);
                 self.busy.iter().for_each(|busy| prefetch(&**busy));
             }
-            (2.., Some(KademliaMessage::Found { rpc, .. })) => {
+            (2.., KademliaMessage::Found { rpc, .. }) => {
                 let find = self.busy.as_ref().and_then(|busy| busy.finds.get(rpc.0 as usize % MAX_FINDS));
                 match find {
-                    Some(find) if steps == 2 => prefetch(find),
-                    find => find.into_iter().flatten().for_each(|find| find.lookup.warm()),
+                    Some(Some(find)) if steps == 2 => find.warm(),
+                    Some(Some(find)) => find.lookup.warm(),
+                    _ => {}
                 }
             }
             _ => {}
@@ -300,9 +315,11 @@ impl<P: Peer> Core<P> for Kademlia<P> {
 
     fn state_bytes(&self) -> usize {
         let busy = self.busy.as_ref().map_or(0, |busy| {
-            let finds = busy.finds.iter().flatten().map(|find| find.lookup.heap_bytes());
+            let finds =
+                busy.finds.iter().flatten().map(|find| size_of_val(&**find) + find.lookup.heap_bytes());
+            let spilled = if busy.finds.spilled() { busy.finds.capacity() } else { 0 };
             size_of_val(&**busy)
-                + busy.finds.capacity() * size_of::<Option<Find<P>>>()
+                + spilled * size_of::<Option<Box<Find<P>>>>()
                 + finds.sum::<usize>()
                 + busy.pings.heap_bytes()
         });
@@ -467,7 +484,7 @@ impl<P: Peer> Kademlia<P> {
     }
 
     fn busy(&mut self) -> &mut Busy<P> {
-        self.busy.get_or_insert_with(|| Box::new(Busy { finds: Vec::new(), pings: Rpcs::default() }))
+        self.busy.get_or_insert_with(|| Box::new(Busy { finds: SmallVec::new(), pings: Rpcs::default() }))
     }
 
     /// A node that waits for nothing keeps no memory for it.

@@ -29,26 +29,55 @@ pub const MAX_K: usize = 32;
 /// How many places an array that is full grows by.
 const GROWTH: usize = 4;
 
-/// How many of a bucket's places are what, in the order of the array.
+/// How many of a bucket's places are what, by [`Zone`], in the order of the array.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Places {
-    stale: u8,
-    doubted: u8,
-    good: u8,
-    spare: u8,
+struct Places([u8; 4]);
+
+/// A part of a bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Zone {
+    Stale,
+    Doubted,
+    Good,
+    Spare,
 }
 
 impl Places {
+    fn of(self, zone: Zone) -> usize {
+        usize::from(self.0[zone as usize])
+    }
+
     fn suspect(self) -> usize {
-        usize::from(self.stale) + usize::from(self.doubted)
+        self.of(Zone::Stale) + self.of(Zone::Doubted)
     }
 
     fn contacts(self) -> usize {
-        self.suspect() + usize::from(self.good)
+        self.suspect() + self.of(Zone::Good)
     }
 
     fn all(self) -> usize {
-        self.contacts() + usize::from(self.spare)
+        self.contacts() + self.of(Zone::Spare)
+    }
+
+    fn add(&mut self, zone: Zone, count: usize) {
+        self.0[zone as usize] += count as u8;
+    }
+
+    fn take(&mut self, zone: Zone) {
+        self.0[zone as usize] -= 1;
+    }
+
+    /// The zone that place `at` is in.
+    fn zone(self, at: usize) -> Zone {
+        if at < self.of(Zone::Stale) {
+            Zone::Stale
+        } else if at < self.suspect() {
+            Zone::Doubted
+        } else if at < self.contacts() {
+            Zone::Good
+        } else {
+            Zone::Spare
+        }
     }
 }
 
@@ -93,7 +122,7 @@ impl<P: Copy + PartialEq> KTable<P> {
             Some(at) if at < contacts => {
                 last_of(&mut region[at..contacts]);
                 let was = self.take_from_zone(bucket, at);
-                self.buckets[bucket].good += 1;
+                self.buckets[bucket].add(Zone::Good, 1);
                 if was == Zone::Stale { Heard::New } else { Heard::Known }
             }
             Some(at) => {
@@ -109,7 +138,7 @@ impl<P: Copy + PartialEq> KTable<P> {
     /// would let anybody with a forged address fill the table.
     pub fn seen(&mut self, peer: P, id: Id) -> Seen {
         let bucket = self.bucket_of(id);
-        let (k, spares) = (usize::from(self.k), self.spares);
+        let (k, spares) = (usize::from(self.k), usize::from(self.spares));
         let (places, region) = self.region(bucket);
         let contacts = places.contacts();
         match region.iter().position(|&other| other == peer) {
@@ -118,10 +147,10 @@ impl<P: Copy + PartialEq> KTable<P> {
                 last_of(&mut region[at..contacts]);
                 Seen::Known
             }
-            None if contacts < k || places.stale > 0 => Seen::Wanted,
-            None if places.spare < spares => {
+            None if contacts < k || places.of(Zone::Stale) > 0 => Seen::Wanted,
+            None if places.of(Zone::Spare) < spares => {
                 self.insert(bucket, contacts, peer);
-                self.buckets[bucket].spare += 1;
+                self.buckets[bucket].add(Zone::Spare, 1);
                 Seen::Full
             }
             _ => Seen::Full,
@@ -133,23 +162,23 @@ impl<P: Copy + PartialEq> KTable<P> {
         let bucket = self.bucket_of(id);
         let (places, region) = self.region(bucket);
         let Some(at) = region.iter().position(|&other| other == peer) else { return Failed::Unknown };
-        let (stale, suspect) = (usize::from(places.stale), places.suspect());
+        let (stale, suspect) = (places.of(Zone::Stale), places.suspect());
         if at >= places.contacts() {
             self.remove(peer, id);
             Failed::Unknown
         } else if at >= suspect {
             first_of(&mut region[suspect..=at]);
             self.take_from_zone(bucket, at);
-            self.buckets[bucket].doubted += 1;
+            self.buckets[bucket].add(Zone::Doubted, 1);
             Failed::Doubted
-        } else if places.spare > 0 {
+        } else if places.of(Zone::Spare) > 0 {
             self.remove(peer, id)
         } else if at < stale {
             Failed::Unknown
         } else {
             first_of(&mut region[stale..=at]);
             self.take_from_zone(bucket, at);
-            self.buckets[bucket].stale += 1;
+            self.buckets[bucket].add(Zone::Stale, 1);
             Failed::Gone
         }
     }
@@ -167,15 +196,15 @@ impl<P: Copy + PartialEq> KTable<P> {
         }
         match self.take_from_zone(bucket, at) {
             Zone::Spare => return Failed::Unknown,
-            Zone::Stale if places.spare == 0 => return Failed::Unknown,
-            _ if places.spare == 0 => return Failed::Gone,
+            Zone::Stale if places.of(Zone::Spare) == 0 => return Failed::Unknown,
+            _ if places.of(Zone::Spare) == 0 => return Failed::Gone,
             _ => {}
         }
         let (places, region) = self.region(bucket);
         let spare = region[places.all() - 1];
         first_of(&mut region[places.suspect()..]);
-        self.buckets[bucket].spare -= 1;
-        self.buckets[bucket].doubted += 1;
+        self.buckets[bucket].take(Zone::Spare);
+        self.buckets[bucket].add(Zone::Doubted, 1);
         Failed::Replaced(spare)
     }
 
@@ -189,7 +218,7 @@ impl<P: Copy + PartialEq> KTable<P> {
         self.peers.extend(peers.into_iter().take(room));
         let more = self.peers.len() - before;
         self.peers.extend(after);
-        self.buckets[bucket].good += more as u8;
+        self.buckets[bucket].add(Zone::Good, more);
         self.used |= u32::from(more > 0) << bucket;
     }
 
@@ -208,7 +237,7 @@ impl<P: Copy + PartialEq> KTable<P> {
         let before = out.len();
         let skip = |places: Places| match trust {
             Trust::Good => places.suspect(),
-            Trust::Usable => usize::from(places.stale),
+            Trust::Usable => places.of(Zone::Stale),
         };
         self.gather(target, want, skip, except, &id, out);
         if trust == Trust::Usable && out.len() == before && !self.peers.is_empty() {
@@ -224,7 +253,7 @@ impl<P: Copy + PartialEq> KTable<P> {
 
     /// The contact of a bucket that was not heard of for the longest time, of those in use.
     pub fn oldest(&self, bucket: usize) -> Option<P> {
-        self.contacts(bucket).get(usize::from(self.buckets[bucket].stale)).copied()
+        self.contacts(bucket).get(self.buckets[bucket].of(Zone::Stale)).copied()
     }
 
     /// The spares of a bucket, latest last.
@@ -240,7 +269,7 @@ impl<P: Copy + PartialEq> KTable<P> {
 
     /// How many contacts there are that are not stale.
     pub fn len(&self) -> usize {
-        self.buckets.iter().map(|places| places.contacts() - usize::from(places.stale)).sum()
+        self.buckets.iter().map(|places| places.contacts() - places.of(Zone::Stale)).sum()
     }
 
     /// Whether there is no contact that is not stale.
@@ -251,7 +280,7 @@ impl<P: Copy + PartialEq> KTable<P> {
     /// Whether `bucket` has all the contacts it may have, none of them stale.
     pub fn is_full(&self, bucket: usize) -> bool {
         let places = self.buckets[bucket];
-        places.contacts() - usize::from(places.stale) >= usize::from(self.k)
+        places.contacts() - places.of(Zone::Stale) >= usize::from(self.k)
     }
 
     /// The next bucket after `bucket`, and around, in which anybody stands.
@@ -281,6 +310,12 @@ impl<P: Copy + PartialEq> KTable<P> {
         prefetch(self.peers.get(start..end).unwrap_or_default());
     }
 
+    /// Asks for what [`KTable::oldest`] will read in the bucket after `bucket`.
+    pub fn warm_next(&self, bucket: usize) {
+        let oldest = self.next_used(bucket).and_then(|next| self.peers.get(self.start(next)));
+        oldest.into_iter().for_each(prefetch);
+    }
+
     /// Gives back memory that is not used.
     pub fn shrink(&mut self) {
         self.peers.shrink_to_fit();
@@ -307,7 +342,11 @@ impl<P: Copy + PartialEq> KTable<P> {
             let here = &self.peers[start + skip(places)..start + places.contacts()];
             let room = end - out.len();
             if here.len() <= room {
-                out.extend(here.iter().copied().filter(|&peer| Some(peer) != except));
+                let from = out.len();
+                out.extend_from_slice(here);
+                if let Some(at) = out[from..].iter().position(|&peer| Some(peer) == except) {
+                    out.remove(from + at);
+                }
             } else {
                 take_closest(target, room, here, except, id, out);
             }
@@ -341,22 +380,22 @@ impl<P: Copy + PartialEq> KTable<P> {
 
     /// A proven newcomer that is nowhere in its bucket.
     fn admit(&mut self, bucket: usize, peer: P) -> Heard<P> {
-        let (k, spares) = (usize::from(self.k), self.spares);
+        let (k, spares) = (usize::from(self.k), usize::from(self.spares));
         let (places, region) = self.region(bucket);
         let contacts = places.contacts();
         if contacts < k {
             self.insert(bucket, contacts, peer);
-            self.buckets[bucket].good += 1;
+            self.buckets[bucket].add(Zone::Good, 1);
             Heard::New
-        } else if places.stale > 0 {
+        } else if places.of(Zone::Stale) > 0 {
             let stale = std::mem::replace(&mut region[0], peer);
             last_of(&mut region[..contacts]);
-            self.buckets[bucket].stale -= 1;
-            self.buckets[bucket].good += 1;
+            self.buckets[bucket].take(Zone::Stale);
+            self.buckets[bucket].add(Zone::Good, 1);
             Heard::Instead(stale)
-        } else if places.spare < spares {
+        } else if places.of(Zone::Spare) < spares {
             self.insert(bucket, places.all(), peer);
-            self.buckets[bucket].spare += 1;
+            self.buckets[bucket].add(Zone::Spare, 1);
             Heard::Full
         } else {
             if let Some(oldest) = region[contacts..].first_mut() {
@@ -376,8 +415,13 @@ impl<P: Copy + PartialEq> KTable<P> {
         self.used |= 1 << bucket;
     }
 
+    /// Where a bucket begins. Its counts are added two at a time, of four buckets at once
+    /// where the processor can: every message needs such a sum.
     fn start(&self, bucket: usize) -> usize {
-        self.buckets[..bucket].iter().map(|places| places.all()).sum()
+        const EVEN: u32 = 0x00ff_00ff;
+        let counts = self.buckets[..bucket].iter().map(|places| u32::from_le_bytes(places.0));
+        let pairs: u32 = counts.map(|counts| (counts & EVEN) + (counts >> 8 & EVEN)).sum();
+        ((pairs & 0xffff) + (pairs >> 16)) as usize
     }
 
     fn range(&self, bucket: usize) -> Range<usize> {
@@ -393,27 +437,10 @@ impl<P: Copy + PartialEq> KTable<P> {
     /// One fewer in the zone that has place `at` of the bucket.
     fn take_from_zone(&mut self, bucket: usize, at: usize) -> Zone {
         let places = &mut self.buckets[bucket];
-        let (zone, count) = if at < usize::from(places.stale) {
-            (Zone::Stale, &mut places.stale)
-        } else if at < places.suspect() {
-            (Zone::Doubted, &mut places.doubted)
-        } else if at < places.contacts() {
-            (Zone::Good, &mut places.good)
-        } else {
-            (Zone::Spare, &mut places.spare)
-        };
-        *count -= 1;
+        let zone = places.zone(at);
+        places.take(zone);
         zone
     }
-}
-
-/// A part of a bucket.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Zone {
-    Stale,
-    Doubted,
-    Good,
-    Spare,
 }
 
 /// Appends to `out` the `want` of `here` that are closest to `target`, in no order.

@@ -59,7 +59,7 @@ pub use message::{
 pub use publish::MAX_RECORDS;
 pub use table::{MAX_CONTACTS, MAX_GROUPS, MAX_MEMBERS, MAX_SUSPECTS, group_of};
 
-use crate::{Command, Core, Counts, Event, Host, Input, Offence, Overlay, Peer, Row, View, prefetch};
+use crate::{Command, Core, Counts, Event, Host, Id, Input, Offence, Overlay, Peer, Row, View, prefetch};
 use gossip::News;
 use lookup::Busy;
 use maintain::Joining;
@@ -276,9 +276,9 @@ impl<P: Peer> Core<P> for Kelips<P> {
         [own].into_iter().chain(foreign).filter(|row| !row.peers.is_empty()).collect()
     }
 
-    fn warm(&self, message: Option<&Message<P>>, steps: u32) {
+    fn warm(&self, message: Option<(P, &Message<P>)>, steps: u32, _id: impl Fn(P) -> Id) {
         match (steps, message) {
-            (1, Some(Message::Gossip { entries, .. })) => {
+            (1, Some((_, Message::Gossip { entries, .. }))) => {
                 prefetch(&entries[..]);
                 self.table.warm();
             }

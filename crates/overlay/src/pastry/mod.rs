@@ -306,7 +306,7 @@ impl<P: Peer> Core<P> for Pastry<P> {
         rows
     }
 
-    fn warm(&self, message: Option<&PastryMessage<P>>, steps: u32) {
+    fn warm(&self, message: Option<(P, &PastryMessage<P>)>, steps: u32, _id: impl Fn(P) -> Id) {
         match (steps, &self.busy) {
             (1, busy) => {
                 self.leaf.warm();
@@ -316,7 +316,7 @@ impl<P: Peer> Core<P> for Pastry<P> {
             (2, Some(busy)) => busy.open.warm(),
             _ => {}
         }
-        if let (1, Some(PastryMessage::LeafAsk { leaf, .. } | PastryMessage::LeafAnswer { leaf, .. })) =
+        if let (1, Some((_, PastryMessage::LeafAsk { leaf, .. } | PastryMessage::LeafAnswer { leaf, .. }))) =
             (steps, message)
         {
             prefetch(&leaf[..]);
