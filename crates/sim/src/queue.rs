@@ -113,10 +113,13 @@ impl<T> Queue<T> {
         self.len == 0
     }
 
-    /// Adds an event. One that lies in the past is next.
+    /// Adds an event. One that lies in the past is next; one that never comes is not kept.
     #[inline]
     pub fn push(&mut self, time: Time, item: T) {
         let time = time.as_micros();
+        if time == NONE {
+            return;
+        }
         let slot = time >> SLOT_BITS;
         self.len += 1;
         if slot <= self.slot {
@@ -225,7 +228,7 @@ impl<T> Queue<T> {
     /// was shown by [`Queue::coming`] before.
     #[inline]
     pub fn begins(&self) -> bool {
-        self.taken == 0
+        self.taken == 0 && self.late.is_empty()
     }
 
     /// The event that comes so many after the next one, if it is in the same slot, and as
@@ -376,6 +379,39 @@ mod tests {
                 prop_assert_eq!(queue.pop_before(Time::NEVER), Some((Time::from_micros(first.0), first.1)));
             }
             prop_assert!(queue.is_empty() && queue.next_time().is_none());
+        }
+
+        /// Distances around the ends of slots, epochs and of the epochs that have an array,
+        /// with few pending, so that time passes over all of them; and what was announced
+        /// comes.
+        #[test]
+        fn no_event_is_lost_or_late_at_the_end_of_a_slot_an_epoch_or_the_arrays(seed: u64) {
+            const EPOCH: u64 = 1 << (SLOT_BITS + EPOCH_BITS);
+            let far = [0, 1, 2, 3, EPOCHS - 1, EPOCHS, EPOCHS + 1, EPOCHS + 2, EPOCHS + 3, 3 * EPOCHS];
+            let mut rng = Rng::from_seed(seed);
+            let mut queue = Queue::default();
+            let mut model = BTreeMap::new();
+            let (mut now, mut coming) = (0u64, None);
+            for number in 0..3_000u64 {
+                if model.len() < 20 && rng.below(2) == 0 {
+                    let ahead = far[rng.index(far.len())] * EPOCH + rng.below(1_200);
+                    let time = (now + ahead).saturating_sub(600).max(now);
+                    queue.push(Time::from_micros(time), number);
+                    model.insert((time, number), ());
+                    coming = None;
+                } else if let Some((first, ())) = model.pop_first() {
+                    now = first.0;
+                    let peeked = queue.peek_before(Time::from_micros(now + 1));
+                    prop_assert_eq!(peeked, Some(Time::from_micros(now)));
+                    prop_assert!(queue.peek_before(Time::from_micros(now)).is_none());
+                    let next = queue.coming(1).copied().filter(|_| queue.late.is_empty());
+                    let taken = queue.take();
+                    prop_assert_eq!(taken, Some((Time::from_micros(now), first.1)));
+                    prop_assert!(coming.is_none_or(|announced| announced == first.1));
+                    coming = next;
+                }
+                prop_assert_eq!(queue.len(), model.len());
+            }
         }
     }
 }

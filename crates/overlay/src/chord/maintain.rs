@@ -318,8 +318,8 @@ impl<P: Peer> Chord<P> {
     }
 }
 
-/// The version of the list of a node at `place` in a ring that has been quiet for ever:
-/// not 0, and known to its predecessor.
+/// The version of the list of a node at `place` in a ring that has been quiet for ever,
+/// where all nodes have their tables from one view: not 0, and known to its predecessor.
 fn settled_version(place: Id) -> u32 {
     (place.high() >> 32) as u32 | 1
 }
