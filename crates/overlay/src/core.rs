@@ -181,10 +181,11 @@ pub trait Core<P: Peer>: Sized {
     fn rows(&self, host: &impl Host<P, Self::Message, Self::Event>) -> Vec<Row<P>>;
 
     /// Asks ([`crate::prefetch`]) for what the node will need for a message, which is given
-    /// with its sender, or for what is due, as far as it lies `steps` pointers away from the node: 1, then 2, and so on below
-    /// [`WARM_STEPS`]; what lies nearer was asked for before. A driver of a million nodes
-    /// calls it for several nodes in a row, step by step, so that the processor fetches
-    /// their memory side by side. It changes nothing.
+    /// with its sender, or for what is due, as far as it lies `steps` pointers away from the
+    /// node: 1, then 2, and so on below [`WARM_STEPS`]; what lies nearer was asked for before.
+    /// `id` says where a peer stands. A driver of a million nodes calls it well before the
+    /// node's turn, step by step, so that its memory is there when it is needed. It changes
+    /// nothing.
     fn warm(&self, _message: Option<(P, &Self::Message)>, _steps: u32, _id: impl Fn(P) -> Id) {}
 
     /// Bytes of the node's state: the struct itself and all it owns on the heap.
@@ -225,6 +226,12 @@ pub trait KeyBased<P: Peer>: Core<P, Command = Route<P>, Event = Routing<P>> + C
         _host: &mut impl Host<P, Self::Message, Self::Event>,
     ) -> bool {
         false
+    }
+
+    /// How many peers the find `op`, under way, has asked in vain, as far as this node
+    /// knows: what others on the way of a recursive find met it hears only from the root.
+    fn asked_in_vain(&self, _op: Op) -> u32 {
+        0
     }
 
     /// What `message`, sent by `from`, asks for, if it asks for the nodes closest to a

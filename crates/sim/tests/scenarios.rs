@@ -253,3 +253,18 @@ fn those_who_come_at_once_build_one_overlay() {
         assert!(figure("correct") > 0.99 && figure("success") > 0.99, "{name}: {}", report::table(&report));
     }
 }
+
+/// A record that is found on the way ends a look-up: whom it asked in vain before counts.
+#[test]
+fn whom_a_look_up_asked_in_vain_counts_though_it_finds_the_record() {
+    for name in ["chord", "kademlia"] {
+        let text = format!(
+            "nodes = 300\nduration_s = 200\n[overlay.{name}]\n\
+             [records]\ncount = 50\ncopies = 3\nwords = 0\n[[failure]]\nat_s = 120\nshare = 0.33\n\
+             [[traffic]]\nask = \"lookup\"\nfrom_s = 121\nuntil_s = 125\ntotal = 200\n"
+        );
+        let report = runner::run(&Scenario::parse(name, &text).unwrap(), 2, &|_: &Progress| true);
+        let figure = |column: &str| report.rows[0].figure(report::column(column).unwrap()).unwrap().mean;
+        assert!(figure("success") > 0.9 && figure("timeouts") > 0.05, "{name}: {}", figure("timeouts"));
+    }
+}

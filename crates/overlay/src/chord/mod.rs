@@ -57,7 +57,7 @@ use crate::{
     Core, Host, Id, Input, KeyBased, Offence, Op, Peer, Route, Routing, Row, RpcId, Rpcs, View, Wanted,
     prefetch,
 };
-use find::Find;
+use find::{Find, Purpose};
 use route::Carrying;
 use stabilize::Question;
 use table::Table;
@@ -241,6 +241,14 @@ impl<P: Peer> KeyBased<P> for Chord<P> {
         if let Message::Carry { rpc, .. } = message {
             host.send(from, Message::Ack { rpc: *rpc });
         }
+    }
+
+    fn asked_in_vain(&self, op: Op) -> u32 {
+        let finds = self.busy.iter().flat_map(|busy| &busy.finds);
+        finds
+            .filter(|find| matches!(find.purpose, Purpose::User(other, _) if other == op))
+            .map(|find| find.timeouts)
+            .sum()
     }
 
     fn wants(from: P, message: &Message<P>) -> Option<Wanted<P>> {

@@ -255,6 +255,7 @@ where
             Phase::Finding if values.is_empty() => self.host.refuse(Some(from), Offence::OutOfRange),
             Phase::Finding => {
                 cost.hops = hops;
+                cost.timeouts += self.routing.asked_in_vain(Op(op));
                 self.drive(Purpose::Maintenance, Input::Command(Route::Cancel(Op(op))));
                 self.was_asked(from, op);
                 self.take(op, values);

@@ -12,14 +12,16 @@
 //! twice. What a liar says leads one path astray and no other.
 //!
 //! Each node is asked once, with one fixed time to answer, and after a shorter one does
-//! not keep others from being asked; so the open questions are a queue, and the first one's deadline is the look-up's. Distances are compared by
-//! their top 64 bits, and nodes for which these are equal are taken for one.
+//! not keep others from being asked; so the open questions are a queue, and the first
+//! one's deadline is the look-up's. Distances are compared by their top 64 bits, and nodes
+//! for which these are equal are taken for one.
 
 use std::time::Duration;
 
 use starling_sansio::Time;
 
 use super::path::{Path, State};
+use super::table::MAX_K;
 use crate::{Id, prefetch};
 
 /// Seen nodes that a path remembers, in multiples of k.
@@ -115,11 +117,11 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     /// A look-up of `target` that begins with `known` contacts; `id` says where a peer
     /// stands. Nonsense in `plan` is put right.
     pub fn new(target: Id, plan: Plan, known: &[P], id: impl Fn(P) -> Id) -> Self {
-        let k = plan.k.max(1);
+        let k = plan.k.clamp(1, MAX_K);
         let plan = Plan {
             k,
             enough: plan.enough.clamp(1, k),
-            alpha: plan.alpha.max(1),
+            alpha: plan.alpha.clamp(1, MAX_K),
             paths: plan.paths.clamp(1, MAX_PATHS),
             patience: plan.patience.min(plan.timeout),
             ..plan
@@ -264,6 +266,11 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
     /// How many nodes did not answer.
     pub fn timeouts(&self) -> u32 {
         self.timeouts
+    }
+
+    /// How many nodes did not answer, or not soon enough for patience.
+    pub fn in_vain(&self) -> u32 {
+        self.timeouts + self.late as u32
     }
 
     /// Asks for what [`IterativeLookup::answer`] will read on the heap.

@@ -130,6 +130,13 @@ impl<P: Peer> Kademlia<P> {
         true
     }
 
+    /// How many the user's find `op` has asked in vain so far.
+    pub(super) fn vain(&self, op: Op) -> u32 {
+        let mut finds = self.busy.iter().flat_map(|busy| busy.finds.iter().flatten());
+        let find = finds.find(|find| matches!(find.task, Task::User { op: other, .. } if other == op));
+        find.map_or(0, |find| find.lookup.in_vain())
+    }
+
     /// Questions whose time is over.
     pub(super) fn expire_finds(&mut self, host: &mut impl World<P>) {
         for slot in 0..self.finds().len() {

@@ -25,6 +25,10 @@ impl<P: Peer> KeyBased<P> for Kademlia<P> {
         self.tick(now, host) && self.valued(op, from, host)
     }
 
+    fn asked_in_vain(&self, op: Op) -> u32 {
+        self.vain(op)
+    }
+
     fn wants(from: P, message: &KademliaMessage<P>) -> Option<Wanted<P>> {
         match *message {
             KademliaMessage::Find { key, op, hops, why: Why::Value, .. } => {

@@ -13,6 +13,11 @@ impl<P: Peer> KeyBased<P> for Pastry<P> {
         self.me
     }
 
+    fn asked_in_vain(&self, op: Op) -> u32 {
+        let lookups = self.busy.iter().flat_map(|busy| &busy.lookups);
+        lookups.filter(|one| one.op == op.0).map(|one| one.timeouts).sum()
+    }
+
     fn wants(from: P, message: &PastryMessage<P>) -> Option<Wanted<P>> {
         match *message {
             PastryMessage::Find { find: Find { key, origin, op, hops, values: true, .. }, .. } => {

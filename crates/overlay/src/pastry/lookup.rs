@@ -21,7 +21,7 @@ pub struct Lookup<P> {
     nonce: u32,
     key: Id,
     pub deadline: Time,
-    timeouts: u32,
+    pub timeouts: u32,
     values: bool,
     again: bool,
     /// Of an iterative find only.

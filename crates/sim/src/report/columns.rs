@@ -92,7 +92,12 @@ pub const COLUMNS: [Column; 51] = [
         quantile(&look_ups(f).hops, 0.99)
     }),
     column!("hops_max", "hops max", "the longest path", |f| quantile(&look_ups(f).hops, 1.0)),
-    column!("timeouts", "timeouts", "peers asked in vain, a look-up", |f| look_ups(f).timeouts.mean()),
+    column!(
+        "timeouts",
+        "timeouts",
+        "peers that a look-up asked in vain, as far as the asking node heard",
+        |f| look_ups(f).timeouts.mean()
+    ),
     column!("latency_ms", "mean ms", "mean time to the answer", |f| Some(look_ups(f).latency.mean()? / 1e3)),
     column!("latency_p50_ms", "median ms", "median time to the answer", |f| millis(&look_ups(f), 0.5)),
     column!("latency_p99_ms", "p99 ms", "what 99 % of the answers do not exceed", |f| {
