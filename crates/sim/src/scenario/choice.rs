@@ -46,17 +46,17 @@ impl Choice {
     /// and a leaf on each side.
     pub fn for_class(name: &str, bits: u32) -> Option<Choice> {
         let table = match Table::named(name)? {
-            Table::Chord(table) => Table::Chord(ChordTable { successors: Some(1), ..table }),
+            Table::Chord(table) => Table::Chord(ChordTable { successors: Some(1.into()), ..table }),
             Table::Kademlia(table) => Table::Kademlia(KademliaTable {
-                k: Some(1),
-                alpha: Some(1),
-                root_set: Some(1),
-                enough: Some(1),
+                k: Some(1.into()),
+                alpha: Some(1.into()),
+                root_set: Some(1.into()),
+                enough: Some(1.into()),
                 ..table
             }),
             Table::Pastry(table) => Table::Pastry(PastryTable {
-                b: Some(2),
-                leaves: Some(2),
+                b: Some(2.into()),
+                leaves: Some(2.into()),
                 style: Some(Style::Iterative),
                 ..table
             }),

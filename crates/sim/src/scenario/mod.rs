@@ -13,6 +13,7 @@ pub(crate) mod file;
 mod library;
 mod params;
 mod upkeep;
+mod value;
 
 use std::fmt;
 

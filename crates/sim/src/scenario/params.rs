@@ -8,7 +8,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -22,6 +21,7 @@ use starling_overlay::pastry::Pastry;
 
 use super::choice::Visit;
 use super::upkeep::Upkeep;
+use super::value::{Count, Secs};
 use crate::place::Node;
 use crate::trial::Root;
 
@@ -103,10 +103,6 @@ macro_rules! table {
     };
 }
 
-fn secs(value: f64) -> Duration {
-    Duration::try_from_secs_f64(value).unwrap_or(Duration::ZERO)
-}
-
 /// Declares the table of a structured overlay: its own parameters, and those of the
 /// postings on top of it.
 macro_rules! structured {
@@ -119,11 +115,11 @@ macro_rules! structured {
         table! {
             $(#[$doc])*
             $table for DhtConfig<$config> {
-                replicas: usize => |c, v| c.replicas = v;
-                parallel: usize => |c, v| c.parallel = v;
-                answer_timeout_s: f64 => |c, v| c.answer_timeout = secs(v);
-                republish_s: f64 => |c, v| c.republish = secs(v);
-                expire_s: f64 => |c, v| c.expire = secs(v);
+                replicas: Count<1, 32> => |c, v| c.replicas = v.get();
+                parallel: Count<1, 64> => |c, v| c.parallel = v.get();
+                answer_timeout_s: Secs => |c, v| c.answer_timeout = v.0;
+                republish_s: Secs => |c, v| c.republish = v.0;
+                expire_s: Secs => |c, v| c.expire = v.0;
                 $( $key: $kind => |c, $value| {
                     let $to = Arc::make_mut(&mut c.routing);
                     $set;
@@ -170,52 +166,52 @@ impl ForSpace for pastry::Config {
 structured! {
     /// `[overlay.chord]`.
     ChordTable for Chord of chord::Config {
-        successors: usize => |c, v| c.successors = v;
-        root_set: usize => |c, v| c.replicas = v;
+        successors: Count<1, 32> => |c, v| c.successors = v.get();
+        root_set: Count<1, 32> => |c, v| c.replicas = v.get();
         style: Style => |c, v| c.style = v.chord();
-        stabilize_s: f64 => |c, v| c.stabilize = secs(v);
-        hurry_s: f64 => |c, v| c.hurry = secs(v);
-        fix_fingers_s: f64 => |c, v| c.fix_fingers = secs(v);
-        timeout_s: f64 => |c, v| c.rpc_timeout = secs(v);
-        tries: u8 => |c, v| c.tries = v;
-        find_tries: u8 => |c, v| c.find_tries = v;
-        find_timeout_s: f64 => |c, v| c.carry_timeout = secs(v);
+        stabilize_s: Secs => |c, v| c.stabilize = v.0;
+        hurry_s: Secs => |c, v| c.hurry = v.0;
+        fix_fingers_s: Secs => |c, v| c.fix_fingers = v.0;
+        timeout_s: Secs => |c, v| c.rpc_timeout = v.0;
+        tries: Count<1, 255> => |c, v| c.tries = v.get();
+        find_tries: Count<1, 255> => |c, v| c.find_tries = v.get();
+        find_timeout_s: Secs => |c, v| c.carry_timeout = v.0;
     }
 }
 
 structured! {
     /// `[overlay.kademlia]`.
     KademliaTable for Kademlia of kademlia::Config {
-        k: usize => |c, v| c.k = v;
-        alpha: usize => |c, v| c.alpha = v;
-        enough: usize => |c, v| c.enough = v;
-        paths: usize => |c, v| c.paths = v;
-        root_set: usize => |c, v| c.replicas = v;
+        k: Count<1, 32> => |c, v| c.k = v.get();
+        alpha: Count<1, 32> => |c, v| c.alpha = v.get();
+        enough: Count<1, 32> => |c, v| c.enough = v.get();
+        paths: Count<1, 8> => |c, v| c.paths = v.get();
+        root_set: Count<1, 32> => |c, v| c.replicas = v.get();
         strict: bool => |c, v| c.strict = v;
-        spares: usize => |c, v| c.spares = v;
-        timeout_s: f64 => |c, v| c.timeout = secs(v);
-        patience_s: f64 => |c, v| c.patience = secs(v);
-        refresh_s: f64 => |c, v| c.refresh = secs(v);
-        refresh_enough: usize => |c, v| c.refresh_enough = v;
-        probe_min_s: f64 => |c, v| c.probe_min = secs(v);
-        probe_max_s: f64 => |c, v| c.probe_max = secs(v);
-        probe_calm: u32 => |c, v| c.probe_calm = v;
+        spares: Count<0, 32> => |c, v| c.spares = v.get();
+        timeout_s: Secs => |c, v| c.timeout = v.0;
+        patience_s: Secs => |c, v| c.patience = v.0;
+        refresh_s: Secs => |c, v| c.refresh = v.0;
+        refresh_enough: Count<1, 32> => |c, v| c.refresh_enough = v.get();
+        probe_min_s: Secs => |c, v| c.probe_min = v.0;
+        probe_max_s: Secs => |c, v| c.probe_max = v.0;
+        probe_calm: Count<1, 1_000_000> => |c, v| c.probe_calm = v.get();
     }
 }
 
 structured! {
     /// `[overlay.pastry]`.
     PastryTable for Pastry of pastry::Config {
-        b: u32 => |c, v| c.digit_bits = v;
-        leaves: usize => |c, v| c.leaf = v;
-        sample: usize => |c, v| c.sample = v;
-        neighborhood: usize => |c, v| c.neighborhood = v;
+        b: Count<1, 8> => |c, v| c.digit_bits = v.get();
+        leaves: Count<2, 64> => |c, v| c.leaf = v.get();
+        sample: Count<0, 16_777_216> => |c, v| c.sample = v.get();
+        neighborhood: Count<0, 4096> => |c, v| c.neighborhood = v.get();
         style: Style => |c, v| c.iterative = v == Style::Iterative;
         race: bool => |c, v| c.race = v;
-        heartbeat_s: f64 => |c, v| c.heartbeat = secs(v);
-        scan_s: f64 => |c, v| c.scan = secs(v);
-        timeout_s: f64 => |c, v| c.answer_timeout = secs(v);
-        find_timeout_s: f64 => |c, v| c.find_timeout = secs(v);
+        heartbeat_s: Secs => |c, v| c.heartbeat = v.0;
+        scan_s: Secs => |c, v| c.scan = v.0;
+        timeout_s: Secs => |c, v| c.answer_timeout = v.0;
+        find_timeout_s: Secs => |c, v| c.find_timeout = v.0;
     }
 }
 
@@ -239,13 +235,13 @@ impl Style {
 table! {
     /// `[overlay.gnutella]`.
     GnutellaTable for gnutella::Config {
-        degree: u16 => |c, v| c.degree = (v, v);
-        degree_max: u16 => |c, v| c.degree.1 = v.max(c.degree.0);
-        spare: u16 => |c, v| c.spare = v;
+        degree: Count<1, 64> => |c, v| c.degree = (v.get(), v.get());
+        degree_max: Count<1, 64> => |c, v| c.degree.1 = v.get::<u16>().max(c.degree.0);
+        spare: Count<0, 64> => |c, v| c.spare = v.get();
         search: SearchTable => |c, v| c.strategy = v.strategy();
-        ping_interval_s: f64 => |c, v| c.ping_interval = secs(v);
-        hop_time_s: f64 => |c, v| c.hop_time = secs(v);
-        providers: u16 => |c, v| c.providers = v;
+        ping_interval_s: Secs => |c, v| c.ping_interval = v.0;
+        hop_time_s: Secs => |c, v| c.hop_time = v.0;
+        providers: Count<1, 4096> => |c, v| c.providers = v.get();
     }
 }
 
@@ -274,36 +270,36 @@ impl SearchTable {
 table! {
     /// `[overlay.fasttrack]`.
     FastTrackTable for fasttrack::Config {
-        leaves: u16 => |c, v| c.leaves = v;
-        links: u16 => |c, v| c.links = v;
-        ttl: u8 => |c, v| c.ttl = v;
-        providers: u16 => |c, v| c.providers = v;
-        interval_s: f64 => |c, v| c.interval = secs(v);
-        timeout_s: f64 => |c, v| c.timeout = secs(v);
-        hop_time_s: f64 => |c, v| c.hop_time = secs(v);
-        probation_s: f64 => |c, v| c.probation = secs(v);
-        vouchers: u8 => |c, v| c.vouchers = v;
+        leaves: Count<1, 512> => |c, v| c.leaves = v.get();
+        links: Count<1, 64> => |c, v| c.links = v.get();
+        ttl: Count<1, 10> => |c, v| c.ttl = v.get();
+        providers: Count<1, 4096> => |c, v| c.providers = v.get();
+        interval_s: Secs => |c, v| c.interval = v.0;
+        timeout_s: Secs => |c, v| c.timeout = v.0;
+        hop_time_s: Secs => |c, v| c.hop_time = v.0;
+        probation_s: Secs => |c, v| c.probation = v.0;
+        vouchers: Count<0, 8> => |c, v| c.vouchers = v.get();
     }
 }
 
 table! {
     /// `[overlay.kelips]`.
     KelipsTable for kelips::Config {
-        groups: u32 => |c, v| c.groups = v;
-        contacts: u8 => |c, v| c.contacts = v;
-        gossip_interval_s: f64 => |c, v| c.gossip_interval = secs(v);
-        group_targets: u8 => |c, v| c.group_targets = v;
-        contact_targets: u8 => |c, v| c.contact_targets = v;
-        members_per_gossip: u8 => |c, v| c.members_per_gossip = v;
-        contacts_per_gossip: u8 => |c, v| c.contacts_per_gossip = v;
-        tuples_per_gossip: u8 => |c, v| c.tuples_per_gossip = v;
+        groups: Count<1, 8192> => |c, v| c.groups = v.get();
+        contacts: Count<1, 8> => |c, v| c.contacts = v.get();
+        gossip_interval_s: Secs => |c, v| c.gossip_interval = v.0;
+        group_targets: Count<0, 255> => |c, v| c.group_targets = v.get();
+        contact_targets: Count<0, 255> => |c, v| c.contact_targets = v.get();
+        members_per_gossip: Count<0, 96> => |c, v| c.members_per_gossip = v.get();
+        contacts_per_gossip: Count<0, 96> => |c, v| c.contacts_per_gossip = v.get();
+        tuples_per_gossip: Count<0, 16> => |c, v| c.tuples_per_gossip = v.get();
         spatial: bool => |c, v| c.spatial = v;
-        member_timeout_s: f64 => |c, v| c.member_timeout = secs(v);
-        contact_timeout_s: f64 => |c, v| c.contact_timeout = secs(v);
-        tuple_timeout_s: f64 => |c, v| c.tuple_timeout = secs(v);
-        refresh_s: f64 => |c, v| c.refresh_interval = secs(v);
-        timeout_s: f64 => |c, v| c.rpc_timeout = secs(v);
-        tries: u8 => |c, v| c.tries = v;
+        member_timeout_s: Secs => |c, v| c.member_timeout = v.0;
+        contact_timeout_s: Secs => |c, v| c.contact_timeout = v.0;
+        tuple_timeout_s: Secs => |c, v| c.tuple_timeout = v.0;
+        refresh_s: Secs => |c, v| c.refresh_interval = v.0;
+        timeout_s: Secs => |c, v| c.rpc_timeout = v.0;
+        tries: Count<1, 255> => |c, v| c.tries = v.get();
         search_words: bool => |c, v| c.search_words = v;
     }
 }
@@ -311,14 +307,14 @@ table! {
 table! {
     /// `[overlay.napster]`.
     NapsterTable for napster::Config {
-        servers: u32 => |c, v| c.servers = v;
-        heartbeat_s: f64 => |c, v| c.heartbeat_interval = secs(v);
-        client_timeout_s: f64 => |c, v| c.client_timeout = secs(v);
-        beat_s: f64 => |c, v| c.beat_interval = secs(v);
-        server_timeout_s: f64 => |c, v| c.server_timeout = secs(v);
-        timeout_s: f64 => |c, v| c.rpc_timeout = secs(v);
-        tries: u8 => |c, v| c.tries = v;
-        max_clients: usize => |c, v| c.max_clients = v;
+        servers: Count<1, 16> => |c, v| c.servers = v.get();
+        heartbeat_s: Secs => |c, v| c.heartbeat_interval = v.0;
+        client_timeout_s: Secs => |c, v| c.client_timeout = v.0;
+        beat_s: Secs => |c, v| c.beat_interval = v.0;
+        server_timeout_s: Secs => |c, v| c.server_timeout = v.0;
+        timeout_s: Secs => |c, v| c.rpc_timeout = v.0;
+        tries: Count<1, 255> => |c, v| c.tries = v.get();
+        max_clients: Count<1, 16_777_216> => |c, v| c.max_clients = v.get();
     }
 }
 

@@ -1,0 +1,105 @@
+//! Values of a scenario file that are wrong outside of their bounds, so that they are
+//! refused with their line.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+
+/// A duration, in seconds: a millisecond at least, since what comes again after no time
+/// at all comes for ever, and 30 years at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Secs(pub Duration);
+
+/// The bounds of [`Secs`].
+const SECS: std::ops::RangeInclusive<f64> = 0.001..=1e9;
+
+impl<'de> Deserialize<'de> for Secs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let secs = f64::deserialize(deserializer)?;
+        let duration = Some(secs).filter(|secs| SECS.contains(secs)).map(Duration::from_secs_f64);
+        duration.map(Secs).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "{secs} s is out of bounds: {} to {:e} s",
+                SECS.start(),
+                SECS.end()
+            ))
+        })
+    }
+}
+
+/// A number from `LOW` to `HIGH`.
+#[derive(Clone, Copy, Debug)]
+pub struct Count<const LOW: u32, const HIGH: u32>(u32);
+
+impl<const LOW: u32, const HIGH: u32> Count<LOW, HIGH> {
+    /// It, as whatever can hold it; what cannot be held is the most that can.
+    pub fn get<T: TryFrom<u32> + Bounded>(self) -> T {
+        T::try_from(self.0).unwrap_or(T::MOST)
+    }
+}
+
+/// The nearest number within the bounds.
+impl<const LOW: u32, const HIGH: u32> From<u32> for Count<LOW, HIGH> {
+    fn from(count: u32) -> Self {
+        Count(count.clamp(LOW, HIGH))
+    }
+}
+
+/// A number that ends somewhere.
+pub trait Bounded {
+    /// The largest.
+    const MOST: Self;
+}
+
+macro_rules! bounded {
+    ($($kind:ty),*) => { $(impl Bounded for $kind { const MOST: Self = <$kind>::MAX; })* };
+}
+bounded!(u8, u16, u32, usize);
+
+impl<'de, const LOW: u32, const HIGH: u32> Deserialize<'de> for Count<LOW, HIGH> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl serde::de::Visitor<'_> for Number {
+            type Value = i64;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<i64, E> {
+                Ok(number)
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<i64, E> {
+                Ok(i64::try_from(number).unwrap_or(i64::MAX))
+            }
+        }
+        let number = deserializer.deserialize_i64(Number)?;
+        let count = u32::try_from(number).ok().filter(|count| (LOW..=HIGH).contains(count));
+        let count = count.map(Count);
+        count.ok_or_else(|| D::Error::custom(format_args!("{number} is out of bounds: {LOW} to {HIGH}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn what_an_overlay_cannot_do_is_refused_with_its_line() {
+        for (overlay, parameter, reason) in [
+            ("kademlia", "refresh_s = 0", "0 s is out of bounds: 0.001 to 1e9 s"),
+            ("pastry", "heartbeat_s = -1", "-1 s is out of bounds"),
+            ("kelips", "gossip_interval_s = nan", "NaN s is out of bounds"),
+            ("gnutella", "ping_interval_s = 0.0", "0 s is out of bounds"),
+            ("kademlia", "k = 9223372036854775807", "9223372036854775807 is out of bounds: 1 to 32"),
+            ("kademlia", "k = 0", "0 is out of bounds: 1 to 32"),
+            ("kademlia", "alpha = -1", "-1 is out of bounds: 1 to 32"),
+            ("pastry", "b = 200", "200 is out of bounds: 1 to 8"),
+            ("chord", "successors = \"many\"", "a whole number"),
+        ] {
+            let text = format!("nodes = 50\nduration_s = 60\n[overlay.{overlay}]\n{parameter}\n");
+            let wrong = Scenario::parse("file", &text).map(|_| ()).expect_err(parameter).to_string();
+            assert!(wrong.contains("line 4") && wrong.contains(reason), "{parameter}: {wrong}");
+        }
+    }
+}
