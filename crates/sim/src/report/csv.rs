@@ -2,17 +2,17 @@
 
 use super::{COLUMNS, Report};
 
-/// A line for each overlay, seed and column that has a value.
+/// A line for each overlay, seed and column that has a value; the first of each seed tells
+/// how far it came, since it may have been stopped.
 pub fn report(report: &Report) -> String {
     let mut text = String::from("scenario,overlay,nodes,seed,figure,value\r\n");
     for row in &report.rows {
         for (seed, findings) in &row.trials {
-            for column in &COLUMNS {
-                if let Some(value) = (column.value)(findings) {
-                    let (name, label) = (quoted(&report.name), quoted(&row.label));
-                    let line = format!("{name},{label},{},{seed},{},{value}\r\n", row.nodes, column.name);
-                    text.push_str(&line);
-                }
+            let reached = ("reached_s", findings.reached.as_secs_f64());
+            let figures = COLUMNS.iter().filter_map(|column| Some((column.name, (column.value)(findings)?)));
+            for (figure, value) in std::iter::once(reached).chain(figures) {
+                let (name, label) = (quoted(&report.name), quoted(&row.label));
+                text.push_str(&format!("{name},{label},{},{seed},{figure},{value}\r\n", row.nodes));
             }
         }
     }

@@ -46,7 +46,7 @@ pub struct How {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub columns: Vec<String>,
     /// Threads [default: as many as the machine has cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     pub threads: Option<usize>,
     /// Write report.html, figures.json and figures.csv into this folder, created if need be
     #[arg(long, value_name = "DIR")]
