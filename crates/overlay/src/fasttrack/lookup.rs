@@ -11,7 +11,7 @@ use crate::wire::List;
 use crate::{Hit, Offence, Peer, RpcId};
 
 /// Links that a query goes at most, whatever the configuration says.
-const MAX_TTL: u8 = 10;
+pub const MAX_TTL: u8 = 10;
 /// Hits that one super-peer tells of its leaves.
 const MAX_TOLD: usize = 4 * MAX_BATCH;
 

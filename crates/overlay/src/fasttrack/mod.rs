@@ -61,6 +61,7 @@ use starling_sansio::Time;
 
 pub use self::config::{Config, Counters};
 pub use self::index::MAX_SCAN;
+pub use self::lookup::MAX_TTL;
 pub use self::message::{MAX_BATCH, MAX_NAMED, Message};
 pub use self::office::{MAX_LEAVES, MAX_LINKS, MAX_VOUCHERS};
 pub use self::past::MAX_PAST;

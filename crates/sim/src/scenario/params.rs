@@ -22,7 +22,7 @@ use starling_overlay::pastry::Pastry;
 use super::choice::Visit;
 use super::upkeep::Upkeep;
 use super::value::{Count, Secs};
-use crate::place::Node;
+use crate::place::{MAX_HOSTS, Node};
 use crate::trial::Root;
 
 /// One table, or an array of tables.
@@ -166,8 +166,8 @@ impl ForSpace for pastry::Config {
 structured! {
     /// `[overlay.chord]`.
     ChordTable for Chord of chord::Config {
-        successors: Count<1, 32> => |c, v| c.successors = v.get();
-        root_set: Count<1, 32> => |c, v| c.replicas = v.get();
+        successors: Count<1, { chord::MAX_SUCCESSORS }> => |c, v| c.successors = v.get();
+        root_set: Count<1, { chord::MAX_SUCCESSORS }> => |c, v| c.replicas = v.get();
         style: Style => |c, v| c.style = v.chord();
         stabilize_s: Secs => |c, v| c.stabilize = v.0;
         hurry_s: Secs => |c, v| c.hurry = v.0;
@@ -182,17 +182,17 @@ structured! {
 structured! {
     /// `[overlay.kademlia]`.
     KademliaTable for Kademlia of kademlia::Config {
-        k: Count<1, 32> => |c, v| c.k = v.get();
-        alpha: Count<1, 32> => |c, v| c.alpha = v.get();
-        enough: Count<1, 32> => |c, v| c.enough = v.get();
-        paths: Count<1, 8> => |c, v| c.paths = v.get();
-        root_set: Count<1, 32> => |c, v| c.replicas = v.get();
+        k: Count<1, { kademlia::MAX_K }> => |c, v| c.k = v.get();
+        alpha: Count<1, { kademlia::MAX_K }> => |c, v| c.alpha = v.get();
+        enough: Count<1, { kademlia::MAX_K }> => |c, v| c.enough = v.get();
+        paths: Count<1, { kademlia::MAX_PATHS }> => |c, v| c.paths = v.get();
+        root_set: Count<1, { kademlia::MAX_K }> => |c, v| c.replicas = v.get();
         strict: bool => |c, v| c.strict = v;
-        spares: Count<0, 32> => |c, v| c.spares = v.get();
+        spares: Count<0, { kademlia::MAX_K }> => |c, v| c.spares = v.get();
         timeout_s: Secs => |c, v| c.timeout = v.0;
         patience_s: Secs => |c, v| c.patience = v.0;
         refresh_s: Secs => |c, v| c.refresh = v.0;
-        refresh_enough: Count<1, 32> => |c, v| c.refresh_enough = v.get();
+        refresh_enough: Count<1, { kademlia::MAX_K }> => |c, v| c.refresh_enough = v.get();
         probe_min_s: Secs => |c, v| c.probe_min = v.0;
         probe_max_s: Secs => |c, v| c.probe_max = v.0;
         probe_calm: Count<1, 1_000_000> => |c, v| c.probe_calm = v.get();
@@ -202,9 +202,9 @@ structured! {
 structured! {
     /// `[overlay.pastry]`.
     PastryTable for Pastry of pastry::Config {
-        b: Count<1, 8> => |c, v| c.digit_bits = v.get();
-        leaves: Count<2, 64> => |c, v| c.leaf = v.get();
-        sample: Count<0, 16_777_216> => |c, v| c.sample = v.get();
+        b: Count<1, { pastry::MAX_DIGIT_BITS as usize }> => |c, v| c.digit_bits = v.get();
+        leaves: Count<2, { pastry::MAX_LEAF }> => |c, v| c.leaf = v.get();
+        sample: Count<0, { MAX_HOSTS as usize }> => |c, v| c.sample = v.get();
         neighborhood: Count<0, 4096> => |c, v| c.neighborhood = v.get();
         style: Style => |c, v| c.iterative = v == Style::Iterative;
         race: bool => |c, v| c.race = v;
@@ -235,9 +235,9 @@ impl Style {
 table! {
     /// `[overlay.gnutella]`.
     GnutellaTable for gnutella::Config {
-        degree: Count<1, 64> => |c, v| c.degree = (v.get(), v.get());
-        degree_max: Count<1, 64> => |c, v| c.degree.1 = v.get::<u16>().max(c.degree.0);
-        spare: Count<0, 64> => |c, v| c.spare = v.get();
+        degree: Count<1, { gnutella::MAX_DEGREE as usize }> => |c, v| c.degree = (v.get(), v.get());
+        degree_max: Count<1, { gnutella::MAX_DEGREE as usize }> => |c, v| c.degree.1 = v.get::<u16>().max(c.degree.0);
+        spare: Count<0, { gnutella::MAX_DEGREE as usize }> => |c, v| c.spare = v.get();
         search: SearchTable => |c, v| c.strategy = v.strategy();
         ping_interval_s: Secs => |c, v| c.ping_interval = v.0;
         hop_time_s: Secs => |c, v| c.hop_time = v.0;
@@ -270,29 +270,29 @@ impl SearchTable {
 table! {
     /// `[overlay.fasttrack]`.
     FastTrackTable for fasttrack::Config {
-        leaves: Count<1, 512> => |c, v| c.leaves = v.get();
-        links: Count<1, 64> => |c, v| c.links = v.get();
-        ttl: Count<1, 10> => |c, v| c.ttl = v.get();
+        leaves: Count<1, { fasttrack::MAX_LEAVES as usize }> => |c, v| c.leaves = v.get();
+        links: Count<1, { fasttrack::MAX_LINKS as usize }> => |c, v| c.links = v.get();
+        ttl: Count<1, { fasttrack::MAX_TTL as usize }> => |c, v| c.ttl = v.get();
         providers: Count<1, 4096> => |c, v| c.providers = v.get();
         interval_s: Secs => |c, v| c.interval = v.0;
         timeout_s: Secs => |c, v| c.timeout = v.0;
         hop_time_s: Secs => |c, v| c.hop_time = v.0;
         probation_s: Secs => |c, v| c.probation = v.0;
-        vouchers: Count<0, 8> => |c, v| c.vouchers = v.get();
+        vouchers: Count<0, { fasttrack::MAX_VOUCHERS }> => |c, v| c.vouchers = v.get();
     }
 }
 
 table! {
     /// `[overlay.kelips]`.
     KelipsTable for kelips::Config {
-        groups: Count<1, 8192> => |c, v| c.groups = v.get();
-        contacts: Count<1, 8> => |c, v| c.contacts = v.get();
+        groups: Count<1, { kelips::MAX_GROUPS as usize }> => |c, v| c.groups = v.get();
+        contacts: Count<1, { kelips::MAX_CONTACTS }> => |c, v| c.contacts = v.get();
         gossip_interval_s: Secs => |c, v| c.gossip_interval = v.0;
         group_targets: Count<0, 255> => |c, v| c.group_targets = v.get();
         contact_targets: Count<0, 255> => |c, v| c.contact_targets = v.get();
-        members_per_gossip: Count<0, 96> => |c, v| c.members_per_gossip = v.get();
-        contacts_per_gossip: Count<0, 96> => |c, v| c.contacts_per_gossip = v.get();
-        tuples_per_gossip: Count<0, 16> => |c, v| c.tuples_per_gossip = v.get();
+        members_per_gossip: Count<0, { kelips::MAX_ENTRIES }> => |c, v| c.members_per_gossip = v.get();
+        contacts_per_gossip: Count<0, { kelips::MAX_ENTRIES }> => |c, v| c.contacts_per_gossip = v.get();
+        tuples_per_gossip: Count<0, { kelips::MAX_TUPLES }> => |c, v| c.tuples_per_gossip = v.get();
         spatial: bool => |c, v| c.spatial = v;
         member_timeout_s: Secs => |c, v| c.member_timeout = v.0;
         contact_timeout_s: Secs => |c, v| c.contact_timeout = v.0;
@@ -307,14 +307,14 @@ table! {
 table! {
     /// `[overlay.napster]`.
     NapsterTable for napster::Config {
-        servers: Count<1, 16> => |c, v| c.servers = v.get();
+        servers: Count<1, { napster::MAX_SERVERS }> => |c, v| c.servers = v.get();
         heartbeat_s: Secs => |c, v| c.heartbeat_interval = v.0;
         client_timeout_s: Secs => |c, v| c.client_timeout = v.0;
         beat_s: Secs => |c, v| c.beat_interval = v.0;
         server_timeout_s: Secs => |c, v| c.server_timeout = v.0;
         timeout_s: Secs => |c, v| c.rpc_timeout = v.0;
         tries: Count<1, 255> => |c, v| c.tries = v.get();
-        max_clients: Count<1, 16_777_216> => |c, v| c.max_clients = v.get();
+        max_clients: Count<1, { MAX_HOSTS as usize }> => |c, v| c.max_clients = v.get();
     }
 }
 

@@ -31,18 +31,18 @@ impl<'de> Deserialize<'de> for Secs {
 
 /// A number from `LOW` to `HIGH`.
 #[derive(Clone, Copy, Debug)]
-pub struct Count<const LOW: u32, const HIGH: u32>(u32);
+pub struct Count<const LOW: usize, const HIGH: usize>(usize);
 
-impl<const LOW: u32, const HIGH: u32> Count<LOW, HIGH> {
+impl<const LOW: usize, const HIGH: usize> Count<LOW, HIGH> {
     /// It, as whatever can hold it; what cannot be held is the most that can.
-    pub fn get<T: TryFrom<u32> + Bounded>(self) -> T {
+    pub fn get<T: TryFrom<usize> + Bounded>(self) -> T {
         T::try_from(self.0).unwrap_or(T::MOST)
     }
 }
 
 /// The nearest number within the bounds.
-impl<const LOW: u32, const HIGH: u32> From<u32> for Count<LOW, HIGH> {
-    fn from(count: u32) -> Self {
+impl<const LOW: usize, const HIGH: usize> From<usize> for Count<LOW, HIGH> {
+    fn from(count: usize) -> Self {
         Count(count.clamp(LOW, HIGH))
     }
 }
@@ -58,7 +58,7 @@ macro_rules! bounded {
 }
 bounded!(u8, u16, u32, usize);
 
-impl<'de, const LOW: u32, const HIGH: u32> Deserialize<'de> for Count<LOW, HIGH> {
+impl<'de, const LOW: usize, const HIGH: usize> Deserialize<'de> for Count<LOW, HIGH> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Number;
         impl serde::de::Visitor<'_> for Number {
@@ -74,7 +74,7 @@ impl<'de, const LOW: u32, const HIGH: u32> Deserialize<'de> for Count<LOW, HIGH>
             }
         }
         let number = deserializer.deserialize_i64(Number)?;
-        let count = u32::try_from(number).ok().filter(|count| (LOW..=HIGH).contains(count));
+        let count = usize::try_from(number).ok().filter(|count| (LOW..=HIGH).contains(count));
         let count = count.map(Count);
         count.ok_or_else(|| D::Error::custom(format_args!("{number} is out of bounds: {LOW} to {HIGH}")))
     }
