@@ -262,7 +262,7 @@ impl<P: Peer> Core<P> for Kademlia<P> {
     }
 
     fn known(&self) -> Vec<P> {
-        let mut known = self.table.everybody().to_vec();
+        let mut known: Vec<P> = self.table.everybody().collect();
         known.sort_unstable();
         known
     }
@@ -293,7 +293,7 @@ impl<P: Peer> Core<P> for Kademlia<P> {
         };
         if steps == 1 {
             // Who sends something is looked for in its bucket.
-            self.table.warm(id(from));
+            self.table.warm_whom(id(from));
         }
         match (steps, message) {
             (1, KademliaMessage::Find { key, .. }) => self.table.warm(*key),

@@ -13,11 +13,10 @@
 //! that share 31 bits or more stand in one bucket: among honest nodes that is never
 //! more than a handful.
 //!
-//! Memory: all buckets lie in one array, in order, each as stale, doubted, good,
-//! spare; four counts say where they begin. It knows no messages and no ids but our
-//! own: whoever uses it, says where a peer stands.
-
-use std::ops::Range;
+//! Memory: the contacts of all buckets lie in one array, in order, each bucket's as stale,
+//! doubted and good; the spares, which come and go, in another one, in the same order. Four
+//! counts say where each begins. It knows no messages and no ids but our own: whoever uses
+//! it, says where a peer stands.
 
 use super::verdict::{Failed, Heard, Seen, Trust};
 use crate::{Id, prefetch};
@@ -29,7 +28,7 @@ pub const MAX_K: usize = 32;
 /// How many places an array that is full grows by.
 const GROWTH: usize = 4;
 
-/// How many of a bucket's places are what, by [`Zone`], in the order of the array.
+/// How many of a bucket's places are what, by [`Zone`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 struct Places([u8; 4]);
 
@@ -55,10 +54,6 @@ impl Places {
         self.suspect() + self.of(Zone::Good)
     }
 
-    fn all(self) -> usize {
-        self.contacts() + self.of(Zone::Spare)
-    }
-
     fn add(&mut self, zone: Zone, count: usize) {
         self.0[zone as usize] += count as u8;
     }
@@ -67,16 +62,14 @@ impl Places {
         self.0[zone as usize] -= 1;
     }
 
-    /// The zone that place `at` is in.
+    /// The zone of the contact at `at`.
     fn zone(self, at: usize) -> Zone {
         if at < self.of(Zone::Stale) {
             Zone::Stale
         } else if at < self.suspect() {
             Zone::Doubted
-        } else if at < self.contacts() {
-            Zone::Good
         } else {
-            Zone::Spare
+            Zone::Good
         }
     }
 }
@@ -88,9 +81,11 @@ pub struct KTable<P> {
     /// Bit i: whether anybody stands in bucket i.
     used: u32,
     buckets: [Places; BUCKETS],
-    peers: Vec<P>,
+    contacts: Vec<P>,
+    spares: Vec<P>,
     k: u8,
-    spares: u8,
+    /// How many spares a bucket may have.
+    cache: u8,
 }
 
 impl<P: Copy + PartialEq> KTable<P> {
@@ -102,9 +97,10 @@ impl<P: Copy + PartialEq> KTable<P> {
             own: own.high(),
             used: 0,
             buckets: [Places::default(); BUCKETS],
-            peers: Vec::new(),
+            contacts: Vec::new(),
+            spares: Vec::new(),
             k: byte(k),
-            spares: byte(spares),
+            cache: byte(spares),
         }
     }
 
@@ -116,21 +112,19 @@ impl<P: Copy + PartialEq> KTable<P> {
     /// `peer`, at `id`, answered. It must not be this node itself.
     pub fn heard(&mut self, peer: P, id: Id) -> Heard<P> {
         let bucket = self.bucket_of(id);
-        let (places, region) = self.region(bucket);
-        let contacts = places.contacts();
-        match region.iter().position(|&other| other == peer) {
-            Some(at) if at < contacts => {
-                last_of(&mut region[at..contacts]);
-                let was = self.take_from_zone(bucket, at);
-                self.buckets[bucket].add(Zone::Good, 1);
-                if was == Zone::Stale { Heard::New } else { Heard::Known }
-            }
-            Some(at) => {
-                last_of(&mut region[at..]);
-                Heard::Full
-            }
-            None => self.admit(bucket, peer),
+        let contacts = self.contacts_mut(bucket);
+        if let Some(at) = position(contacts, peer) {
+            last_of(&mut contacts[at..]);
+            let was = self.take_from_zone(bucket, at);
+            self.buckets[bucket].add(Zone::Good, 1);
+            return if was == Zone::Stale { Heard::New } else { Heard::Known };
         }
+        let spares = self.spares_mut(bucket);
+        if let Some(at) = position(spares, peer) {
+            last_of(&mut spares[at..]);
+            return Heard::Full;
+        }
+        self.admit(bucket, peer)
     }
 
     /// `peer`, at `id`, sent a request: a good contact is the latest heard of now, a
@@ -138,73 +132,70 @@ impl<P: Copy + PartialEq> KTable<P> {
     /// would let anybody with a forged address fill the table.
     pub fn seen(&mut self, peer: P, id: Id) -> Seen {
         let bucket = self.bucket_of(id);
-        let (k, spares) = (usize::from(self.k), usize::from(self.spares));
-        let (places, region) = self.region(bucket);
-        let contacts = places.contacts();
-        match region.iter().position(|&other| other == peer) {
-            Some(at) if at < places.suspect() => Seen::Wanted,
-            Some(at) if at < contacts => {
-                last_of(&mut region[at..contacts]);
-                Seen::Known
+        let places = self.buckets[bucket];
+        let contacts = self.contacts_mut(bucket);
+        if let Some(at) = position(contacts, peer) {
+            if at < places.suspect() {
+                return Seen::Wanted;
             }
-            None if contacts < k || places.of(Zone::Stale) > 0 => Seen::Wanted,
-            None if places.of(Zone::Spare) < spares => {
-                self.insert(bucket, contacts, peer);
-                self.buckets[bucket].add(Zone::Spare, 1);
-                Seen::Full
-            }
-            _ => Seen::Full,
+            last_of(&mut contacts[at..]);
+            return Seen::Known;
         }
+        if !self.is_full(bucket) {
+            return Seen::Wanted;
+        }
+        if places.of(Zone::Spare) < usize::from(self.cache) && position(self.spares(bucket), peer).is_none() {
+            self.insert_spare(bucket, 0, peer);
+        }
+        Seen::Full
     }
 
     /// `peer`, at `id`, left a question unanswered.
     pub fn failed(&mut self, peer: P, id: Id) -> Failed<P> {
         let bucket = self.bucket_of(id);
-        let (places, region) = self.region(bucket);
-        let Some(at) = region.iter().position(|&other| other == peer) else { return Failed::Unknown };
+        let places = self.buckets[bucket];
         let (stale, suspect) = (places.of(Zone::Stale), places.suspect());
-        if at >= places.contacts() {
-            self.remove(peer, id);
-            Failed::Unknown
-        } else if at >= suspect {
-            first_of(&mut region[suspect..=at]);
-            self.take_from_zone(bucket, at);
-            self.buckets[bucket].add(Zone::Doubted, 1);
-            Failed::Doubted
-        } else if places.of(Zone::Spare) > 0 {
-            self.remove(peer, id)
-        } else if at < stale {
-            Failed::Unknown
-        } else {
-            first_of(&mut region[stale..=at]);
-            self.take_from_zone(bucket, at);
-            self.buckets[bucket].add(Zone::Stale, 1);
-            Failed::Gone
-        }
+        let contacts = self.contacts_mut(bucket);
+        let (from, zone) = match position(contacts, peer) {
+            Some(at) if at >= suspect => (suspect..=at, Zone::Doubted),
+            Some(at) if places.of(Zone::Spare) == 0 && at >= stale => (stale..=at, Zone::Stale),
+            Some(_) if places.of(Zone::Spare) == 0 => return Failed::Unknown,
+            _ => return self.remove(peer, id),
+        };
+        let at = *from.end();
+        first_of(&mut contacts[from]);
+        self.take_from_zone(bucket, at);
+        self.buckets[bucket].add(zone, 1);
+        if zone == Zone::Stale { Failed::Gone } else { Failed::Doubted }
     }
 
     /// Takes `peer`, at `id`, out; the latest spare takes its place, still to be proven.
     /// [`Failed::Unknown`] if it was no contact in use.
     pub fn remove(&mut self, peer: P, id: Id) -> Failed<P> {
         let bucket = self.bucket_of(id);
-        let (places, region) = self.region(bucket);
-        let Some(at) = region.iter().position(|&other| other == peer) else { return Failed::Unknown };
-        let start = self.start(bucket);
-        self.peers.remove(start + at);
-        if places.all() == 1 {
-            self.used &= !(1 << bucket);
-        }
-        match self.take_from_zone(bucket, at) {
-            Zone::Spare => return Failed::Unknown,
-            Zone::Stale if places.of(Zone::Spare) == 0 => return Failed::Unknown,
-            _ if places.of(Zone::Spare) == 0 => return Failed::Gone,
-            _ => {}
-        }
-        let (places, region) = self.region(bucket);
-        let spare = region[places.all() - 1];
-        first_of(&mut region[places.suspect()..]);
-        self.buckets[bucket].take(Zone::Spare);
+        let Some(at) = position(self.contacts(bucket), peer) else {
+            let spare = position(self.spares(bucket), peer);
+            spare.into_iter().for_each(|at| self.remove_spare(bucket, at));
+            return Failed::Unknown;
+        };
+        let zone = self.take_from_zone(bucket, at);
+        let Some(&spare) = self.spares(bucket).last() else {
+            let start = self.start(bucket);
+            self.contacts.remove(start + at);
+            if self.buckets[bucket].contacts() == 0 {
+                self.used &= !(1 << bucket);
+            }
+            return if zone == Zone::Stale { Failed::Unknown } else { Failed::Gone };
+        };
+        let suspect = self.buckets[bucket].suspect();
         self.buckets[bucket].add(Zone::Doubted, 1);
+        let contacts = self.contacts_mut(bucket);
+        last_of(&mut contacts[at..]);
+        if let Some(last) = contacts.last_mut() {
+            *last = spare;
+        }
+        first_of(&mut contacts[suspect..]);
+        self.remove_spare(bucket, self.spares(bucket).len() - 1);
         Failed::Replaced(spare)
     }
 
@@ -213,11 +204,11 @@ impl<P: Copy + PartialEq> KTable<P> {
     pub fn fill(&mut self, bucket: usize, peers: impl IntoIterator<Item = P>) {
         let contacts = self.buckets[bucket].contacts();
         let room = usize::from(self.k).saturating_sub(contacts);
-        let after = self.peers.split_off(self.start(bucket) + contacts);
-        let before = self.peers.len();
-        self.peers.extend(peers.into_iter().take(room));
-        let more = self.peers.len() - before;
-        self.peers.extend(after);
+        let after = self.contacts.split_off(self.start(bucket) + contacts);
+        let before = self.contacts.len();
+        self.contacts.extend(peers.into_iter().take(room));
+        let more = self.contacts.len() - before;
+        self.contacts.extend(after);
         self.buckets[bucket].add(Zone::Good, more);
         self.used |= u32::from(more > 0) << bucket;
     }
@@ -240,15 +231,15 @@ impl<P: Copy + PartialEq> KTable<P> {
             Trust::Usable => places.of(Zone::Stale),
         };
         self.gather(target, want, skip, except, &id, out);
-        if trust == Trust::Usable && out.len() == before && !self.peers.is_empty() {
+        if trust == Trust::Usable && out.len() == before && !self.contacts.is_empty() {
             self.gather(target, want, |_| 0, except, &id, out);
         }
     }
 
     /// The contacts of a bucket, least recently heard of first, suspects before all.
     pub fn contacts(&self, bucket: usize) -> &[P] {
-        let range = self.range(bucket);
-        &self.peers[range.start..range.start + self.buckets[bucket].contacts()]
+        let start = self.start(bucket);
+        &self.contacts[start..start + self.buckets[bucket].contacts()]
     }
 
     /// The contact of a bucket that was not heard of for the longest time, of those in use.
@@ -258,13 +249,13 @@ impl<P: Copy + PartialEq> KTable<P> {
 
     /// The spares of a bucket, latest last.
     pub fn spares(&self, bucket: usize) -> &[P] {
-        let range = self.range(bucket);
-        &self.peers[range.start + self.buckets[bucket].contacts()..range.end]
+        let start = self.spares_start(bucket);
+        &self.spares[start..start + self.buckets[bucket].of(Zone::Spare)]
     }
 
     /// Everybody in the table, spares included.
-    pub fn everybody(&self) -> &[P] {
-        &self.peers
+    pub fn everybody(&self) -> impl Iterator<Item = P> {
+        self.contacts.iter().chain(&self.spares).copied()
     }
 
     /// How many contacts there are that are not stale.
@@ -306,24 +297,32 @@ impl<P: Copy + PartialEq> KTable<P> {
     /// Asks for what [`KTable::closest`] will read for `target`: its bucket and the next.
     pub fn warm(&self, target: Id) {
         let start = self.start(self.bucket_of(target));
-        let end = self.peers.len().min(start + 48);
-        prefetch(self.peers.get(start..end).unwrap_or_default());
+        let end = self.contacts.len().min(start + 48);
+        prefetch(self.contacts.get(start..end).unwrap_or_default());
+    }
+
+    /// Asks for what [`KTable::heard`] and [`KTable::seen`] will read for a peer at `id`.
+    pub fn warm_whom(&self, id: Id) {
+        self.warm(id);
+        let spare = self.spares.get(self.spares_start(self.bucket_of(id)));
+        spare.into_iter().for_each(prefetch);
     }
 
     /// Asks for what [`KTable::oldest`] will read in the bucket after `bucket`.
     pub fn warm_next(&self, bucket: usize) {
-        let oldest = self.next_used(bucket).and_then(|next| self.peers.get(self.start(next)));
+        let oldest = self.next_used(bucket).and_then(|next| self.contacts.get(self.start(next)));
         oldest.into_iter().for_each(prefetch);
     }
 
     /// Gives back memory that is not used.
     pub fn shrink(&mut self) {
-        self.peers.shrink_to_fit();
+        self.contacts.shrink_to_fit();
+        self.spares.shrink_to_fit();
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.peers.capacity() * size_of::<P>()
+        (self.contacts.capacity() + self.spares.capacity()) * size_of::<P>()
     }
 
     /// [`KTable::closest`] without the first `skip` places of each bucket.
@@ -339,7 +338,7 @@ impl<P: Copy + PartialEq> KTable<P> {
         let end = out.len() + want;
         for bucket in self.towards(target) {
             let (start, places) = (self.start(bucket), self.buckets[bucket]);
-            let here = &self.peers[start + skip(places)..start + places.contacts()];
+            let here = &self.contacts[start + skip(places)..start + places.contacts()];
             let room = end - out.len();
             if here.len() <= room {
                 let from = out.len();
@@ -380,61 +379,68 @@ impl<P: Copy + PartialEq> KTable<P> {
 
     /// A proven newcomer that is nowhere in its bucket.
     fn admit(&mut self, bucket: usize, peer: P) -> Heard<P> {
-        let (k, spares) = (usize::from(self.k), usize::from(self.spares));
-        let (places, region) = self.region(bucket);
-        let contacts = places.contacts();
-        if contacts < k {
-            self.insert(bucket, contacts, peer);
+        let places = self.buckets[bucket];
+        if places.contacts() < usize::from(self.k) {
+            let end = self.start(bucket) + places.contacts();
+            insert(&mut self.contacts, end, peer);
             self.buckets[bucket].add(Zone::Good, 1);
+            self.used |= 1 << bucket;
             Heard::New
         } else if places.of(Zone::Stale) > 0 {
-            let stale = std::mem::replace(&mut region[0], peer);
-            last_of(&mut region[..contacts]);
+            let contacts = self.contacts_mut(bucket);
+            let stale = std::mem::replace(&mut contacts[0], peer);
+            last_of(contacts);
             self.buckets[bucket].take(Zone::Stale);
             self.buckets[bucket].add(Zone::Good, 1);
             Heard::Instead(stale)
-        } else if places.of(Zone::Spare) < spares {
-            self.insert(bucket, places.all(), peer);
-            self.buckets[bucket].add(Zone::Spare, 1);
-            Heard::Full
         } else {
-            if let Some(oldest) = region[contacts..].first_mut() {
+            if places.of(Zone::Spare) < usize::from(self.cache) {
+                self.insert_spare(bucket, places.of(Zone::Spare), peer);
+            } else if let [oldest, ..] = self.spares_mut(bucket) {
                 *oldest = peer;
-                last_of(&mut region[contacts..]);
+                last_of(self.spares_mut(bucket));
             }
             Heard::Full
         }
     }
 
-    fn insert(&mut self, bucket: usize, at: usize, peer: P) {
-        if self.peers.len() == self.peers.capacity() {
-            self.peers.reserve_exact(GROWTH);
-        }
-        let start = self.start(bucket);
-        self.peers.insert(start + at, peer);
-        self.used |= 1 << bucket;
+    fn insert_spare(&mut self, bucket: usize, at: usize, peer: P) {
+        let start = self.spares_start(bucket);
+        insert(&mut self.spares, start + at, peer);
+        self.buckets[bucket].add(Zone::Spare, 1);
+    }
+
+    fn remove_spare(&mut self, bucket: usize, at: usize) {
+        self.spares.remove(self.spares_start(bucket) + at);
+        self.buckets[bucket].take(Zone::Spare);
     }
 
     /// Where a bucket begins. Its counts are added two at a time, of four buckets at once
     /// where the processor can: every message needs such a sum.
     fn start(&self, bucket: usize) -> usize {
         const EVEN: u32 = 0x00ff_00ff;
-        let counts = self.buckets[..bucket].iter().map(|places| u32::from_le_bytes(places.0));
+        const CONTACTS: u32 = 0x00ff_ffff;
+        let counts = self.buckets[..bucket].iter().map(|places| u32::from_le_bytes(places.0) & CONTACTS);
         let pairs: u32 = counts.map(|counts| (counts & EVEN) + (counts >> 8 & EVEN)).sum();
         ((pairs & 0xffff) + (pairs >> 16)) as usize
     }
 
-    fn range(&self, bucket: usize) -> Range<usize> {
+    /// Where the spares of a bucket begin.
+    fn spares_start(&self, bucket: usize) -> usize {
+        self.buckets[..bucket].iter().map(|places| places.of(Zone::Spare)).sum()
+    }
+
+    fn contacts_mut(&mut self, bucket: usize) -> &mut [P] {
         let start = self.start(bucket);
-        start..start + self.buckets[bucket].all()
+        &mut self.contacts[start..start + self.buckets[bucket].contacts()]
     }
 
-    fn region(&mut self, bucket: usize) -> (Places, &mut [P]) {
-        let range = self.range(bucket);
-        (self.buckets[bucket], &mut self.peers[range])
+    fn spares_mut(&mut self, bucket: usize) -> &mut [P] {
+        let start = self.spares_start(bucket);
+        &mut self.spares[start..start + self.buckets[bucket].of(Zone::Spare)]
     }
 
-    /// One fewer in the zone that has place `at` of the bucket.
+    /// One fewer in the zone of the contact at `at` of the bucket.
     fn take_from_zone(&mut self, bucket: usize, at: usize) -> Zone {
         let places = &mut self.buckets[bucket];
         let zone = places.zone(at);
@@ -466,6 +472,18 @@ fn take_closest<P: Copy + PartialEq>(
         order.select_nth_unstable(want - 1);
     }
     out.extend(order.iter().take(want).map(|&key| here[(key & PLACE) as usize]));
+}
+
+fn position<P: PartialEq + Copy>(peers: &[P], peer: P) -> Option<usize> {
+    peers.iter().position(|&other| other == peer)
+}
+
+/// [`Vec::insert`] in an array that grows by little.
+fn insert<P>(peers: &mut Vec<P>, at: usize, peer: P) {
+    if peers.len() == peers.capacity() {
+        peers.reserve_exact(GROWTH);
+    }
+    peers.insert(at, peer);
 }
 
 /// Moves the first one to the end.

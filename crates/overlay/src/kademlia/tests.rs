@@ -60,7 +60,7 @@ proptest! {
                 2 => assert!(table.failed(peer, id(peer)) == Failed::Unknown || before.contains(&peer)),
                 _ => {
                     table.remove(peer, id(peer));
-                    prop_assert!(!table.everybody().contains(&peer));
+                    prop_assert!(!table.everybody().any(|other| other == peer));
                 }
             }
             for bucket in 0..BUCKETS {
@@ -69,10 +69,10 @@ proptest! {
                 prop_assert!(spares.is_empty() || contacts.len() == 4);
                 prop_assert!(contacts.iter().chain(spares).all(|&peer| table.bucket_of(id(peer)) == bucket));
             }
-            let mut all = table.everybody().to_vec();
+            let mut all = table.everybody().collect::<Vec<_>>();
             all.sort_unstable();
             all.dedup();
-            prop_assert_eq!(all.len(), table.everybody().len());
+            prop_assert_eq!(all.len(), table.everybody().count());
         }
         let target = id(target);
         let mut everybody = Vec::new();
@@ -195,7 +195,7 @@ fn forged_requests_push_nobody_out() {
 #[test]
 fn a_node_and_a_message_are_small() {
     assert!(size_of::<KademliaMessage<u32>>() <= 40);
-    assert!(size_of::<Kademlia<u32>>() <= 256, "{}", size_of::<Kademlia<u32>>());
+    assert!(size_of::<Kademlia<u32>>() <= 280, "{}", size_of::<Kademlia<u32>>());
 }
 
 #[test]
