@@ -6,14 +6,14 @@
 //! the comparison with PeerSim, which leaves most to upkeep.
 //!
 //! `cargo bench -p starling-sim --bench overlays -- [NODES] [OVERLAY...]`; a million nodes
-//! of all seven take 16 GB. So large a world waits for its pages, too: with
-//! `LD_PRELOAD=libjemalloc.so.2 MALLOC_CONF=thp:always` they are large ones.
+//! of all seven take 16 GB.
 #![allow(clippy::print_stdout)] // a program that measures and prints
 
 use std::sync::Arc;
 
 use starling_overlay::Overlay;
 use starling_sim::Node;
+use starling_sim::pages::resident;
 use starling_sim::scenario::{NAMES, Scenario, Visit};
 use starling_sim::trial::{Setting, Trial};
 
@@ -71,12 +71,6 @@ impl Visit for Measure {
         let memory = resident().saturating_sub(before) as f64 / nodes;
         Speed { converge, run, events, state: trial.findings().state.mean().unwrap_or(0.0), memory }
     }
-}
-
-/// Bytes of memory that this process has.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
 fn scenario(overlay: &str, nodes: u32, every: u32) -> Result<Scenario, String> {

@@ -18,6 +18,7 @@ mod hosts;
 pub mod metrics;
 pub mod network;
 mod outside;
+pub mod pages;
 mod part;
 mod place;
 pub mod queue;

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::histogram::Histogram;
 use crate::metrics::{Kind, Operations};
 use crate::network::Network;
+use crate::pages::LargePages;
 use crate::part::Part;
 use crate::place::{Node, Places};
 use crate::tally::Tally;
@@ -129,6 +130,7 @@ pub struct Trial<C: Overlay<Node>> {
     node_secs: f64,
     /// Who is up, in the order of ids, and how many changes ago that was.
     members: (u64, Vec<(Id, Node)>),
+    pages: LargePages,
 }
 
 impl<C> Trial<C>
@@ -159,7 +161,8 @@ where
             script.begin(part, setting.converged);
         }
         let rng = Rng::from_seed(setting.seed ^ 0x7472_6961);
-        Trial { engine, setting, rng, at_measure: None, node_secs: 0.0, members: (0, Vec::new()) }
+        let (members, pages) = ((0, Vec::new()), LargePages::default());
+        Trial { engine, setting, rng, at_measure: None, node_secs: 0.0, members, pages }
     }
 
     /// Runs to the end, or until `watch` stops it.
@@ -169,6 +172,7 @@ where
         let mut failures = failures.into_iter().peekable();
         while self.engine.now() < self.setting.until {
             self.name_anchor();
+            self.pages.keep_up();
             let next = (self.engine.now() + SLICE).min(self.setting.until);
             let next = failures.peek().map_or(next, |failure| next.min(failure.at.max(self.engine.now())));
             let from = self.engine.now();
