@@ -37,3 +37,26 @@ fn where_nothing_is_wrong_the_table_says_0_and_so_does_the_exit() {
     let row = table.lines().find(|line| line.starts_with("chord"));
     assert!(row.unwrap().ends_with(" 0"), "{table}");
 }
+
+#[test]
+fn what_is_no_scenario_is_refused_with_a_sentence() {
+    let room = Room::new();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = room.text(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let folder = room.text("folder");
+    fs::create_dir(&folder).unwrap();
+    for (scenario, says) in [
+        (folder, "is a folder"),
+        (file("binary", &[0xff, 0xfe, 0]), "is no text"),
+        (file("large", &vec![b'\n'; 2 << 20]), "is larger than a mebibyte"),
+        (room.text("nothing"), "no such file, and no such scenario; there are compare"),
+    ] {
+        let output = run(&["sim", "run", &scenario, "--quiet"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(says) && said.lines().count() == 1, "{said}");
+    }
+}

@@ -84,10 +84,10 @@ pub struct Trace {
     /// The overlay
     #[arg(long, value_name = "NAME", default_value = "chord")]
     pub overlay: String,
-    /// Nodes
+    /// Nodes, 1 to 100,000
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub nodes: u32,
-    /// Bits of the id space
+    /// Bits of the id space, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub bits: u32,
     /// The key to look up, a number of that many bits

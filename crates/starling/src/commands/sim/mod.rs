@@ -5,6 +5,8 @@ mod swarm;
 mod watch;
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -74,6 +76,8 @@ fn compare(args: &Compare) -> Result<Exit> {
 
 /// The sizes of a comparison's page besides the whole: such parts of it.
 const SIZES: [u32; 3] = [64, 16, 4];
+/// Bytes that no scenario has.
+const MAX_SCENARIO: u64 = 1 << 20;
 /// Nodes under churn at most, as in Li et al. 2005.
 const CHURN_NODES: u32 = 1_024;
 
@@ -81,16 +85,30 @@ fn no_overlay(name: &str) -> String {
     format!("there is no overlay {name:?}; there are {}", scenario::NAMES.join(", "))
 }
 
-fn run(args: &Run) -> Result<Exit> {
-    let path = Path::new(&args.scenario);
-    let scenario = if path.is_file() {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Any::parse(&args.scenario, &text)?
-    } else {
-        Any::named(&args.scenario)?
+/// The scenario of that file, or else of that name. A pipe is a file too, a folder is not.
+fn read(scenario: &str) -> Result<Any> {
+    let path = Path::new(scenario);
+    if !path.exists() || path.is_dir() {
+        let named = Any::named(scenario);
+        if named.is_err() && path.is_dir() {
+            bail!("{scenario} is a folder; a scenario is a file");
+        }
+        return Ok(named?);
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(|| format!("cannot read {scenario}"))?;
+    file.take(MAX_SCENARIO).read_to_end(&mut bytes).with_context(|| format!("cannot read {scenario}"))?;
+    if bytes.len() as u64 == MAX_SCENARIO {
+        bail!("{scenario} is larger than a mebibyte, which no scenario is");
+    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        bail!("{scenario} is no text; a scenario is a TOML file")
     };
-    let scenario = match scenario {
+    Ok(Any::parse(scenario, &text)?)
+}
+
+fn run(args: &Run) -> Result<Exit> {
+    let scenario = match read(&args.scenario)? {
         Any::Overlays(scenario) => prepared(*scenario, &args.how)?,
         Any::Swarm(scenario) => return swarm::run(*scenario, &args.how),
     };
