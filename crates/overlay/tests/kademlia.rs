@@ -210,7 +210,8 @@ fn one_message_in_twenty_may_get_lost() {
 #[test]
 fn in_a_stable_network_all_is_found_in_at_most_log_n_hops() {
     for seed in 0..3 {
-        let mut net = Net::new(seed, 160, Config::default());
+        let enough = if seed == 0 { 20 } else { Config::default().enough };
+        let mut net = Net::new(seed, 160, Config { enough, ..Config::default() });
         net.converged(1024);
         for op in 0..200 {
             find(&mut net, op * 5, op, key(op));
@@ -219,7 +220,7 @@ fn in_a_stable_network_all_is_found_in_at_most_log_n_hops() {
         let answers = answers(&net);
         for op in 0..200 {
             let (peers, cost) = &answers[&op];
-            assert_eq!(*peers, truly_closest(&net, key(op), 20), "seed {seed}, find {op}");
+            assert_eq!(*peers, truly_closest(&net, key(op), enough), "seed {seed}, find {op}");
             assert!(cost.hops <= 10 && cost.timeouts == 0, "{cost:?}");
         }
         let mean = answers.values().map(|(_, cost)| f64::from(cost.hops)).sum::<f64>() / 200.0;
@@ -283,7 +284,7 @@ fn what_no_honest_peer_sends_changes_nothing_and_is_counted() {
     assert_eq!(net.outside.offences.last(), Some(&(0, Offence::NamesItself)));
     assert_eq!((net.nodes[&0].known(), net.outside.events.len()), (before, open));
     net.run_for(MINUTE);
-    assert_eq!(answers(&net)[&1].0, truly_closest(&net, key(1), 20));
+    assert_eq!(answers(&net)[&1].0, truly_closest(&net, key(1), Config::default().enough));
 }
 
 #[test]
@@ -413,7 +414,7 @@ fn a_find_for_a_value_says_whom_to_answer() {
     let log = net.outside.log.take().unwrap();
     let wanted: Vec<_> =
         log.iter().filter_map(|(from, _, message)| Kademlia::wants(*from, message)).collect();
-    assert!(wanted.len() >= 20);
+    assert!(wanted.len() >= Config::default().enough);
     assert!(wanted.iter().all(|one| (one.key, one.origin, one.op) == (key(1), 7, Op(99)) && one.hops > 0));
     net.command(7, Route::Find { op: Op(100), key: key(2), values: true });
     net.command(7, Route::Cancel(Op(100)));

@@ -28,6 +28,7 @@ columns = [\"success\", \"correct\"]
 [overlay.kademlia]
 k = 20
 alpha = 3
+enough = 20
 [network]
 latency = { model = \"uniform\", low_ms = 20, high_ms = 160 }
 [[traffic]]

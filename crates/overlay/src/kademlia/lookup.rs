@@ -200,7 +200,7 @@ impl<P: Peer> Kademlia<P> {
     }
 
     fn finish(&mut self, find: &Find<P>, host: &mut impl World<P>) {
-        let closest = find.lookup.closest(self.config.replicas, |peer| host.id(peer));
+        let closest = find.lookup.closest(self.given(), |peer| host.id(peer));
         match find.task {
             Task::Join => self.joined(!closest.is_empty(), host),
             Task::Refresh | Task::Neighbors => self.refreshing = false,
@@ -226,12 +226,17 @@ impl<P: Peer> Kademlia<P> {
             let here = host.id(self.me).xor(key);
             let place = peers.partition_point(|&peer| host.id(peer).xor(key) < here);
             peers.insert(place, self.me);
-            peers.truncate(self.config.replicas.max(1));
+            peers.truncate(self.given());
             if place == 0 {
                 cost.hops = 0;
             }
         }
         Routing::Closest { op, peers, cost }
+    }
+
+    /// How many nodes a find gives: none of which it is not sure.
+    fn given(&self) -> usize {
+        self.config.replicas.min(self.config.enough).max(1)
     }
 
     fn finds(&mut self) -> &mut [Option<Box<Find<P>>>] {
