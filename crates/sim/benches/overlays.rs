@@ -57,6 +57,7 @@ impl Visit for Measure {
         let before = resident();
         let start = cpu_seconds();
         let mut trial = Trial::<C>::new(config, self.setting);
+        trial.begin(&mut |_, _| true);
         let converge = cpu_seconds() - start;
         let (mut seconds, mut first, mut start, mut run) = (0, 0, cpu_seconds(), 0.0);
         let mut events = 0;

@@ -24,6 +24,9 @@ use crate::tally::Tally;
 /// Hosts from which a world has two parts.
 const TWO_PARTS: u32 = 256;
 
+/// Nodes that get their tables between two questions whether to go on.
+const ASKED_EVERY: usize = 1_024;
+
 /// Messages from one part to another.
 type Mail<M> = Vec<(Time, Node, Node, M)>;
 
@@ -120,8 +123,9 @@ where
         members
     }
 
-    /// Starts all nodes of `hosts` at once with perfect tables.
-    pub fn converge(&mut self, hosts: std::ops::Range<u32>) {
+    /// Starts all nodes of `hosts` at once with perfect tables, as long as `go_on` says so,
+    /// which is asked now and then; whether all have them.
+    pub fn converge(&mut self, hosts: std::ops::Range<u32>, mut go_on: impl FnMut() -> bool) -> bool {
         let all = self.hosts;
         for node in hosts.clone().flat_map(|host| all.nodes(host)) {
             self.part_of_mut(node).start(node, false);
@@ -130,9 +134,14 @@ where
         let view = View::new(&members);
         // In the order of ids, since neighbours' tables are made of the same stretches.
         let wanted = members.iter().map(|member| member.1.host());
-        for node in wanted.filter(|&node| hosts.contains(&all.of(node))) {
+        let wanted = wanted.filter(|&node| hosts.contains(&all.of(node)));
+        for (count, node) in wanted.enumerate() {
+            if count % ASKED_EVERY == 0 && !go_on() {
+                return false;
+            }
             self.part_of_mut(node).converge(node, &view);
         }
+        true
     }
 
     /// All counts together.

@@ -108,7 +108,7 @@ impl Visit for Tracer<'_> {
         let script = |_, _| Ending::default();
         let mut engine: Engine<C, Ending> =
             Engine::new(request.nodes, config, network, places.clone(), request.seed, script);
-        engine.converge(0..request.nodes);
+        engine.converge(0..request.nodes, || true);
         engine.parts_mut().for_each(|(part, _)| part.log());
         engine.part_of_mut(request.from).command(request.from, Command::Find(Op(0), request.key));
         while engine.now().since(Time::ZERO) < LONGEST {

@@ -126,6 +126,8 @@ pub struct Trial<C: Overlay<Node>> {
     engine: Engine<C, Workload>,
     setting: Setting,
     rng: Rng,
+    /// Whether the world stands.
+    begun: bool,
     at_measure: Option<Tally>,
     node_secs: f64,
     /// Who is up, in the order of ids, and how many changes ago that was.
@@ -139,7 +141,7 @@ where
     C::Message: Send,
     C::Config: Send + Sync,
 {
-    /// The world as it is at time zero.
+    /// The world before time zero: nobody is up.
     pub fn new(config: &Arc<C::Config>, setting: Setting) -> Self {
         let plan = &setting.plan;
         let searches = plan.traffic.iter().any(|traffic| traffic.kind == Kind::Search);
@@ -156,17 +158,26 @@ where
         if setting.check == Check::Always {
             engine.parts_mut().for_each(|(part, _)| part.watch());
         }
-        engine.converge(0..setting.converged);
-        for (part, script) in engine.parts_mut() {
-            script.begin(part, setting.converged);
-        }
         let rng = Rng::from_seed(setting.seed ^ 0x7472_6961);
         let (members, pages) = ((0, Vec::new()), LargePages::default());
-        Trial { engine, setting, rng, at_measure: None, node_secs: 0.0, members, pages }
+        Trial { engine, setting, rng, begun: false, at_measure: None, node_secs: 0.0, members, pages }
+    }
+
+    /// The world as it is at time zero; false if `watch` stopped it before it stood.
+    pub fn begin(&mut self, watch: &mut impl Watch) -> bool {
+        let converged = self.setting.converged;
+        if !self.begun && self.engine.converge(0..converged, || watch.go_on(Time::ZERO, 0)) {
+            self.engine.parts_mut().for_each(|(part, script)| script.begin(part, converged));
+            self.begun = true;
+        }
+        self.begun
     }
 
     /// Runs to the end, or until `watch` stops it.
     pub fn run(&mut self, threads: usize, watch: &mut impl Watch) {
+        if !self.begin(watch) {
+            return;
+        }
         let mut failures = self.setting.failures.clone();
         failures.sort_by_key(|failure| failure.at);
         let mut failures = failures.into_iter().peekable();

@@ -140,7 +140,7 @@ fn world(hosts: u32, network: Network) -> Engine<Chatter, Crashes> {
     let places = Places::new(64, Spread::Random(3));
     let config = Arc::new(Duration::from_secs(1));
     let mut engine = Engine::new(hosts, &config, network, places, 11, |_, _| Crashes::default());
-    engine.converge(0..hosts);
+    engine.converge(0..hosts, || true);
     engine
 }
 

@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use starling_sansio::Time;
 use starling_sim::metrics::Kind;
 use starling_sim::report::{self, Page};
 use starling_sim::runner::{self, Progress};
@@ -142,6 +145,19 @@ fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
         ("total = 3", "", 5, "either total or every_s"),
         ("ask = \"find\"", "ask = \"lookup\"", 5, "add [records]"),
         ("total = 3\n", "total = 3\n[[failure]]\nat_s = 9\nshare = 0.1", 8, "at_s is 9"),
+        (
+            "total = 3\n",
+            "total = 3\n[[failure]]\nat_s = 1\nshare = 0.1\n[[failure]]\nat_s = 1\nshare = 7\n",
+            12,
+            "share is 7",
+        ),
+        (
+            "total = 3\n",
+            "total = 3\n[churn]\nsession = { model = \"constant\", mean_s = 1 }\nabsence = { model = \"constant\", mean_s = 0 }\n",
+            9,
+            "mean_s is 0",
+        ),
+        ("total = 3\n", "total = 18446744073709551\n", 6, "must be from 0 to 100000000"),
         ("total = 3\n", "total = 3\n[records]\ncopies = 1\n", 7, "either count or per_node"),
         ("total = 3\n", "total = ", 6, ""),
         ("nodes = 10", "nodes = 10\nvirtual_nodes = 0", 2, "from 1"),
@@ -183,6 +199,26 @@ fn more_nodes_than_memory_are_refused_before_the_run() {
     let wrong = scenario.fits(Some(1 << 30), 2).unwrap_err();
     assert!(wrong.line > 0 && wrong.to_string().contains("try "), "{wrong}");
     assert!(scenario.fits(None, 2).is_ok() && scenario.fits(Some(1 << 50), 2).is_ok());
+}
+
+#[test]
+fn more_records_than_memory_are_refused_before_the_run() {
+    let text = "nodes = 2000\nduration_s = 60\n[overlay.kademlia]\n[records]\ncopies = 1\nper_node = 5000\n";
+    let scenario = Scenario::parse("x.toml", text).unwrap();
+    let wrong = scenario.fits(Some(4 << 30), 1).unwrap_err();
+    assert_eq!(wrong.line, 4, "{wrong}");
+    assert!(wrong.to_string().contains("10000000 records need about"), "{wrong}");
+}
+
+/// Somebody who interrupts need not wait for the tables of a million nodes.
+#[test]
+fn a_run_can_be_stopped_before_its_world_stands() {
+    let scenario = scenario::named("compare").unwrap().with_nodes(3_000).unwrap();
+    let asked = AtomicU32::new(0);
+    let more = |_: &Progress| asked.fetch_add(1, Ordering::Relaxed) < 2;
+    let report = runner::run(&scenario, 1, &more);
+    let [row] = &report.rows[..] else { panic!("{} rows", report.rows.len()) };
+    assert_eq!((row.trials[0].1.whole.events(), row.trials[0].1.reached), (0, Time::ZERO));
 }
 
 /// The lecture's example: peer 0 of 16 looks for 15; it asks 8, which names 12, which

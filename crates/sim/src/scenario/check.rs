@@ -8,8 +8,8 @@ use starling_sansio::Time;
 
 use super::choice::Choice;
 use super::file::{
-    Ask, CheckName, ChurnTable, File, HostileDeed, LatencyTable, LifetimeTable, Links, SpreadName, Start,
-    TrafficTable,
+    Ask, CheckName, ChurnTable, File, HostileDeed, LatencyTable, LifetimeTable, Links, RecordsTable,
+    SpreadName, Start, TrafficTable,
 };
 use crate::catalogue::Catalogue;
 use crate::check::Check;
@@ -22,11 +22,14 @@ use crate::report::COLUMNS;
 use crate::trial::{Failure, Setting};
 use crate::workload::{Amount, Arrival, Plan, Traffic};
 
-/// A key that is to blame, and what is wrong with its value.
-pub(crate) type Blame = (&'static str, String);
+/// A key that is to blame, with the tables that it is in, and what is wrong with its value.
+pub(crate) type Blame = (String, String);
 
 /// Longest simulation, in seconds: a year.
 pub(crate) const MOST_SECS: f64 = 366.0 * 86_400.0;
+
+/// Most questions of one traffic that is told their number.
+const MOST_ASKED: f64 = 1e8;
 
 /// Whether a file makes sense.
 pub fn sense(file: &File) -> Result<(), Blame> {
@@ -48,18 +51,38 @@ pub fn sense(file: &File) -> Result<(), Blame> {
         return blame("overlay", format!("no overlay is chosen: add one of [overlay.{names}]"));
     }
     columns(file)?;
-    network(&file.network)?;
+    within("network", network(&file.network))?;
     events(file)?;
-    file.traffic.iter().try_for_each(|traffic| asked(traffic, file))
+    each("traffic", &file.traffic, |traffic| asked(traffic, file))?;
+    let searched = file.traffic.iter().any(|traffic| traffic.ask == Ask::Search);
+    if searched && file.records.as_ref().is_some_and(|records| records.words == 0) {
+        return blame("records.words", "nothing can be searched in names of 0 words: give them some".into());
+    }
+    Ok(())
 }
 
 /// It is the fault of this key.
-pub(crate) fn blame(key: &'static str, what: String) -> Result<(), Blame> {
-    Err((key, what))
+pub(crate) fn blame(key: &str, what: String) -> Result<(), Blame> {
+    Err((key.to_owned(), what))
+}
+
+/// The key that is to blame is in `table`.
+fn within<R>(table: &str, found: Result<R, Blame>) -> Result<R, Blame> {
+    found.map_err(|(key, what)| (format!("{table}.{key}"), what))
+}
+
+/// The same for each table of an array.
+pub(super) fn each<T, R>(
+    name: &str,
+    tables: &[T],
+    check: impl Fn(&T) -> Result<R, Blame>,
+) -> Result<Vec<R>, Blame> {
+    let found = tables.iter().enumerate();
+    found.map(|(at, table)| within(&format!("{name}.{at}"), check(table))).collect()
 }
 
 /// Whether a key's value lies between two bounds.
-pub(crate) fn range(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Blame> {
+pub(crate) fn range(key: &str, value: f64, low: f64, high: f64) -> Result<(), Blame> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
@@ -81,12 +104,13 @@ fn network(links: &Links) -> Result<(), Blame> {
     range("loss", links.loss, 0.0, 1.0)?;
     range("natted", links.natted, 0.0, 1.0)?;
     range("uplink_kb_s", links.uplink_kb_s.unwrap_or(1.0), 0.001, 1e9)?;
-    delays(&links.latency)?;
-    for partition in &links.partition {
+    within("latency", delays(&links.latency))?;
+    each("partition", &links.partition, |partition| {
         range("share", partition.share, 0.0, 1.0)?;
-        range("until_s", partition.until_s, partition.from_s, MOST_SECS)?;
-    }
-    links.hostile.as_ref().map_or(Ok(()), |hostile| range("share", hostile.share, 0.0, 1.0))
+        range("until_s", partition.until_s, partition.from_s, MOST_SECS)
+    })?;
+    let Some(hostile) = &links.hostile else { return Ok(()) };
+    within("hostile", range("share", hostile.share, 0.0, 1.0))
 }
 
 /// Whether delays are possible ones.
@@ -107,28 +131,31 @@ pub(crate) fn delays(latency: &LatencyTable) -> Result<(), Blame> {
 
 fn events(file: &File) -> Result<(), Blame> {
     if let Some(ChurnTable { session, absence, graceful, .. }) = &file.churn {
-        lifetime(session)?;
-        lifetime(absence)?;
-        range("graceful", *graceful, 0.0, 1.0)?;
+        within("churn.session", lifetime(session))?;
+        within("churn.absence", lifetime(absence))?;
+        within("churn", range("graceful", *graceful, 0.0, 1.0))?;
     }
-    for failure in &file.failure {
+    each("failure", &file.failure, |failure| {
         range("share", failure.share, 0.0, 1.0)?;
-        range("at_s", failure.at_s, 0.0, file.duration_s)?;
-    }
-    for arrival in &file.arrival {
+        range("at_s", failure.at_s, 0.0, file.duration_s)
+    })?;
+    each("arrival", &file.arrival, |arrival| {
         range("at_s", arrival.at_s, 0.0, file.duration_s)?;
-        range("over_s", arrival.over_s, 0.0, file.duration_s)?;
-    }
+        range("over_s", arrival.over_s, 0.0, file.duration_s)
+    })?;
     let arriving: u64 = file.arrival.iter().map(|arrival| u64::from(arrival.count)).sum();
     if arriving >= u64::from(file.nodes) {
         return blame(
-            "count",
+            "arrival",
             format!("{arriving} of {} nodes arrive later: at least one must be there", file.nodes),
         );
     }
-    let Some(records) = &file.records else { return Ok(()) };
+    file.records.as_ref().map_or(Ok(()), |records| within("records", published(records, file)))
+}
+
+fn published(records: &RecordsTable, file: &File) -> Result<(), Blame> {
     if records.count.is_some() == records.per_node.is_some() {
-        return blame("[records]", "say either count or per_node of the records, and not both".into());
+        return blame("", "say either count or per_node of the records, and not both".into());
     }
     let key = if records.count.is_some() { "count" } else { "per_node" };
     range(key, records.number(file.nodes), 1.0, 1e8)?;
@@ -156,14 +183,12 @@ fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
     range("from_s", traffic.from_s, 0.0, file.duration_s)?;
     range("until_s", traffic.until_s.unwrap_or(file.duration_s), traffic.from_s, file.duration_s)?;
     range("every_s", traffic.every_s.unwrap_or(1.0), 1e-6, MOST_SECS)?;
+    range("total", traffic.total.unwrap_or(0) as f64, 0.0, MOST_ASKED)?;
     if traffic.total.is_some() == traffic.every_s.is_some() {
         return blame("ask", "say either total or every_s, and not both".into());
     }
     if traffic.ask != Ask::Find && file.records.is_none() {
         return blame("ask", "nothing is published to be found: add [records]".into());
-    }
-    if traffic.ask == Ask::Search && file.records.as_ref().is_some_and(|records| records.words == 0) {
-        return blame("words", "nothing can be searched in names of 0 words: give them some".into());
     }
     Ok(())
 }

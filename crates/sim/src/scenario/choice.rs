@@ -24,6 +24,11 @@ pub trait Visit {
 /// Bytes a node of the queue's events, the world's own notes, and slack.
 const PENDING_BYTES: u64 = 500;
 
+/// Bytes of a record at who publishes it.
+const RECORD_BYTES: u64 = 300;
+/// Bytes of a posting of it at who keeps one.
+const POSTING_BYTES: u64 = 150;
+
 /// An overlay that runs, with its parameters.
 #[derive(Clone, Debug)]
 pub struct Choice {
@@ -100,6 +105,20 @@ impl Choice {
             _ => 600,
         };
         state + PENDING_BYTES
+    }
+
+    /// About how many bytes a record takes that one node publishes, wherever it is kept, with
+    /// a name of so many words.
+    pub fn bytes_a_record(&self, nodes: u32, words: u32) -> u64 {
+        let keys = 1 + u64::from(words);
+        let postings = match self.name() {
+            // All of a group keep it, and more sparingly.
+            "kelips" => f64::from(nodes).sqrt() as u64 / 2,
+            "chord" | "pastry" | "kademlia" => 8 * keys,
+            "gnutella" => 1,
+            _ => 3,
+        };
+        RECORD_BYTES + postings * POSTING_BYTES
     }
 
     /// Runs one trial.

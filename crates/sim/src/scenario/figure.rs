@@ -1,22 +1,25 @@
 //! `[[figure]]`: what a scenario is to reproduce.
 
-use super::check::Blame;
+use super::check::{Blame, each};
 use super::choice::Choice;
 use super::file::{FigureTable, File};
 use crate::report::{Claim, Figure, WITHIN, column};
 
 /// The figures of a file whose overlays are `choices`.
 pub fn figures(file: &File, choices: &[Choice]) -> Result<Vec<Figure>, Blame> {
-    file.figure.iter().map(|table| figure(table, choices)).collect()
+    each("figure", &file.figure, |table| figure(table, choices))
 }
 
 fn figure(table: &FigureTable, choices: &[Choice]) -> Result<Figure, Blame> {
     let Some(column) = column(&table.column) else {
-        return Err(("column", format!("there is no column {:?}; `columns` may name any", table.column)));
+        return Err((
+            "column".into(),
+            format!("there is no column {:?}; `columns` may name any", table.column),
+        ));
     };
     if let Some(row) = table.row.as_ref().filter(|row| choices.iter().all(|one| one.label() != **row)) {
         let labels: Vec<String> = choices.iter().map(Choice::label).collect();
-        return Err(("row", format!("there is no row {row:?}; there are {}", labels.join(", "))));
+        return Err(("row".into(), format!("there is no row {row:?}; there are {}", labels.join(", "))));
     }
     Ok(Figure { column, row: table.row.clone(), claim: claim(table)? })
 }
@@ -24,17 +27,17 @@ fn figure(table: &FigureTable, choices: &[Choice]) -> Result<Figure, Blame> {
 fn claim(table: &FigureTable) -> Result<Claim, Blame> {
     let within = table.within.unwrap_or(WITHIN);
     if !(0.0..=0.5).contains(&within) {
-        return Err(("within", format!("within is {within}, but must be from 0 to 0.5")));
+        return Err(("within".into(), format!("within is {within}, but must be from 0 to 0.5")));
     }
     match (&table.published, table.at_least, table.at_most) {
         (Some(text), None, None) => Claim::published(text, within).ok_or_else(|| {
             (
-                "published",
+                "published".into(),
                 format!("{text:?} is no number as a paper prints it, such as \"5.88\" or \"1.3-1.4\""),
             )
         }),
         (None, None, None) | (Some(_), ..) => {
-            Err(("[[figure]]", "say either what was published, or at_least and at_most".into()))
+            Err((String::new(), "say either what was published, or at_least and at_most".into()))
         }
         (None, low, high) => Ok(Claim::Bound(low, high)),
     }

@@ -11,6 +11,7 @@ mod choice;
 mod figure;
 pub(crate) mod file;
 mod library;
+mod line;
 mod params;
 mod upkeep;
 mod value;
@@ -28,6 +29,7 @@ pub use library::{Entry, FIGURES, LIBRARY, named};
 pub use params::NAMES;
 
 use file::{CheckName, File};
+use line::{line_at, line_of};
 
 /// A scenario that makes sense.
 #[derive(Clone, Debug)]
@@ -47,6 +49,9 @@ pub struct Scenario {
     file: File,
     text: String,
 }
+
+/// Bytes of a question that is planned.
+const QUESTION_BYTES: u64 = 32;
 
 /// What is wrong with a scenario.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -116,31 +121,51 @@ impl Scenario {
     /// are threads; if that is not known, they are.
     ///
     /// # Errors
-    /// The author's fault: too many nodes.
+    /// The author's fault: too many nodes, or too many records.
     pub fn fits(&self, free: Option<u64>, threads: usize) -> Result<(), Wrong> {
         let Some(free) = free else { return Ok(()) };
         let trials = self.overlays.len() as u64 * self.seeds;
         let at_once = trials.min(threads as u64).max(1);
-        let nodes = self.nodes() * self.file.virtual_nodes;
-        let largest = self.overlays.iter().map(|choice| choice.bytes_a_node(nodes)).max().unwrap_or(0);
-        let largest = largest * u64::from(self.file.virtual_nodes);
-        let needed = largest * u64::from(self.nodes()) * at_once;
+        let of_nodes = self.overlays.iter().map(|choice| self.bytes_of_nodes(choice)).max().unwrap_or(0);
+        let of_records = self.overlays.iter().map(|choice| self.bytes_of_records(choice)).max().unwrap_or(0);
+        let needed = of_nodes.saturating_add(of_records).saturating_mul(at_once);
         if needed <= free {
             return Ok(());
         }
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        let possible = free / at_once.max(1) / largest.max(1);
+        let possible = |count: f64| (count * free as f64 / needed as f64) as u64;
+        let records = self.file.records.as_ref().map_or(0.0, |records| records.number(self.nodes()));
+        let (key, what, possible) = if of_records > of_nodes {
+            ("records.", format!("{records} records"), format!("{} records", possible(records)))
+        } else {
+            let nodes = self.nodes();
+            ("nodes", format!("{nodes} nodes"), format!("{} nodes", possible(nodes.into())))
+        };
         let one = if at_once > 1 { ", or one thread" } else { "" };
         Err(Wrong {
             file: self.name.clone(),
-            line: line_of(&self.text, "nodes"),
+            line: line_of(&self.text, key),
             what: format!(
-                "{} nodes need about {:.1} GiB of memory, and {:.1} are free: try {possible} nodes{one}",
-                self.nodes(),
+                "{what} need about {:.1} GiB of memory, and {:.1} are free: try {possible}{one}",
                 gib(needed),
                 gib(free),
             ),
         })
+    }
+
+    /// About how many bytes the nodes of a trial take, and what is planned to be asked.
+    fn bytes_of_nodes(&self, choice: &Choice) -> u64 {
+        let numbers = u64::from(self.nodes()) * u64::from(self.file.virtual_nodes);
+        let asked: u64 = self.file.traffic.iter().filter_map(|traffic| traffic.total).sum();
+        let nodes = u32::try_from(numbers).unwrap_or(u32::MAX);
+        choice.bytes_a_node(nodes) * numbers + asked * QUESTION_BYTES
+    }
+
+    /// About how many bytes all that is published takes where it is kept.
+    fn bytes_of_records(&self, choice: &Choice) -> u64 {
+        let Some(records) = &self.file.records else { return 0 };
+        let published = records.number(self.nodes()) * f64::from(records.copies);
+        (published * choice.bytes_a_record(self.nodes(), records.words) as f64) as u64
     }
 
     /// Whether it is checked what must hold.
@@ -169,31 +194,7 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Re
 
 /// What is wrong, with the line of the key that is to blame.
 pub(crate) fn at_line(name: &str, text: &str, (key, what): check::Blame) -> Wrong {
-    Wrong { file: name.to_owned(), line: line_of(text, key), what }
-}
-
-/// The line, from 1, of the byte at `at`.
-fn line_at(text: &str, at: usize) -> usize {
-    text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1
-}
-
-/// The line, from 1, on which `key` (its last part, if it has dots) is given a value,
-/// or the table `[key]` begins.
-fn line_of(text: &str, key: &str) -> usize {
-    if key.starts_with('[') {
-        return text.lines().position(|line| line.trim() == key).map_or(0, |at| at + 1);
-    }
-    let last = key.rsplit('.').next().unwrap_or(key);
-    let names = |line: &str| {
-        let given = |rest: &str| rest.trim_start().starts_with('=');
-        let whole = line.trim_start().strip_prefix(last).is_some_and(given);
-        let inside = line
-            .split(['{', ','])
-            .skip(1)
-            .any(|part| part.trim_start().strip_prefix(last).is_some_and(given));
-        whole || inside
-    };
-    text.lines().position(names).map_or(0, |at| at + 1)
+    Wrong { file: name.to_owned(), line: line_of(text, &key), what }
 }
 
 /// A message of several lines as one.

@@ -242,7 +242,7 @@ impl Scenario {
             gib(needed),
             gib(free),
         );
-        Err(at_line(&self.name, &self.text, ("count", what)))
+        Err(at_line(&self.name, &self.text, ("count".into(), what)))
     }
 
     fn size(&self) -> u64 {
@@ -325,7 +325,7 @@ fn sense(file: &File) -> Result<(), Blame> {
     }
     let wanting: u32 = swarm.contributors.iter().chain(&swarm.free_riders).map(|hosts| hosts.count).sum();
     if wanting == 0 {
-        return blame("[swarm]", "nobody wants the content: add [swarm.contributors]".into());
+        return blame("swarm", "nobody wants the content: add [swarm.contributors]".into());
     }
     check::delays(&file.network.latency)?;
     range("socket_kib", file.network.socket_kib, 16.0, 1e6)?;

@@ -1,6 +1,7 @@
 //! `starling sim`: overlays and swarms in the simulator.
 
 mod args;
+mod memory;
 mod swarm;
 mod watch;
 
@@ -148,7 +149,7 @@ fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
     if !how.columns.is_empty() {
         scenario.columns.clone_from(&how.columns);
     }
-    scenario.fits(watch::free_memory(), threads(how))?;
+    scenario.fits(memory::free(), threads(how))?;
     make_folder(how)?;
     Ok(scenario)
 }

@@ -35,7 +35,7 @@ fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
     if !how.columns.is_empty() {
         scenario.columns.clone_from(&how.columns);
     }
-    scenario.fits(watch::free_memory(), super::threads(how))?;
+    scenario.fits(super::memory::free(), super::threads(how))?;
     super::make_folder(how)?;
     Ok(scenario)
 }

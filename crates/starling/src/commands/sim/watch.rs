@@ -85,11 +85,3 @@ impl Watch {
         }
     }
 }
-
-/// Memory that the system can still give, in bytes; none where it does not tell.
-pub fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
-}
