@@ -1,11 +1,14 @@
 //! One look-up, step by step, with the tables of those on the way: for a student.
+//!
+//! The structured overlays find who is responsible for the key. The others know no such
+//! node: there, somebody has a record of that key, and the look-up finds who.
 
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use starling_overlay::{Command, Cost, Event, Id, Message, Op, Outcome, Overlay, Purpose, Row};
+use starling_overlay::{Command, Cost, Event, Id, Message, Op, Outcome, Overlay, Purpose, Record, Row};
 use starling_sansio::Time;
 
 use crate::engine::Engine;
@@ -32,6 +35,15 @@ pub struct Request {
     pub seed: u64,
 }
 
+impl Request {
+    /// Who has the record of that key where nobody is responsible for keys: the host of that
+    /// number, counted around, or the one after the asking one.
+    fn provider(&self) -> u32 {
+        let host = (self.key.number(self.bits) % u64::from(self.nodes.max(1))) as u32;
+        if host == self.from { (host + 1) % self.nodes.max(1) } else { host }
+    }
+}
+
 /// A step of a look-up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
@@ -54,10 +66,12 @@ pub struct Trace {
     pub steps: Vec<Step>,
     /// The tables of those who sent one of them, in the order in which they did so.
     pub tables: Vec<(Id, Vec<Row<Id>>)>,
-    /// Who is responsible, as the look-up found.
+    /// Who is responsible, or who has the record, as the look-up found.
     pub answer: Vec<Id>,
     /// How it ended; none if it did not.
     pub end: Option<(Outcome, Cost)>,
+    /// Whether a record was looked for.
+    of_record: bool,
     bits: u32,
 }
 
@@ -81,6 +95,7 @@ impl<C: Overlay<Node>> Script<C> for Ending {
     fn told(&mut self, _: Node, event: Event<Node>, _: &mut Part<C>) {
         match event {
             Event::Closest { peers, .. } => self.answer = peers,
+            Event::Hits { hits, .. } => self.answer.extend(hits.iter().map(|hit| hit.provider)),
             Event::Done { outcome, cost, .. } => self.end = Some((outcome, cost)),
             _ => {}
         }
@@ -109,14 +124,18 @@ impl Visit for Tracer<'_> {
         let mut engine: Engine<C, Ending> =
             Engine::new(request.nodes, config, network, places.clone(), request.seed, script);
         engine.converge(0..request.nodes, || true);
-        engine.parts_mut().for_each(|(part, _)| part.log());
-        engine.part_of_mut(request.from).command(request.from, Command::Find(Op(0), request.key));
-        while engine.now().since(Time::ZERO) < LONGEST {
-            let end = engine.now() + DELAY;
-            engine.run_until(end, 1);
-            if engine.parts().any(|(_, script)| script.end.is_some()) {
-                break;
-            }
+        let mut begin = Time::ZERO;
+        ask(&mut engine, request.from, Command::Find(Op(0), request.key));
+        let ended = engine.parts().find_map(|(_, script)| script.end);
+        let of_record = ended.is_some_and(|(outcome, _)| outcome == Outcome::Refused);
+        if of_record {
+            let host = request.provider();
+            let record = Record { key: request.key, name: "it".into(), size: 0 };
+            engine.part_of_mut(host).command(host, Command::Publish(record));
+            begin = engine.now() + LONGEST;
+            engine.run_until(begin, 1);
+            engine.parts_mut().for_each(|(_, script)| *script = Ending::default());
+            ask(&mut engine, request.from, Command::LookUp(Op(1), request.key));
         }
         let mut sent: Vec<Sent<C::Message>> =
             engine.parts_mut().flat_map(|(part, _)| part.logged()).collect();
@@ -137,12 +156,28 @@ impl Visit for Tracer<'_> {
         let tables = tables.collect();
         let end = engine.parts().find_map(|(_, script)| script.end);
         let answer = engine.parts().flat_map(|(_, script)| script.answer.iter().map(id)).collect();
-        let steps = sent.into_iter().map(|sent| step(sent, &places)).collect();
-        Trace { steps, tables, answer, end, bits: request.bits }
+        let steps = sent.into_iter().map(|sent| step(sent, begin, &places)).collect();
+        Trace { steps, tables, answer, end, of_record, bits: request.bits }
     }
 }
 
-fn step<M: Message<Node>>(mut sent: Sent<M>, places: &Places) -> Step {
+/// Tells `host` to ask, and runs until it has an answer; logs what is sent meanwhile.
+fn ask<C>(engine: &mut Engine<C, Ending>, host: u32, command: Command<Node>)
+where
+    C: Overlay<Node> + Send,
+    C::Message: Send,
+    C::Config: Send + Sync,
+{
+    engine.parts_mut().for_each(|(part, _)| part.log());
+    engine.part_of_mut(host).command(host, command);
+    let begin = engine.now();
+    while engine.now().since(begin) < LONGEST && engine.parts().all(|(_, script)| script.end.is_none()) {
+        let end = engine.now() + DELAY;
+        engine.run_until(end, 1);
+    }
+}
+
+fn step<M: Message<Node>>(mut sent: Sent<M>, begin: Time, places: &Places) -> Step {
     let mut names = Vec::new();
     sent.message.visit_peers(&mut |peer| {
         if *peer != sent.from && *peer != sent.to {
@@ -153,7 +188,7 @@ fn step<M: Message<Node>>(mut sent: Sent<M>, places: &Places) -> Step {
     // `Routing { cause: LookUp, message: Ask { .. } }` is an Ask to a reader.
     let inner = text.split_once("message: ").map_or(text.as_str(), |(_, inner)| inner);
     let what = inner.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_owned();
-    let at = sent.time.since(Time::ZERO);
+    let at = sent.time.since(begin);
     Step { at, from: places.id(sent.from), to: places.id(sent.to), names, what }
 }
 
@@ -240,16 +275,14 @@ impl Trace {
     fn put_end(&self, text: &mut String) {
         let _ = match (&self.end, self.answer.first()) {
             (Some((Outcome::Found, cost)), Some(&root)) => {
+                let is = if self.of_record { "has it" } else { "is responsible" };
                 writeln!(
                     text,
-                    "\nfound: {} is responsible, {} hops, {} timeouts",
+                    "\nfound: {} {is}, {} hops, {} timeouts",
                     self.name(root),
                     cost.hops,
                     cost.timeouts
                 )
-            }
-            (Some((Outcome::Refused, _)), _) => {
-                writeln!(text, "\nthis overlay does not look for responsible nodes")
             }
             (Some(_), _) => writeln!(text, "\nnot found"),
             (None, _) => writeln!(text, "\nno end within {} s", LONGEST.as_secs()),

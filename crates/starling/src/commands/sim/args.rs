@@ -23,6 +23,9 @@ pub enum What {
     /// Run a scenario: a file, or one that comes with the program
     Run(Run),
     /// Print one look-up, hop by hop, with the routing table of each peer on the way
+    ///
+    /// Chord, Pastry, Kademlia and Kelips look for who is responsible for the key, the others
+    /// for who has the record of that key.
     Trace(Trace),
     /// List the scenarios that come with the program, or print one
     Scenarios {
