@@ -12,8 +12,10 @@ pub const MAX_FINDS: usize = 64;
 pub const MAX_CANDIDATES: usize = 64;
 /// Messages that a node carries for others and that wait for the next hop's word.
 pub const MAX_CARRIES: usize = 64;
-/// Next hops that are tried for one carried message.
-pub const MAX_TRIED: usize = 16;
+/// Next hops that are tried for one carried message: all that a node can know.
+pub const MAX_TRIED: usize = MAX_SUCCESSORS + MAX_FINGERS + 1;
+/// How often a node waits for a root that cannot carry more now, for one message.
+pub const MAX_WAITS: u8 = 8;
 /// Peers that one find asks.
 pub const MAX_QUESTIONS: u16 = 256;
 /// No path is longer.

@@ -46,6 +46,8 @@ pub struct Asked<P> {
     pub deadline: Time,
     /// How often it may still be asked.
     pub left: u8,
+    /// If it is carried: how often it is under way.
+    pub under_way: u8,
 }
 
 /// Whom a find asks.

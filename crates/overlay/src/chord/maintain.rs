@@ -135,6 +135,7 @@ impl<P: Peer> Chord<P> {
             }
         }
         self.fail_finds(host);
+        self.lose_carries(host);
         *self = Chord { now: self.now, ..crate::Core::new(self.me, &self.config) };
         host.emit(Routing::Left);
     }

@@ -54,6 +54,11 @@ wire_enum! {
         16 => Found { rpc: RpcId, hops: u8, timeouts: u8, peers: List<P, MAX_SUCCESSORS> },
         /// To who was the sender's predecessor: somebody stands between, stabilize.
         17 => Superseded {},
+        /// To [`Message::Carry`]: I cannot, somebody else shall. The sender lives.
+        18 => Nack { rpc: RpcId },
+        /// To the asking node of a recursive find: it came to a node that finds nobody to
+        /// carry it on.
+        19 => Lost { rpc: RpcId, timeouts: u8 },
     }
 }
 
@@ -161,7 +166,7 @@ where
                 Aim::Key | Aim::Value => Purpose::LookUp,
                 Aim::Join | Aim::Finger => Purpose::Maintenance,
             },
-            Carry { .. } | Ack { .. } | Found { .. } => Purpose::LookUp,
+            Carry { .. } | Ack { .. } | Nack { .. } | Found { .. } | Lost { .. } => Purpose::LookUp,
             _ => Purpose::Maintenance,
         }
     }
@@ -190,7 +195,8 @@ where
             Same { predecessor, .. } => predecessor.iter_mut().for_each(visit),
             Table { fingers, .. } => fingers.iter_mut().for_each(visit),
             Carry { carried, .. } => visit(&mut carried.origin),
-            Ask { .. } | Ping { .. } | Pong { .. } | GetTable { .. } | Ack { .. } | Superseded {} => {}
+            Ask { .. } | Ping { .. } | Pong { .. } | GetTable { .. } | Superseded {} => {}
+            Ack { .. } | Nack { .. } | Lost { .. } => {}
         }
     }
 }

@@ -380,6 +380,8 @@ impl<P: Peer> Chord<P> {
             Leave { predecessor, list } => self.on_leave(from, predecessor, &list, host),
             Carry { rpc, carried } => self.on_carry(from, rpc, carried, host),
             Ack { rpc } => self.on_ack(from, rpc, host),
+            Nack { rpc } => self.on_nack(from, rpc, host),
+            Lost { rpc, timeouts } => self.on_lost(from, rpc, timeouts, host),
             Found { rpc, hops, timeouts, peers } => {
                 self.on_found(from, (rpc, hops, timeouts), peers.into_vec(), host);
             }

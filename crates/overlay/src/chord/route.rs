@@ -1,13 +1,16 @@
 //! Messages that are carried from node to node: recursive finds, and `route` of the
 //! common API (Dabek et al. 2003).
 //!
-//! Every hop says that it carries on; if it does not, the next best is tried. So a
-//! message gets lost only with the node that carries it, and may arrive twice if a
-//! hop's word gets lost.
+//! Every hop says that it carries on; if it does not, or says that it cannot, the next
+//! best is tried. A find that nobody can carry on is reported to its origin, which asks
+//! again. So a find gets lost unheard only with the node that carries it, and may arrive
+//! twice if a hop's word gets lost. A payload's origin is told nothing.
 
 use bytes::Bytes;
 
-use super::config::{MAX_HOPS, MAX_PAYLOAD, MAX_TRIED};
+use starling_sansio::Time;
+
+use super::config::{MAX_CARRIES, MAX_HOPS, MAX_PAYLOAD, MAX_TRIED, MAX_WAITS};
 use super::find::Find;
 use super::lookup::Hop;
 use super::message::{Aim, Body, Carried, Message};
@@ -19,6 +22,11 @@ use crate::{Cost, Id, Offence, Peer, Routing, RpcId};
 pub struct Carrying<P> {
     carried: Box<Carried<P>>,
     tried: Vec<P>,
+    /// Whether who has it now is taken for the root.
+    last: bool,
+    /// Whether that one said that it cannot, and shall have it again at the deadline.
+    waits: bool,
+    waited: u8,
 }
 
 /// Where a message goes from here.
@@ -33,11 +41,15 @@ enum Way<P> {
 
 impl<P: Peer> Carrying<P> {
     fn new(carried: Carried<P>) -> Self {
-        Carrying { carried: Box::new(carried), tried: Vec::new() }
+        Carrying::of(Box::new(carried))
     }
 }
 
 impl<P> Carrying<P> {
+    fn of(carried: Box<Carried<P>>) -> Self {
+        Carrying { carried, tried: Vec::new(), last: false, waits: false, waited: 0 }
+    }
+
     pub fn heap_bytes(&self) -> usize {
         let payload = match &self.carried.body {
             Body::Payload(bytes) => bytes.len(),
@@ -75,6 +87,7 @@ impl<P: Peer> Chord<P> {
         let (aim, op) = find.aim();
         let Some(asked) = &mut find.asked else { return };
         asked.left = asked.left.saturating_sub(1);
+        asked.under_way = asked.under_way.saturating_add(1);
         asked.deadline = self.now + self.config.carry_timeout;
         let body = Body::Find { rpc: asked.rpc, op, values: aim == Aim::Value };
         let carried = Carried { key: find.key, origin: self.me, hops: 0, timeouts: 0, last: false, body };
@@ -92,12 +105,36 @@ impl<P: Peer> Chord<P> {
         if carried.hops > MAX_HOPS {
             return host.refuse(Some(from), Offence::OutOfRange);
         }
+        let way = self.way(carried.key, carried.last, &[], host);
+        let full = self.busy.as_ref().is_some_and(|busy| busy.carries.len() >= MAX_CARRIES);
+        if matches!(way, Way::Nowhere) || full && matches!(way, Way::To(..)) {
+            host.refuse(None, Offence::Full);
+            return host.send(from, Message::Nack { rpc });
+        }
         host.send(from, Message::Ack { rpc });
-        self.carry(Carrying { carried, tried: Vec::new() }, host);
+        self.follow(way, Carrying::of(carried), host);
     }
 
     pub(super) fn on_ack<H: Outside<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) {
         if self.busy.as_mut().and_then(|busy| busy.carries.close(rpc, from)).is_none() {
+            host.refuse(Some(from), Offence::UnknownReply);
+        }
+    }
+
+    /// `from` lives, but somebody else shall carry that. If it was taken for the root, who
+    /// is behind it is not, so that it is waited for instead.
+    pub(super) fn on_nack<H: Outside<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) {
+        match self.busy.as_mut().and_then(|busy| busy.carries.close(rpc, from)) {
+            Some(carrying) if carrying.last => self.wait_for(from, carrying, host),
+            Some(carrying) => self.carry_without(from, carrying, host),
+            None => host.refuse(Some(from), Offence::UnknownReply),
+        }
+    }
+
+    /// A find of this node came to somebody who cannot carry it on: it is asked again at
+    /// once.
+    pub(super) fn on_lost<H: Outside<P>>(&mut self, from: P, rpc: RpcId, timeouts: u8, host: &mut H) {
+        if !self.one_less(rpc, timeouts, self.now, host) {
             host.refuse(Some(from), Offence::UnknownReply);
         }
     }
@@ -115,6 +152,25 @@ impl<P: Peer> Chord<P> {
         } else if !self.found(rpc, (hops, timeouts), peers, host) {
             host.refuse(Some(from), Offence::UnknownReply);
         }
+    }
+
+    /// The recursive find of that number is under way once less. If that was the last, it
+    /// is asked again at `again`, or has failed; `false` if there is none.
+    fn one_less<H: Outside<P>>(&mut self, rpc: RpcId, timeouts: u8, again: Time, host: &mut H) -> bool {
+        let carried = |find: &Find<P>| find.asks(rpc) && find.asked().is_none();
+        let Some(mut find) = self.take_find(|find, _| carried(find)) else { return false };
+        find.timeouts += u32::from(timeouts);
+        let Some(asked) = &mut find.asked else { return false };
+        asked.under_way = asked.under_way.saturating_sub(1);
+        if asked.under_way == 0 && asked.left == 0 {
+            self.fail(&find, host);
+            return true;
+        }
+        if asked.under_way == 0 {
+            asked.deadline = again;
+        }
+        self.busy().finds.push(find);
+        true
     }
 
     /// Ends the recursive find of that number; `false` if there is none.
@@ -135,10 +191,15 @@ impl<P: Peer> Chord<P> {
     /// Passes a message on, or takes it if this node is its key's root.
     fn carry<H: Outside<P>>(&mut self, carrying: Carrying<P>, host: &mut H) {
         let Carried { key, last, .. } = *carrying.carried;
-        match self.way(key, last, &carrying.tried, host) {
+        let way = self.way(key, last, &carrying.tried, host);
+        self.follow(way, carrying, host);
+    }
+
+    fn follow<H: Outside<P>>(&mut self, way: Way<P>, carrying: Carrying<P>, host: &mut H) {
+        match way {
             Way::To(next, last) => self.pass_on(carrying, next, last, host),
             Way::Here => self.arrive(carrying, host),
-            Way::Nowhere => {}
+            Way::Nowhere => self.lose(&carrying, host),
         }
     }
 
@@ -174,10 +235,14 @@ impl<P: Peer> Chord<P> {
         let mut sent = carrying.carried.clone();
         sent.hops = sent.hops.saturating_add(1);
         sent.last = last && hop == next;
+        (carrying.last, carrying.waits) = (sent.last, false);
+        if self.busy().carries.len() >= MAX_CARRIES {
+            host.refuse(None, Offence::Full);
+            return self.lose(&carrying, host);
+        }
         let deadline = self.now + self.config.rpc_timeout;
-        match self.busy().carries.open(hop, deadline, carrying, host.rng()) {
-            Some(rpc) => host.send(hop, Message::Carry { rpc, carried: sent }),
-            None => host.refuse(None, Offence::Full),
+        if let Some(rpc) = self.busy().carries.open(hop, deadline, carrying, host.rng()) {
+            host.send(hop, Message::Carry { rpc, carried: sent });
         }
     }
 
@@ -214,7 +279,11 @@ impl<P: Peer> Chord<P> {
     pub(super) fn expire_carries<H: Outside<P>>(&mut self, host: &mut H) {
         let now = self.now;
         while let Some((peer, carrying)) = self.busy.as_mut().and_then(|busy| busy.carries.expire(now)) {
-            self.carry_otherwise(peer, carrying, host);
+            if carrying.waits {
+                self.pass_on(carrying, peer, true, host);
+            } else {
+                self.carry_otherwise(peer, carrying, host);
+            }
         }
     }
 
@@ -228,9 +297,43 @@ impl<P: Peer> Chord<P> {
     fn carry_otherwise<H: Outside<P>>(&mut self, peer: P, mut carrying: Carrying<P>, host: &mut H) {
         self.suspect(peer);
         carrying.carried.timeouts = carrying.carried.timeouts.saturating_add(1);
+        self.carry_without(peer, carrying, host);
+    }
+
+    fn wait_for<H: Outside<P>>(&mut self, root: P, mut carrying: Carrying<P>, host: &mut H) {
+        if carrying.waited >= MAX_WAITS {
+            return self.lose(&carrying, host);
+        }
+        (carrying.waits, carrying.waited) = (true, carrying.waited + 1);
+        let deadline = self.now + self.config.rpc_timeout;
+        self.busy().carries.open(root, deadline, carrying, host.rng());
+    }
+
+    fn carry_without<H: Outside<P>>(&mut self, peer: P, mut carrying: Carrying<P>, host: &mut H) {
         carrying.tried.push(peer);
         if carrying.tried.len() < MAX_TRIED {
             self.carry(carrying, host);
+        } else {
+            self.lose(&carrying, host);
+        }
+    }
+
+    /// Nobody carries that on. A find of this node's own is asked again when there may be
+    /// room; another's origin hears of it.
+    fn lose<H: Outside<P>>(&mut self, carrying: &Carrying<P>, host: &mut H) {
+        let Carried { origin, timeouts, ref body, .. } = *carrying.carried;
+        let &Body::Find { rpc, .. } = body else { return };
+        if origin == self.me {
+            self.one_less(rpc, timeouts, self.now + self.config.rpc_timeout, host);
+        } else {
+            host.send(origin, Message::Lost { rpc, timeouts });
+        }
+    }
+
+    /// This node leaves: what it carries gets no further.
+    pub(super) fn lose_carries<H: Outside<P>>(&mut self, host: &mut H) {
+        while let Some((_, carrying)) = self.busy.as_mut().and_then(|busy| busy.carries.expire(Time::NEVER)) {
+            self.lose(&carrying, host);
         }
     }
 }
