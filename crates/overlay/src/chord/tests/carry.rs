@@ -1,0 +1,127 @@
+//! Carried messages that get no further.
+
+use super::*;
+
+/// A find that node `origin` has sent on its way.
+fn carried_find(key: u32, origin: u32, rpc: RpcId) -> Message<u32> {
+    let (key, body) = (Id::small(u64::from(key), BITS), Body::Find { rpc, op: 1, values: false });
+    Message::Carry {
+        rpc,
+        carried: Box::new(Carried { key, origin, hops: 1, timeouts: 0, last: false, body }),
+    }
+}
+
+/// What was sent last, if it is a carried message: to whom, and its number there.
+fn passed_on(outside: &Outside) -> Option<(u32, RpcId)> {
+    match outside.sent.last() {
+        Some((to, Message::Carry { rpc, .. })) => Some((*to, *rpc)),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_cannot_be_carried_is_not_acknowledged_but_what_arrives_is() {
+    let (mut node, mut outside) = member(Config::default());
+    let mut tell = |n: u32, key| {
+        outside.sent.clear();
+        let message = carried_find(key, 60, RpcId(n));
+        node.handle(Time::ZERO, Input::Message { from: 56, message }, &mut outside);
+        outside.sent.clone()
+    };
+    for n in 0..MAX_CARRIES as u32 {
+        assert_eq!(tell(n, 20)[0], (56, Message::Ack { rpc: RpcId(n) }));
+    }
+    assert_eq!(tell(100, 20), [(56, Message::Nack { rpc: RpcId(100) })]);
+    let own = tell(101, 60);
+    assert_eq!(own[0], (56, Message::Ack { rpc: RpcId(101) }));
+    assert!(matches!(own[1], (60, Message::Found { .. })), "{own:?}");
+}
+
+#[test]
+fn who_cannot_carry_is_passed_over_but_is_no_dead_peer() {
+    let (mut node, mut outside) = member(Config { successors: 2, ..Config::default() });
+    let known = node.known();
+    let message = carried_find(60 - 8, 60, RpcId(1));
+    node.handle(Time::ZERO, Input::Message { from: 56, message }, &mut outside);
+    let (first, rpc) = passed_on(&outside).unwrap();
+    node.handle(Time::ZERO, Input::Message { from: first, message: Message::Nack { rpc } }, &mut outside);
+    let (second, _) = passed_on(&outside).unwrap();
+    assert!(second < first, "{second} {first}");
+    let Some((_, Message::Carry { carried, .. })) = outside.sent.last() else { unreachable!() };
+    assert_eq!((carried.timeouts, node.known()), (0, known));
+}
+
+#[test]
+fn a_carried_find_is_tried_with_all_that_are_known_and_then_its_origin_hears_of_it() {
+    let mut outside = outside();
+    let members: Vec<(Id, u32)> = (0..64).map(|n| (outside.id(n), n)).collect();
+    let config = Config { successors: MAX_SUCCESSORS, tries: 1, ..Config::default() };
+    let mut node = Chord::new(ME, &Arc::new(config));
+    node.converge(Time::ZERO, &View::new(&members), &mut outside);
+    let all = node.table.all().iter().filter(|&&one| one != 60).count();
+    assert!(all >= MAX_SUCCESSORS);
+    let message = carried_find(60, 62, RpcId(9));
+    node.handle(Time::ZERO, Input::Message { from: 62, message }, &mut outside);
+    let mut tried = Vec::new();
+    while let Some((to, _)) = passed_on(&outside) {
+        tried.push(to);
+        node.handle(Time::ZERO, Input::Unreachable(to), &mut outside);
+        outside.sent.retain(|(_, message)| matches!(message, Message::Carry { .. } | Message::Lost { .. }));
+        assert!(tried.len() <= MAX_TRIED);
+        if !matches!(outside.sent.last(), Some((next, Message::Carry { .. })) if !tried.contains(next)) {
+            break;
+        }
+    }
+    assert_eq!(tried.len(), all, "{tried:?}");
+    let timeouts = tried.len() as u8;
+    assert_eq!(outside.sent.last(), Some(&(62, Message::Lost { rpc: RpcId(9), timeouts })));
+}
+
+#[test]
+fn a_find_that_got_lost_is_asked_again_at_once_until_its_tries_are_used_up() {
+    let (mut node, mut outside) =
+        member(Config { successors: 2, style: Style::Recursive, find_tries: 2, ..Config::default() });
+    let find = Route::Find { op: Op(5), key: Id::small(52, BITS), values: false };
+    node.handle(Time::ZERO, Input::Command(find), &mut outside);
+    let Some((_, Message::Carry { carried, .. })) = outside.sent.last().cloned() else { unreachable!() };
+    let Body::Find { rpc, .. } = carried.body else { unreachable!() };
+    let lost = Input::Message { from: 48, message: Message::Lost { rpc, timeouts: 3 } };
+    outside.sent.clear();
+    node.handle(Time::ZERO, lost.clone(), &mut outside);
+    assert_eq!(node.next_timeout(), Some(Time::ZERO));
+    node.handle_timeout(Time::ZERO, &mut outside);
+    assert!(passed_on(&outside).is_some() && outside.events.is_empty());
+    node.handle(Time::ZERO, lost, &mut outside);
+    let cost = Cost { hops: 0, timeouts: 6 };
+    assert_eq!(outside.events, [Routing::Closest { op: Op(5), peers: vec![], cost }]);
+}
+
+#[test]
+fn a_root_that_cannot_carry_now_is_waited_for_and_not_forever() {
+    let (mut node, mut outside) = member(Config::default());
+    let message = carried_find(20, 60, RpcId(3));
+    node.handle(Time::ZERO, Input::Message { from: 56, message }, &mut outside);
+    for _ in 0..=MAX_WAITS {
+        let (root, rpc) = passed_on(&outside).unwrap();
+        assert_eq!(root, 24);
+        let now = node.now;
+        node.handle(now, Input::Message { from: root, message: Message::Nack { rpc } }, &mut outside);
+        let Some(busy) = &node.busy else { break };
+        let due = busy.due;
+        while node.now < due {
+            node.handle_timeout(node.next_timeout().unwrap(), &mut outside);
+        }
+        outside.sent.retain(|(_, message)| matches!(message, Message::Carry { .. } | Message::Lost { .. }));
+    }
+    assert!(node.busy.is_none());
+    assert_eq!(outside.sent.last(), Some(&(60, Message::Lost { rpc: RpcId(3), timeouts: 0 })));
+}
+
+#[test]
+fn who_leaves_tells_whose_finds_it_carried() {
+    let (mut node, mut outside) = member(Config::default());
+    let message = carried_find(20, 60, RpcId(3));
+    node.handle(Time::ZERO, Input::Message { from: 56, message }, &mut outside);
+    node.handle(Time::ZERO, Input::Command(Route::Leave), &mut outside);
+    assert!(outside.sent.contains(&(60, Message::Lost { rpc: RpcId(3), timeouts: 0 })));
+}
