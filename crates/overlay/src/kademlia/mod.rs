@@ -41,6 +41,7 @@ mod lookup;
 mod maintain;
 mod message;
 mod path;
+mod places;
 mod route;
 mod table;
 #[cfg(test)]
@@ -80,8 +81,7 @@ pub struct Config {
     pub k: usize,
     /// Questions that a look-up has open at once: the paper's alpha.
     pub alpha: usize,
-    /// How many of the closest must have answered for a find to end, and so how many it can
-    /// be sure of; k in the paper.
+    /// How many of the closest must answer for a find to end: it is sure of these. The paper: k.
     pub enough: usize,
     /// The same for a refresh.
     pub refresh_enough: usize,
@@ -89,8 +89,7 @@ pub struct Config {
     pub strict: bool,
     /// Disjoint paths of a find; 1 is Kademlia, more is S/Kademlia.
     pub paths: usize,
-    /// How many nodes a find gives, of those that it is sure of; and of how many neighbours
-    /// an update tells.
+    /// How many nodes a find gives, if it is sure of so many, and of how many updates tell.
     pub replicas: usize,
     /// Spares a bucket keeps: the replacement cache, section 4.1.
     pub spares: usize,
@@ -119,9 +118,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The paper's k and alpha, for round trips of up to half a second. A find ends with the
-    /// eight closest, as many as keep a record: under churn that costs a fifth less than to
-    /// wait for all k, takes half the time, and finds as much.
+    /// The paper's k and alpha, for round trips of up to half a second; what is not the
+    /// paper's is on the hull of cost and latency under churn.
     fn default() -> Self {
         Config {
             bits: Id::BITS,

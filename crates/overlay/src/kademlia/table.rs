@@ -18,6 +18,7 @@
 //! counts say where each begins. It knows no messages and no ids but our own: whoever uses
 //! it, says where a peer stands.
 
+use super::places::{Places, Zone};
 use super::verdict::{Failed, Heard, Seen, Trust};
 use crate::{Id, prefetch};
 
@@ -27,52 +28,6 @@ pub const BUCKETS: usize = 32;
 pub const MAX_K: usize = 32;
 /// How many places an array that is full grows by.
 const GROWTH: usize = 4;
-
-/// How many of a bucket's places are what, by [`Zone`].
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct Places([u8; 4]);
-
-/// A part of a bucket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Zone {
-    Stale,
-    Doubted,
-    Good,
-    Spare,
-}
-
-impl Places {
-    fn of(self, zone: Zone) -> usize {
-        usize::from(self.0[zone as usize])
-    }
-
-    fn suspect(self) -> usize {
-        self.of(Zone::Stale) + self.of(Zone::Doubted)
-    }
-
-    fn contacts(self) -> usize {
-        self.suspect() + self.of(Zone::Good)
-    }
-
-    fn add(&mut self, zone: Zone, count: usize) {
-        self.0[zone as usize] += count as u8;
-    }
-
-    fn take(&mut self, zone: Zone) {
-        self.0[zone as usize] -= 1;
-    }
-
-    /// The zone of the contact at `at`.
-    fn zone(self, at: usize) -> Zone {
-        if at < self.of(Zone::Stale) {
-            Zone::Stale
-        } else if at < self.suspect() {
-            Zone::Doubted
-        } else {
-            Zone::Good
-        }
-    }
-}
 
 /// Contacts of one node, by their distance.
 #[derive(Clone, Debug)]

@@ -203,7 +203,7 @@ structured! {
     /// `[overlay.pastry]`.
     PastryTable for Pastry of pastry::Config {
         b: Count<1, { pastry::MAX_DIGIT_BITS as usize }> => |c, v| c.digit_bits = v.get();
-        leaves: Count<2, { pastry::MAX_LEAF }> => |c, v| c.leaf = v.get();
+        leaves: Count<2, { pastry::MAX_LEAF }, 2> => |c, v| c.leaf = v.get();
         sample: Count<0, { MAX_HOSTS as usize }> => |c, v| c.sample = v.get();
         neighborhood: Count<0, 4096> => |c, v| c.neighborhood = v.get();
         style: Style => |c, v| c.iterative = v == Style::Iterative;
@@ -249,20 +249,29 @@ table! {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(tag = "by", rename_all = "lowercase", deny_unknown_fields)]
 pub enum SearchTable {
-    Flood { ttl: u8 },
-    Ring { first: u8, step: u8, last: u8 },
-    Walkers { count: u8, check_every: u16, ttl: u16 },
-    Dynamic { probes: u8, probe_ttl: u8, ttl: u8 },
+    Flood { ttl: Ttl },
+    Ring { first: Ttl, step: Ttl, last: Ttl },
+    Walkers { count: Count<1, 255>, check_every: Count<1, 65_535>, ttl: Count<1, 65_535> },
+    Dynamic { probes: Count<0, 255>, probe_ttl: Ttl, ttl: Ttl },
 }
+
+/// How far a query goes.
+type Ttl = Count<1, { gnutella::MAX_TTL as usize }>;
 
 impl SearchTable {
     fn strategy(self) -> gnutella::Strategy {
         use gnutella::Strategy;
         match self {
-            SearchTable::Flood { ttl } => Strategy::Flood { ttl },
-            SearchTable::Ring { first, step, last } => Strategy::ExpandingRing { first, step, last },
-            SearchTable::Walkers { count, check_every, ttl } => Strategy::Walkers { count, check_every, ttl },
-            SearchTable::Dynamic { probes, probe_ttl, ttl } => Strategy::Dynamic { probes, probe_ttl, ttl },
+            SearchTable::Flood { ttl } => Strategy::Flood { ttl: ttl.get() },
+            SearchTable::Ring { first, step, last } => {
+                Strategy::ExpandingRing { first: first.get(), step: step.get(), last: last.get() }
+            }
+            SearchTable::Walkers { count, check_every, ttl } => {
+                Strategy::Walkers { count: count.get(), check_every: check_every.get(), ttl: ttl.get() }
+            }
+            SearchTable::Dynamic { probes, probe_ttl, ttl } => {
+                Strategy::Dynamic { probes: probes.get(), probe_ttl: probe_ttl.get(), ttl: ttl.get() }
+            }
         }
     }
 }

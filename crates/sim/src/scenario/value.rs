@@ -29,11 +29,11 @@ impl<'de> Deserialize<'de> for Secs {
     }
 }
 
-/// A number from `LOW` to `HIGH`.
+/// A number from `LOW` to `HIGH`, in steps of `STEP`.
 #[derive(Clone, Copy, Debug)]
-pub struct Count<const LOW: usize, const HIGH: usize>(usize);
+pub struct Count<const LOW: usize, const HIGH: usize, const STEP: usize = 1>(usize);
 
-impl<const LOW: usize, const HIGH: usize> Count<LOW, HIGH> {
+impl<const LOW: usize, const HIGH: usize, const STEP: usize> Count<LOW, HIGH, STEP> {
     /// It, as whatever can hold it; what cannot be held is the most that can.
     pub fn get<T: TryFrom<usize> + Bounded>(self) -> T {
         T::try_from(self.0).unwrap_or(T::MOST)
@@ -41,7 +41,7 @@ impl<const LOW: usize, const HIGH: usize> Count<LOW, HIGH> {
 }
 
 /// The nearest number within the bounds.
-impl<const LOW: usize, const HIGH: usize> From<usize> for Count<LOW, HIGH> {
+impl<const LOW: usize, const HIGH: usize, const STEP: usize> From<usize> for Count<LOW, HIGH, STEP> {
     fn from(count: usize) -> Self {
         Count(count.clamp(LOW, HIGH))
     }
@@ -58,7 +58,9 @@ macro_rules! bounded {
 }
 bounded!(u8, u16, u32, usize);
 
-impl<'de, const LOW: usize, const HIGH: usize> Deserialize<'de> for Count<LOW, HIGH> {
+impl<'de, const LOW: usize, const HIGH: usize, const STEP: usize> Deserialize<'de>
+    for Count<LOW, HIGH, STEP>
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Number;
         impl serde::de::Visitor<'_> for Number {
@@ -75,8 +77,14 @@ impl<'de, const LOW: usize, const HIGH: usize> Deserialize<'de> for Count<LOW, H
         }
         let number = deserializer.deserialize_i64(Number)?;
         let count = usize::try_from(number).ok().filter(|count| (LOW..=HIGH).contains(count));
-        let count = count.map(Count);
-        count.ok_or_else(|| D::Error::custom(format_args!("{number} is out of bounds: {LOW} to {HIGH}")))
+        match count {
+            Some(count) if (count - LOW).is_multiple_of(STEP) => Ok(Count(count)),
+            Some(_) => Err(D::Error::custom(format_args!(
+                "{number} is none of {LOW}, {}, and so on to {HIGH}",
+                LOW + STEP
+            ))),
+            None => Err(D::Error::custom(format_args!("{number} is out of bounds: {LOW} to {HIGH}"))),
+        }
     }
 }
 
@@ -95,6 +103,10 @@ mod tests {
             ("kademlia", "k = 0", "0 is out of bounds: 1 to 32"),
             ("kademlia", "alpha = -1", "-1 is out of bounds: 1 to 32"),
             ("pastry", "b = 200", "200 is out of bounds: 1 to 8"),
+            ("pastry", "leaves = 3", "3 is none of 2, 4, and so on to"),
+            ("gnutella", "search = { by = \"flood\", ttl = 0 }", "0 is out of bounds: 1 to 10"),
+            ("gnutella", "search = { by = \"ring\", first = 1, step = 0, last = 5 }", "0 is out of bounds"),
+            ("gnutella", "search = { by = \"walkers\", count = 0, check_every = 4, ttl = 9 }", "0 is out of"),
             ("chord", "successors = \"many\"", "a whole number"),
         ] {
             let text = format!("nodes = 50\nduration_s = 60\n[overlay.{overlay}]\n{parameter}\n");
