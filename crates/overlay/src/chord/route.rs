@@ -107,12 +107,15 @@ impl<P: Peer> Chord<P> {
         }
         let way = self.way(carried.key, carried.last, &[], host);
         let full = self.busy.as_ref().is_some_and(|busy| busy.carries.len() >= MAX_CARRIES);
-        if matches!(way, Way::Nowhere) || full && matches!(way, Way::To(..)) {
-            host.refuse(None, Offence::Full);
-            return host.send(from, Message::Nack { rpc });
+        match way {
+            Way::To(..) if full => host.refuse(None, Offence::Full),
+            Way::Nowhere => {}
+            Way::To(..) | Way::Here => {
+                host.send(from, Message::Ack { rpc });
+                return self.follow(way, Carrying::of(carried), host);
+            }
         }
-        host.send(from, Message::Ack { rpc });
-        self.follow(way, Carrying::of(carried), host);
+        host.send(from, Message::Nack { rpc });
     }
 
     pub(super) fn on_ack<H: Outside<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) {

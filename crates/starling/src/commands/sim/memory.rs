@@ -31,22 +31,22 @@ fn available() -> Option<u64> {
 /// What the control groups of this process leave it.
 fn groups() -> Option<u64> {
     let text = read("/proc/self/cgroup")?;
-    text.lines().filter_map(group).min()
+    text.lines().filter_map(|line| group(line, Path::new("/sys/fs/cgroup"))).min()
 }
 
-/// The same of one line of `/proc/self/cgroup`: a number, controllers, a path.
-fn group(line: &str) -> Option<u64> {
+/// The same of one line of `/proc/self/cgroup`: a number, controllers, a path below `mount`.
+fn group(line: &str, mount: &Path) -> Option<u64> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (controllers, path) = (fields.next()?, fields.next()?.trim_start_matches('/'));
     let (root, most, used) = if controllers.is_empty() {
-        ("/sys/fs/cgroup", "memory.max", "memory.current")
+        (mount.to_owned(), "memory.max", "memory.current")
     } else if controllers.split(',').any(|one| one == "memory") {
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+        (mount.join("memory"), "memory.limit_in_bytes", "memory.usage_in_bytes")
     } else {
         return None;
     };
     // A limit above ours is ours too; inside a container, the path may not be seen at all.
-    let folders = Path::new(path).ancestors().map(|folder| Path::new(root).join(folder));
+    let folders = Path::new(path).ancestors().map(|folder| root.join(folder));
     let left = folders.filter_map(|folder| {
         let most = number(folder.join(most))?;
         // Pages of files that nobody has used of late are given back first.
@@ -65,6 +65,7 @@ fn address_space() -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use super::*;
 
@@ -75,13 +76,33 @@ mod tests {
         assert_eq!(named(limits, "Max address space"), Some(409_600_000));
         assert_eq!(named(limits, "Max cpu time"), None);
         assert_eq!(named("MemAvailable:   19000 kB\n", "MemAvailable:"), Some(19_000));
-        for line in ["0::/nowhere/at/all", "4:memory:/nowhere", "9:name=systemd:/", "", "4"] {
-            assert!(group(line).is_none_or(|left| left > 0), "{line}");
-        }
     }
 
     #[test]
-    fn no_more_is_free_than_the_system_has() {
-        assert!(free() <= available() || available().is_none());
+    fn the_narrowest_group_counts_and_what_files_take_does_not() {
+        let mount = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let file = mount.path().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        put("memory.max", "max\n");
+        put("a/memory.max", "1000\n");
+        put("a/memory.current", "700\n");
+        put("a/memory.stat", "anon 400\ninactive_file 200\n");
+        put("a/b/memory.max", "5000\n");
+        put("a/b/memory.current", "300\n");
+        put("memory/c/memory.limit_in_bytes", "80\n");
+        put("memory/c/memory.usage_in_bytes", "90\n");
+        for (line, left) in [
+            ("0::/a/b", Some(500)),
+            ("0::/", None),
+            ("0::/not/seen", None),
+            ("4:cpu,memory:/c", Some(0)),
+            ("9:name=systemd:/a", None),
+            ("", None),
+        ] {
+            assert_eq!(group(line, mount.path()), left, "{line}");
+        }
     }
 }
