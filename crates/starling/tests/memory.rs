@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -93,7 +94,7 @@ impl Peer {
     }
 
     /// Asks for the first pieces again and again, as long as it may; tells of what came.
-    fn takes(mut self, news: &Sender<News>) -> io::Result<()> {
+    fn takes(mut self, news: &Sender<News>) -> io::Result<Infallible> {
         self.say(2, &[])?;
         let (mut at, mut unchoked, mut open) = (0u32, false, 0);
         let _ = news.send(News::Met);
@@ -117,7 +118,7 @@ impl Peer {
     }
 
     /// Has all of it, and gives what is asked for from `start` on.
-    fn gives(mut self, pieces: usize, news: &Sender<News>, start: &Receiver<()>) -> io::Result<()> {
+    fn gives(mut self, pieces: usize, news: &Sender<News>, start: &Receiver<()>) -> io::Result<Infallible> {
         let bits = pieces.div_ceil(8);
         let mut bitfield = vec![0xff; bits];
         bitfield[bits - 1] <<= bits * 8 - pieces;
@@ -139,6 +140,21 @@ impl Peer {
 enum News {
     Met,
     Block,
+    /// A peer's connection is over, though the program should have kept it.
+    Over(usize, io::Error),
+}
+
+/// A peer of its own thread, from the call to the end of its connection.
+fn peer(
+    n: usize,
+    news: &Sender<News>,
+    life: impl FnOnce(&Sender<News>) -> io::Result<Infallible> + Send + 'static,
+) {
+    let news = news.clone();
+    thread::spawn(move || {
+        let Err(error) = life(&news);
+        let _ = news.send(News::Over(n, error));
+    });
 }
 
 /// The most that `pid` has while so many peers meet it and then `blocks` blocks go over.
@@ -151,6 +167,7 @@ fn most(pid: u32, peers: usize, blocks: usize, news: &Receiver<News>, mut all_me
         match news.recv_timeout(common::DEADLINE).unwrap() {
             News::Met => met += 1,
             News::Block => came += 1,
+            News::Over(n, error) => panic!("peer {n} of {peers}, {met} met and {came} blocks: {error}"),
         }
         if met == peers && most == 0 {
             all_met();
@@ -178,9 +195,11 @@ fn seeder(peers: usize) -> u64 {
         (complete == 2).then_some(())
     });
     let (out, news) = channel();
-    for n in 0..peers {
-        let (out, info_hash) = (out.clone(), torrents[n % 2].1);
-        thread::spawn(move || Peer::greet(connect(ip(n), listen)?, info_hash, n, 68)?.takes(&out));
+    // One after the other: a crowd of callers that do not come to speak would be refused.
+    let call = |n: usize| Peer::greet(connect(ip(n), listen)?, torrents[n % 2].1, n, 68);
+    let callers: Vec<Peer> = (0..peers).map(|n| call(n).unwrap()).collect();
+    for (n, caller) in callers.into_iter().enumerate() {
+        peer(n, &out, move |out| caller.takes(out));
     }
     let most = most(seeding.pid(), peers, BLOCKS, &news, || {});
     let mut connected = [0, 0];
@@ -206,9 +225,9 @@ fn leecher(peers: usize) -> u64 {
         command.args(["--peer", &listener.local_addr().unwrap().to_string()]);
         // Every peer is named for both torrents, and knows one.
         let (info_hash, pieces) = (torrents[n % 2].1, (LENGTH / (64 << 10)) as usize + n % 2);
-        let (out, (start, starting)) = (out.clone(), channel());
+        let (start, starting) = channel();
         starts.push(start);
-        thread::spawn(move || {
+        peer(n, &out, move |out| {
             let stream = loop {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut theirs = [0; 48];
@@ -217,7 +236,7 @@ fn leecher(peers: usize) -> u64 {
                     break stream;
                 }
             };
-            Peer::greet(stream, info_hash, n, 20)?.gives(pieces, &out, &starting)
+            Peer::greet(stream, info_hash, n, 20)?.gives(pieces, out, &starting)
         });
     }
     let getting = Run::start(&mut command);

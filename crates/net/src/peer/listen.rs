@@ -131,7 +131,14 @@ async fn accept(
     let mut spare = Spare::new();
     loop {
         match socket.accept().await {
-            Ok((stream, from)) => greet(stream, from, &hub, &handler, &*admit),
+            Ok((stream, from)) => {
+                greet(stream, from, &hub, &handler, &*admit);
+                // Of many who came together, those whose handshakes are here are greeted
+                // before the rest would be half-open connections too many.
+                if hub.half_open.get() * 2 >= hub.limits.half_open_max {
+                    tokio::task::yield_now().await;
+                }
+            }
             Err(error) if exhausted(&error) => {
                 warn!(%error, "cannot accept");
                 spare.turn_away(&socket);

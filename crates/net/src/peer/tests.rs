@@ -14,6 +14,7 @@ use tokio::task::{LocalSet, yield_now};
 
 use super::*;
 
+mod crowd;
 mod exhausted;
 
 #[derive(Debug)]
@@ -437,11 +438,11 @@ async fn connections_are_capped_in_all_and_by_address() {
         let _third = stranger(&end).await;
         let mut fourth = TcpStream::connect(end.addr).await.unwrap();
         assert_eq!(fourth.read(&mut [0; 1]).await.unwrap_or(0), 0, "one connection too many");
+        assert_eq!(end.peers.open(), 3);
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.8:0".parse().unwrap()).unwrap();
         let mut elsewhere = socket.connect(end.addr).await.unwrap();
         elsewhere.write_all(&handshake().encode()).await.unwrap();
-        assert_eq!(end.peers.open(), 3);
         while end.greeted().await.addr().ip() != IpAddr::from([127, 0, 0, 8]) {}
         drop(half);
         while end.peers.open() > 2 {

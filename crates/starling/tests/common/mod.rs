@@ -4,12 +4,13 @@
 
 pub mod web;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -17,6 +18,8 @@ use tempfile::TempDir;
 
 /// How long anything may take before it counts as hung.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+/// Objects that are shown of what a program told while something else was awaited.
+const REMEMBERED: usize = 20;
 
 /// The program, knowing nothing of the user who runs the tests.
 pub fn starling() -> Command {
@@ -117,17 +120,22 @@ impl Run {
         Run { child, lines, stderr }
     }
 
-    /// The next object for which `pick` has something.
+    /// The next object for which `pick` has something. A program that goes on talking of
+    /// other things for too long is as bad as one that falls silent.
     pub fn until<T>(&mut self, mut pick: impl FnMut(&Value) -> Option<T>) -> T {
+        let (start, mut heard) = (Instant::now(), VecDeque::new());
         loop {
-            let Ok(value) = self.lines.recv_timeout(DEADLINE) else {
+            let left = (2 * DEADLINE).saturating_sub(start.elapsed());
+            let Ok(value) = self.lines.recv_timeout(DEADLINE.min(left)) else {
                 let _ = self.child.kill();
                 let said = self.stderr.recv_timeout(DEADLINE).unwrap_or_default();
-                panic!("the program ended or fell silent before what was awaited: {said}");
+                panic!("what was awaited did not come; stderr: {said:?}; the last it told: {heard:#?}");
             };
             if let Some(found) = pick(&value) {
                 return found;
             }
+            heard.truncate(REMEMBERED - 1);
+            heard.push_front(value);
         }
     }
 
@@ -195,9 +203,10 @@ impl Talking {
 
     /// The next line of stderr for which `pick` has something.
     pub fn until<T>(&mut self, mut pick: impl FnMut(&str) -> Option<T>) -> T {
-        let mut said = Vec::new();
+        let (start, mut said) = (Instant::now(), Vec::new());
         loop {
-            let line = self.lines.recv_timeout(DEADLINE);
+            let left = (2 * DEADLINE).saturating_sub(start.elapsed());
+            let line = self.lines.recv_timeout(DEADLINE.min(left));
             let line = line.unwrap_or_else(|_| panic!("it did not say what was awaited: {said:?}"));
             if let Some(found) = pick(&line) {
                 return found;
