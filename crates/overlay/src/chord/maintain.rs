@@ -312,7 +312,9 @@ impl<P: Peer> Chord<P> {
     /// What a node does that hears of a peer's silence on the way of a find.
     pub(super) fn suspect(&mut self, peer: P) {
         if self.table.fingers().contains(&peer) {
-            self.table.remove(peer);
+            if self.config.forget_fingers {
+                self.table.remove(peer);
+            }
         } else if self.member && self.successor() == Some(peer) {
             self.stabilize_at = self.stabilize_at.min(self.now);
         }

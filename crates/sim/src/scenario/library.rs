@@ -29,7 +29,8 @@ pub const LIBRARY: &[Entry] =
 /// Those that reproduce published figures.
 pub const FIGURES: &[Entry] = library!(
     "figures": "chord-1024", "chord-4096", "chord-failed-0", "chord-failed-10", "chord-failed-20",
-    "chord-keys-1", "chord-keys-20", "pastry", "kademlia", "kelips-10000", "kelips-100000",
+    "chord-failed-30", "chord-failed-40", "chord-failed-50", "chord-keys-1", "chord-keys-20",
+    "pastry", "kademlia", "kelips-10000", "kelips-100000",
     "gnutella-flood-2", "gnutella-flood-3", "gnutella-walk-500", "gnutella-walk-50",
 );
 

@@ -2,7 +2,8 @@
 //!
 //! Figures "before repair" need tables that stay as they are: no stabilization, refresh,
 //! heartbeat, gossip or renewal. What a node learns from a question of its own that
-//! nobody answers, it still learns.
+//! nobody answers, it still learns, but for Chord's fingers: its authors left those to
+//! the dead where they were.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ impl<C: Upkeep + Clone> Upkeep for DhtConfig<C> {
 impl Upkeep for chord::Config {
     fn stop(&mut self) {
         (self.stabilize, self.fix_fingers) = (NEVER, NEVER);
+        self.forget_fingers = false;
     }
 }
 
