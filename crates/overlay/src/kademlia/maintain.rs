@@ -78,7 +78,7 @@ impl<P: Peer> Kademlia<P> {
             self.role = Role::Member;
             self.pending |= bits_below(near);
             self.touched = u32::MAX;
-            self.plan_refresh(NEWCOMER.clamp(self.config.probe_min, self.config.probe_max), host);
+            self.plan_refresh(NEWCOMER.min(self.config.probe_max).max(self.config.probe_min), host);
             host.emit(Routing::Joined);
         }
     }

@@ -50,6 +50,7 @@ pub fn sense(file: &File) -> Result<(), Blame> {
         let names = super::NAMES.join("], [overlay.");
         return blame("overlay", format!("no overlay is chosen: add one of [overlay.{names}]"));
     }
+    within("overlay", file.overlay.sense())?;
     columns(file)?;
     within("network", network(&file.network))?;
     events(file)?;

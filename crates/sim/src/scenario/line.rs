@@ -27,6 +27,8 @@ fn in_table(table: &DeTable<'_>, path: &[&str]) -> Option<usize> {
 
 fn in_value(value: &Spanned<DeValue<'_>>, path: &[&str]) -> Option<usize> {
     match value.get_ref() {
+        // An array of one may be written as the table alone.
+        DeValue::Table(table) if path.first() == Some(&"0") => in_table(table, &path[1..]),
         DeValue::Table(table) => in_table(table, path),
         DeValue::Array(array) => {
             let (number, rest) = path.split_first()?;

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -19,6 +20,7 @@ use starling_overlay::chord::Chord;
 use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
 
+use super::check::{Blame, blame, each};
 use super::choice::Visit;
 use super::upkeep::Upkeep;
 use super::value::{Count, Secs};
@@ -434,7 +436,51 @@ overlays! {
     "kelips": kelips, Kelips(KelipsTable), None, kelips::Kelips<Node>, KelipsTable::config;
 }
 
+impl Overlays {
+    /// Whether the parameters of each overlay go together.
+    pub fn sense(&self) -> Result<(), Blame> {
+        each("gnutella", &self.gnutella.0, GnutellaTable::sense)?;
+        each("kademlia", &self.kademlia.0, KademliaTable::sense)?;
+        Ok(())
+    }
+}
+
+/// Of two parameters, by name, the first may not be the larger one.
+fn in_order<T: PartialOrd + fmt::Display>(low: (&str, T), high: (&str, T)) -> Result<(), Blame> {
+    if low.1 <= high.1 {
+        return Ok(());
+    }
+    blame(low.0, format!("{} is {}, but {} only {}", low.0, low.1, high.0, high.1))
+}
+
+impl KademliaTable {
+    fn sense(&self) -> Result<(), Blame> {
+        let config = kademlia::Config::default();
+        let secs = |given: Option<Secs>, usual: Duration| given.map_or(usual, |secs| secs.0).as_secs_f64();
+        let (low, high) =
+            (secs(self.probe_min_s, config.probe_min), secs(self.probe_max_s, config.probe_max));
+        in_order(("probe_min_s", low), ("probe_max_s", high))?;
+        match (self.enough, self.k) {
+            (Some(enough), k) => in_order(("enough", enough.get()), ("k", k.map_or(config.k, Count::get))),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl GnutellaTable {
+    fn sense(&self) -> Result<(), Blame> {
+        if let Some(SearchTable::Ring { first, last, .. }) = self.search {
+            in_order::<usize>(("first", first.get()), ("last", last.get()))
+                .map_err(|(key, what)| (format!("search.{key}"), what))?;
+        }
+        match (self.degree, self.degree_max) {
+            (Some(degree), Some(most)) => {
+                in_order::<usize>(("degree", degree.get()), ("degree_max", most.get()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn config(&self, around: &Surroundings) -> gnutella::Config {
         let mut config = gnutella::Config::default();
         self.apply(&mut config);

@@ -107,11 +107,20 @@ mod tests {
             ("gnutella", "search = { by = \"flood\", ttl = 0 }", "0 is out of bounds: 1 to 10"),
             ("gnutella", "search = { by = \"ring\", first = 1, step = 0, last = 5 }", "0 is out of bounds"),
             ("gnutella", "search = { by = \"walkers\", count = 0, check_every = 4, ttl = 9 }", "0 is out of"),
+            (
+                "gnutella",
+                "search = { by = \"ring\", first = 5, step = 1, last = 2 }",
+                "first is 5, but last only 2",
+            ),
+            ("gnutella", "degree = 8\ndegree_max = 4", "degree is 8, but degree_max only 4"),
+            ("kademlia", "probe_min_s = 500", "probe_min_s is 500, but probe_max_s only 300"),
+            ("kademlia", "k = 8\nenough = 20", "line 5: enough is 20, but k only 8"),
             ("chord", "successors = \"many\"", "a whole number"),
         ] {
             let text = format!("nodes = 50\nduration_s = 60\n[overlay.{overlay}]\n{parameter}\n");
             let wrong = Scenario::parse("file", &text).map(|_| ()).expect_err(parameter).to_string();
-            assert!(wrong.contains("line 4") && wrong.contains(reason), "{parameter}: {wrong}");
+            let line = if reason.contains("line") { "" } else { "line 4" };
+            assert!(wrong.contains(line) && wrong.contains(reason), "{parameter}: {wrong}");
         }
     }
 }
