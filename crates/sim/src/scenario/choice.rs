@@ -28,6 +28,8 @@ const PENDING_BYTES: u64 = 500;
 const RECORD_BYTES: u64 = 300;
 /// Bytes of a posting of it at who keeps one.
 const POSTING_BYTES: u64 = 150;
+/// Bytes of a tuple of Kelips at one node of the group.
+const TUPLE_BYTES: u64 = 85;
 
 /// An overlay that runs, with its parameters.
 #[derive(Clone, Debug)]
@@ -110,10 +112,12 @@ impl Choice {
     /// About how many bytes a record takes that one node publishes, wherever it is kept, with
     /// a name of so many words.
     pub fn bytes_a_record(&self, nodes: u32, words: u32) -> u64 {
-        let keys = 1 + u64::from(words);
+        let by_words = !matches!(&self.table, Table::Kelips(table) if table.search_words == Some(false));
+        let keys = 1 + if by_words { u64::from(words) } else { 0 };
+        let root = f64::from(nodes).sqrt() as u64;
         let postings = match self.name() {
-            // All of a group keep it, and more sparingly.
-            "kelips" => f64::from(nodes).sqrt() as u64 / 2,
+            // All of a group keep it, but what it says is in memory once.
+            "kelips" => return RECORD_BYTES + keys * root * TUPLE_BYTES,
             "chord" | "pastry" | "kademlia" => 8 * keys,
             "gnutella" => 1,
             _ => 3,
