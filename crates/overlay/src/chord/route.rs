@@ -2,7 +2,8 @@
 //! common API (Dabek et al. 2003).
 //!
 //! Every hop says that it carries on; if it does not, or says that it cannot, the next
-//! best is tried. A find that nobody can carry on is reported to its origin, which asks
+//! best is tried; if all that live have too much to carry, the best of them is asked again
+//! a little later. A find that nobody can carry on is reported to its origin, which asks
 //! again. So a find gets lost unheard only with the node that carries it, and may arrive
 //! twice if a hop's word gets lost. A payload's origin is told nothing.
 
@@ -24,7 +25,9 @@ pub struct Carrying<P> {
     tried: Vec<P>,
     /// Whether who has it now is taken for the root.
     last: bool,
-    /// Whether that one said that it cannot, and shall have it again at the deadline.
+    /// The first, so the best, of those who said that they cannot.
+    busy: Option<P>,
+    /// Whether who has it now said so, and shall have it again at the deadline.
     waits: bool,
     waited: u8,
 }
@@ -47,7 +50,7 @@ impl<P: Peer> Carrying<P> {
 
 impl<P> Carrying<P> {
     fn of(carried: Box<Carried<P>>) -> Self {
-        Carrying { carried, tried: Vec::new(), last: false, waits: false, waited: 0 }
+        Carrying { carried, tried: Vec::new(), last: false, busy: None, waits: false, waited: 0 }
     }
 
     pub fn heap_bytes(&self) -> usize {
@@ -86,6 +89,11 @@ impl<P: Peer> Chord<P> {
     pub(super) fn send_find<H: Outside<P>>(&mut self, mut find: Box<Find<P>>, host: &mut H) {
         let (aim, op) = find.aim();
         let Some(asked) = &mut find.asked else { return };
+        if self.busy.as_ref().is_some_and(|busy| busy.carries.len() >= MAX_CARRIES) {
+            // That is this node's own affair, and costs none of the find's tries.
+            asked.deadline = self.now + self.config.rpc_timeout;
+            return self.busy().finds.push(find);
+        }
         asked.left = asked.left.saturating_sub(1);
         asked.under_way = asked.under_way.saturating_add(1);
         asked.deadline = self.now + self.config.carry_timeout;
@@ -124,12 +132,16 @@ impl<P: Peer> Chord<P> {
         }
     }
 
-    /// `from` lives, but somebody else shall carry that. If it was taken for the root, who
-    /// is behind it is not, so that it is waited for instead.
+    /// `from` lives, but somebody else shall carry that, or `from` later if there is nobody
+    /// else. If it was taken for the root, who is behind it is not, so that it is waited for
+    /// at once.
     pub(super) fn on_nack<H: Outside<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) {
         match self.busy.as_mut().and_then(|busy| busy.carries.close(rpc, from)) {
             Some(carrying) if carrying.last => self.wait_for(from, carrying, host),
-            Some(carrying) => self.carry_without(from, carrying, host),
+            Some(mut carrying) => {
+                carrying.busy.get_or_insert(from);
+                self.carry_without(from, carrying, host);
+            }
             None => host.refuse(Some(from), Offence::UnknownReply),
         }
     }
@@ -202,7 +214,18 @@ impl<P: Peer> Chord<P> {
         match way {
             Way::To(next, last) => self.pass_on(carrying, next, last, host),
             Way::Here => self.arrive(carrying, host),
-            Way::Nowhere => self.lose(&carrying, host),
+            Way::Nowhere => self.give_up(carrying, host),
+        }
+    }
+
+    /// Everyone was tried: whoever only had too much to carry shall have it again.
+    fn give_up<H: Outside<P>>(&mut self, mut carrying: Carrying<P>, host: &mut H) {
+        match carrying.busy {
+            Some(peer) => {
+                carrying.last = false;
+                self.wait_for(peer, carrying, host);
+            }
+            None => self.lose(&carrying, host),
         }
     }
 
@@ -283,7 +306,8 @@ impl<P: Peer> Chord<P> {
         let now = self.now;
         while let Some((peer, carrying)) = self.busy.as_mut().and_then(|busy| busy.carries.expire(now)) {
             if carrying.waits {
-                self.pass_on(carrying, peer, true, host);
+                let last = carrying.last;
+                self.pass_on(carrying, peer, last, host);
             } else {
                 self.carry_otherwise(peer, carrying, host);
             }
@@ -299,25 +323,28 @@ impl<P: Peer> Chord<P> {
     /// `peer` does not carry on: somebody else shall.
     fn carry_otherwise<H: Outside<P>>(&mut self, peer: P, mut carrying: Carrying<P>, host: &mut H) {
         self.suspect(peer);
+        carrying.busy.take_if(|&mut busy| busy == peer);
         carrying.carried.timeouts = carrying.carried.timeouts.saturating_add(1);
         self.carry_without(peer, carrying, host);
     }
 
-    fn wait_for<H: Outside<P>>(&mut self, root: P, mut carrying: Carrying<P>, host: &mut H) {
+    fn wait_for<H: Outside<P>>(&mut self, peer: P, mut carrying: Carrying<P>, host: &mut H) {
         if carrying.waited >= MAX_WAITS {
             return self.lose(&carrying, host);
         }
         (carrying.waits, carrying.waited) = (true, carrying.waited + 1);
         let deadline = self.now + self.config.rpc_timeout;
-        self.busy().carries.open(root, deadline, carrying, host.rng());
+        self.busy().carries.open(peer, deadline, carrying, host.rng());
     }
 
     fn carry_without<H: Outside<P>>(&mut self, peer: P, mut carrying: Carrying<P>, host: &mut H) {
-        carrying.tried.push(peer);
+        if !carrying.tried.contains(&peer) {
+            carrying.tried.push(peer);
+        }
         if carrying.tried.len() < MAX_TRIED {
             self.carry(carrying, host);
         } else {
-            self.lose(&carrying, host);
+            self.give_up(carrying, host);
         }
     }
 

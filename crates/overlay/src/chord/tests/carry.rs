@@ -117,6 +117,33 @@ fn a_root_that_cannot_carry_now_is_waited_for_and_not_forever() {
     assert_eq!(outside.sent.last(), Some(&(60, Message::Lost { rpc: RpcId(3), timeouts: 0 })));
 }
 
+/// Too much in one moment is no reason to lose a find while everybody lives.
+#[test]
+fn if_all_have_too_much_to_carry_the_best_of_them_is_asked_again() {
+    let (mut node, mut outside) = member(Config { successors: 2, ..Config::default() });
+    let message = carried_find(60 - 8, 60, RpcId(1));
+    node.handle(Time::ZERO, Input::Message { from: 56, message }, &mut outside);
+    let (best, _) = passed_on(&outside).unwrap();
+    let (mut asked, mut again) = (0, 0);
+    while let Some((to, rpc)) = passed_on(&outside) {
+        (asked, again) = (asked + 1, again + u32::from(to == best));
+        let now = node.now;
+        node.handle(now, Input::Message { from: to, message: Message::Nack { rpc } }, &mut outside);
+        if passed_on(&outside) == Some((to, rpc)) {
+            let Some(busy) = &node.busy else { break };
+            let due = busy.due;
+            while node.now < due {
+                node.handle_timeout(node.next_timeout().unwrap(), &mut outside);
+            }
+        }
+        outside.sent.retain(|(_, message)| matches!(message, Message::Carry { .. } | Message::Lost { .. }));
+    }
+    assert!(asked > again, "others were tried");
+    assert_eq!(again, 1 + u32::from(MAX_WAITS));
+    assert!(node.busy.is_none());
+    assert_eq!(outside.sent.last(), Some(&(60, Message::Lost { rpc: RpcId(1), timeouts: 0 })));
+}
+
 #[test]
 fn who_leaves_tells_whose_finds_it_carried() {
     let (mut node, mut outside) = member(Config::default());
