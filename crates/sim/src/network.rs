@@ -133,6 +133,9 @@ pub struct Partition {
     pub share: f64,
 }
 
+/// The host that begins an overlay where there is none; no NAT is before it.
+pub const FOUNDER: u32 = 0;
+
 /// What a hostile host does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hostility {
@@ -158,6 +161,8 @@ pub struct Network {
     pub partitions: Vec<Partition>,
     /// The share of hosts that are hostile, and how.
     pub hostile: Option<(f64, Hostility)>,
+    /// If so, the hostile hosts are not drawn but those below this number.
+    pub crowd: Option<u32>,
     /// What the hosts' properties are drawn from.
     pub seed: u64,
     /// Which node runs on which host; the engine says.
@@ -177,6 +182,7 @@ impl Default for Network {
             natted: 0.0,
             partitions: Vec::new(),
             hostile: None,
+            crowd: None,
             seed: 0,
             hosts: MAX_HOSTS.into(),
         }
@@ -220,14 +226,19 @@ impl Network {
     /// Whether a node's host is behind a NAT.
     #[inline]
     pub fn is_natted(&self, node: u32) -> bool {
-        self.natted > 0.0 && self.drawn(self.hosts.of(node), 0x6e61_7400) < self.natted
+        let host = self.hosts.of(node);
+        host != FOUNDER && self.natted > 0.0 && self.drawn(host, 0x6e61_7400) < self.natted
     }
 
     /// What a node's host does to others, if it is hostile.
     #[inline]
     pub fn hostility(&self, node: u32) -> Option<Hostility> {
-        let (share, how) = self.hostile?;
-        (self.drawn(self.hosts.of(node), 0x6576_696c) < share).then_some(how)
+        let ((share, how), host) = (self.hostile?, self.hosts.of(node));
+        let is_hostile = match self.crowd {
+            Some(count) => host < count,
+            None => self.drawn(host, 0x6576_696c) < share,
+        };
+        is_hostile.then_some(how)
     }
 
     fn apart(&self, now: Time, from: u32, to: u32) -> bool {

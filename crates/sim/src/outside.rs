@@ -88,6 +88,8 @@ pub(crate) enum Due {
     Plan { tag: u64 },
 }
 
+/// Hosts among which a liar looks for another.
+const FRIENDS: usize = 4_096;
 /// Peers that a NAT remembers at most, for each host.
 const MAX_HOLES: usize = 4_096;
 
@@ -171,10 +173,12 @@ impl<M: Message<Node>, E> Outside<M, E> {
             Hostility::Drop => false,
             Hostility::Lie => {
                 let (network, rng) = (&self.network, &mut self.rng);
+                let count = network.hosts.numbers();
                 message.visit_peers(&mut |peer| {
                     // Someone hostile near by number: any will do, since ids are random.
-                    let start = rng.next_u32() % 1_024;
-                    let friend = (start..start + 256).find(|&host| network.hostility(host).is_some());
+                    let start = rng.below(count.into()) as u32;
+                    let mut near = (start..count).chain(0..start).take(FRIENDS);
+                    let friend = near.find(|&host| network.hostility(host).is_some());
                     *peer = friend.map_or(*peer, |host| Node::new(host, 0));
                 });
                 true

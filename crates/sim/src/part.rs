@@ -332,8 +332,8 @@ impl<C: Core<Node>> Part<C> {
     fn deliver(&mut self, from: Node, to: Node, message: C::Message) {
         let at = self.at(to.host());
         self.outside.tally.note(self.outside.now, from, to);
-        let slot = &mut self.slots[at];
-        if slot.core.is_none() || slot.life != to.life() {
+        let there = self.slots.get(at).is_some_and(|slot| slot.core.is_some() && slot.life == to.life());
+        if !there {
             self.outside.tally.lost += 1;
             return;
         }
@@ -341,7 +341,8 @@ impl<C: Core<Node>> Part<C> {
             self.outside.tally.lost += 1;
             return;
         }
-        slot.received = slot.received.wrapping_add(1);
+        let received = &mut self.slots[at].received;
+        *received = received.wrapping_add(1);
         self.step(at, to.host(), |core, now, outside| {
             core.handle(now, Input::Message { from, message }, outside);
         });

@@ -110,7 +110,7 @@ impl Places {
             return self.around(key, node);
         }
         match self.spread {
-            Spread::Random(seed) if self.bits >= 32 => self.long(mix(u64::from(node.0) ^ seed)),
+            Spread::Random(seed) if self.bits >= 64 => self.long(mix(u64::from(node.0) ^ seed)),
             Spread::Random(seed) => Id::small(permuted(u64::from(node.0), seed, self.bits), self.bits),
             Spread::Even(count) => self.even(node.host(), count),
         }
@@ -163,9 +163,15 @@ mod tests {
 
     #[test]
     fn no_two_hosts_stand_at_one_place() {
-        for (bits, hosts) in
-            [(4u32, 16u32), (10, 1_000), (17, 100_000), (32, 100_000), (64, 100_000), (160, 10_000)]
-        {
+        for (bits, hosts) in [
+            (4u32, 16u32),
+            (10, 1_000),
+            (17, 100_000),
+            (32, 400_000),
+            (40, 100_000),
+            (64, 100_000),
+            (160, 10_000),
+        ] {
             for spread in [Spread::Random(7), Spread::Even(hosts)] {
                 let places = Places::new(bits, spread);
                 let ids: BTreeSet<Id> = (0..hosts).map(|host| places.id(Node::new(host, 0))).collect();

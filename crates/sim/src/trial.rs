@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_overlay::{Command, Counts, Id, Overlay, View};
+use starling_overlay::{Counts, Id, Overlay, View};
 use starling_sansio::{Rng, Time};
 
 use crate::check::{Check, Violations, flaws};
@@ -57,7 +57,7 @@ pub struct Setting {
     pub root: Option<Root>,
     /// When it is checked what must hold.
     pub check: Check,
-    /// When measuring begins: what nodes send before counts nowhere.
+    /// When measuring begins: what nodes send before, and what is asked, counts nowhere.
     pub measure_from: Time,
     /// The end.
     pub until: Time,
@@ -149,7 +149,10 @@ where
         let checked = setting.root.is_some();
         let (network, places) = (setting.network.clone(), setting.places.clone());
         let (hosts, seed) = (plan.hosts, setting.seed);
-        let script = |parts, part| Workload::new(plan, index.as_ref(), parts, part, checked, seed);
+        let script = |parts, part| {
+            let workload = Workload::new(plan, index.as_ref(), parts, part, checked, seed);
+            workload.measuring_from(setting.measure_from)
+        };
         let mut engine = if setting.check == Check::Always {
             Engine::in_parts(1, hosts, config, network, places, seed, script)
         } else {
@@ -273,7 +276,8 @@ where
     fn name_anchor(&mut self) {
         let anchor = self.engine.parts().find_map(|(part, _)| {
             let nodes = part.live().iter().filter_map(|&host| part.node(host));
-            nodes.into_iter().find(|(_, core)| core.is_member()).map(|(node, _)| node)
+            let is_boot = |node: Node, core: &C| core.is_member() && !part.network().is_natted(node.host());
+            nodes.into_iter().find(|&(node, core)| is_boot(node, core)).map(|(node, _)| node)
         });
         self.engine.parts_mut().for_each(|(_, script)| script.set_anchor(anchor));
     }
@@ -282,12 +286,10 @@ where
         for host in 0..self.engine.hosts().count() {
             let part = self.engine.part_of_mut(host);
             if part.node(host).is_some() && self.rng.unit() < failure.share {
-                for node in part.nodes_of(host) {
-                    if failure.graceful {
-                        part.command(node, Command::Leave);
-                    } else {
-                        part.stop(node);
-                    }
+                if failure.graceful {
+                    Workload::say_good_bye(host, part);
+                } else {
+                    part.nodes_of(host).for_each(|node| part.stop(node));
                 }
             }
         }

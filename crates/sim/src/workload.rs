@@ -12,6 +12,7 @@ use crate::check::{RingWatch, Violations};
 use crate::churn::Churn;
 use crate::hosts::Hosts;
 use crate::metrics::{Kind, Operations};
+use crate::network::FOUNDER;
 use crate::part::{Part, Script};
 use crate::place::Node;
 
@@ -132,6 +133,8 @@ pub struct Workload {
     checked: bool,
     /// Someone who is up, for parts in which nobody is yet.
     anchor: Option<Node>,
+    /// What is asked before counts nowhere.
+    measure_from: Time,
     joined: u64,
     too_small: u64,
     /// Whoever checks the ring after every event, if somebody does.
@@ -169,10 +172,16 @@ impl Workload {
             answers: Vec::new(),
             checked,
             anchor: None,
+            measure_from: Time::ZERO,
             joined: 0,
             too_small: 0,
             ring: RingWatch::default(),
         }
+    }
+
+    /// The same, counting only what is asked from then on.
+    pub fn measuring_from(self, measure_from: Time) -> Self {
+        Workload { measure_from, ..self }
     }
 
     /// Plans what begins by itself. `up`: hosts below this number are already there.
@@ -242,7 +251,7 @@ impl Workload {
     /// What was measured of each kind; operations under way count as open.
     pub fn operations(&self, part: &Part<impl Overlay<Node>>) -> BTreeMap<Kind, Operations> {
         let mut operations = self.operations.clone();
-        for pending in self.pending.values() {
+        for pending in self.pending.values().filter(|pending| pending.begun >= self.measure_from) {
             let there = part.node(pending.node.host()).is_some_and(|(node, _)| node == pending.node);
             let of_kind = operations.entry(pending.kind).or_default();
             let had_time = part.now().since(pending.begun) >= PATIENCE;
@@ -303,12 +312,13 @@ impl Workload {
         self.settle(host, part, false);
     }
 
-    /// A member of this part, or the anchor.
+    /// A member of this part that can be dialled, or the anchor.
     fn boot<C: Overlay<Node>>(&self, part: &mut Part<C>) -> Option<Node> {
         for _ in 0..16 {
             let host = part.random_live();
             if let Some((node, core)) = host.and_then(|host| part.node(host))
                 && core.is_member()
+                && !part.network().is_natted(node.host())
             {
                 return Some(node);
             }
@@ -322,12 +332,17 @@ impl Workload {
         let now = part.now();
         let absence = churn.absence.draw(part.rng());
         if part.rng().unit() < churn.graceful {
-            part.nodes_of(host).for_each(|node| part.command(node, Command::Leave));
-            part.plan(now + GOOD_BYE, tag::of(tag::REMOVE, host.into()));
+            Workload::say_good_bye(host, part);
         } else {
             part.nodes_of(host).for_each(|node| part.stop(node));
         }
         part.plan(now + absence.max(GOOD_BYE * 2), tag::of(tag::ARRIVE, host.into()));
+    }
+
+    /// The nodes on a host leave, and have a moment for it before they are gone.
+    pub fn say_good_bye<C: Overlay<Node>>(host: u32, part: &mut Part<C>) {
+        part.nodes_of(host).for_each(|node| part.command(node, Command::Leave));
+        part.plan(part.now() + GOOD_BYE, tag::of(tag::REMOVE, host.into()));
     }
 
     fn publish<C: Overlay<Node>>(&mut self, host: u32, part: &mut Part<C>) {
@@ -363,8 +378,10 @@ impl Workload {
             (_, Kind::LookUp) => Command::LookUp(op, key),
             (_, Kind::Find) => Command::Find(op, key),
         };
-        self.operations.entry(traffic.kind).or_default().begun += 1;
         let (begun, hits) = (part.now(), Vec::new());
+        if begun >= self.measure_from {
+            self.operations.entry(traffic.kind).or_default().begun += 1;
+        }
         let pending =
             Pending { node, kind: traffic.kind, begun, first_hit: None, key, record, answer: None, hits };
         self.pending.insert(op.0, pending);
@@ -389,6 +406,9 @@ impl Workload {
             return;
         }
         let Some(pending) = self.pending.remove(&op.0) else { return };
+        if pending.begun < self.measure_from {
+            return;
+        }
         let possible = self.possible(&pending);
         let operations = self.operations.entry(pending.kind).or_default();
         match outcome {
@@ -436,8 +456,6 @@ impl Workload {
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// Operations begun so shortly before the end may be under way without blame.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The host that begins an overlay where there is none.
-const FOUNDER: u32 = 0;
 /// How long a host waits that found nobody to join through.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a host waits that wants to publish and is no member yet.

@@ -31,6 +31,9 @@ pub(crate) const MOST_SECS: f64 = 366.0 * 86_400.0;
 /// Most questions of one traffic that is told their number.
 const MOST_ASKED: f64 = 1e8;
 
+/// Most questions a second of one traffic: their moments are told apart by microseconds.
+const MOST_A_SECOND: f64 = 2e5;
+
 /// Whether a file makes sense.
 pub fn sense(file: &File) -> Result<(), Blame> {
     range("nodes", f64::from(file.nodes), 1.0, f64::from(MAX_HOSTS))?;
@@ -51,6 +54,7 @@ pub fn sense(file: &File) -> Result<(), Blame> {
         return blame("overlay", format!("no overlay is chosen: add one of [overlay.{names}]"));
     }
     within("overlay", file.overlay.sense())?;
+    names(file)?;
     columns(file)?;
     within("network", network(&file.network))?;
     events(file)?;
@@ -90,6 +94,22 @@ pub(crate) fn range(key: &str, value: f64, low: f64, high: f64) -> Result<(), Bl
     blame(key, format!("{key} is {value}, but must be from {low} to {high}"))
 }
 
+/// Whether the variants of an overlay have names of their own: rows of one name are one.
+fn names(file: &File) -> Result<(), Blame> {
+    let choices = file.overlay.choices(file.bits, file.upkeep);
+    let (mut name, mut variant) = ("", 0);
+    for (at, choice) in choices.iter().enumerate() {
+        variant = if choice.name() == name { variant + 1 } else { 0 };
+        name = choice.name();
+        let label = choice.label();
+        if choices[..at].iter().any(|other| other.label() == label) {
+            let what = format!("another row is called {label:?} already: give each variant a label");
+            return blame(&format!("overlay.{name}.{variant}"), what);
+        }
+    }
+    Ok(())
+}
+
 fn columns(file: &File) -> Result<(), Blame> {
     let unknown = file.columns.iter().find(|name| COLUMNS.iter().all(|column| column.name != **name));
     match unknown {
@@ -108,6 +128,7 @@ fn network(links: &Links) -> Result<(), Blame> {
     within("latency", delays(&links.latency))?;
     each("partition", &links.partition, |partition| {
         range("share", partition.share, 0.0, 1.0)?;
+        range("from_s", partition.from_s, 0.0, MOST_SECS)?;
         range("until_s", partition.until_s, partition.from_s, MOST_SECS)
     })?;
     let Some(hostile) = &links.hostile else { return Ok(()) };
@@ -185,6 +206,14 @@ fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
     range("until_s", traffic.until_s.unwrap_or(file.duration_s), traffic.from_s, file.duration_s)?;
     range("every_s", traffic.every_s.unwrap_or(1.0), 1e-6, MOST_SECS)?;
     range("total", traffic.total.unwrap_or(0) as f64, 0.0, MOST_ASKED)?;
+    let a_second = f64::from(file.nodes) / traffic.every_s.unwrap_or(f64::INFINITY);
+    if a_second > MOST_A_SECOND {
+        let most = f64::from(file.nodes) / MOST_A_SECOND;
+        return blame(
+            "every_s",
+            format!("{a_second:.0} questions a second are too many: try {most} s or more"),
+        );
+    }
     if traffic.total.is_some() == traffic.every_s.is_some() {
         return blame("ask", "say either total or every_s, and not both".into());
     }
@@ -239,7 +268,7 @@ pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
         plan: Arc::new(plan),
         converged,
         failures: failures.collect(),
-        network: links(&file.network, seed),
+        network: links(&file.network, file.nodes, seed),
         places,
         root: choice.root().filter(|_| file.check_roots),
         check: match file.check {
@@ -332,7 +361,7 @@ pub(crate) fn latency(table: &LatencyTable) -> Latency {
     }
 }
 
-fn links(links: &Links, seed: u64) -> Network {
+fn links(links: &Links, nodes: u32, seed: u64) -> Network {
     let partition = |p: &super::file::PartitionTable| Partition {
         from: time(p.from_s),
         until: time(p.until_s),
@@ -342,6 +371,8 @@ fn links(links: &Links, seed: u64) -> Network {
         HostileDeed::Lie => (hostile.share, Hostility::Lie),
         HostileDeed::Drop | HostileDeed::Crowd => (hostile.share, Hostility::Drop),
     });
+    let crowd = links.hostile.as_ref().filter(|hostile| hostile.does == HostileDeed::Crowd);
+    let crowd = crowd.map(|hostile| (hostile.share * f64::from(nodes)) as u32);
     Network {
         latency: latency(&links.latency),
         loss: links.loss,
@@ -349,6 +380,7 @@ fn links(links: &Links, seed: u64) -> Network {
         natted: links.natted,
         partitions: links.partition.iter().map(partition).collect(),
         hostile,
+        crowd,
         seed,
         ..Network::default()
     }

@@ -1,0 +1,88 @@
+//! What a scenario's words mean: hostile hosts are, those who leave are gone, and what is
+//! counted is what was asked.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use starling_sim::report::column;
+use starling_sim::runner;
+use starling_sim::scenario::Scenario;
+
+/// Means of these columns of the only row.
+fn means<const N: usize>(text: &str, columns: [&str; N]) -> [f64; N] {
+    let scenario = Scenario::parse("words", text).unwrap();
+    let report = runner::run(&scenario, 2, &|_: &_| true);
+    assert_eq!(report.rows.len(), 1);
+    columns.map(|name| report.rows[0].figure(column(name).unwrap()).unwrap().mean)
+}
+
+#[test]
+fn liars_name_each_other_in_a_world_of_any_size() {
+    for overlay in ["chord", "pastry", "kademlia", "fasttrack", "gnutella", "kelips"] {
+        let text = |hostile: &str| {
+            format!(
+                "nodes = 60\nduration_s = 300\n[overlay.{overlay}]\n\
+                 [network]\nlatency = {{ model = \"constant\", ms = 30 }}\n{hostile}\
+                 [records]\ncount = 50\ncopies = 1\npublish_over_s = 20\n\
+                 [[traffic]]\nask = \"lookup\"\nfrom_s = 60\ntotal = 300\n"
+            )
+        };
+        let [honest] = means(&text(""), ["success"]);
+        let [lied_to] = means(&text("hostile = { share = 0.3, does = \"lie\" }\n"), ["success"]);
+        assert!(honest > 0.99 && lied_to <= honest, "{overlay}: {honest} {lied_to}");
+    }
+}
+
+#[test]
+fn who_fails_gracefully_is_gone_and_asks_nothing() {
+    for overlay in ["chord", "pastry", "kademlia"] {
+        let text = format!(
+            "nodes = 400\nduration_s = 1200\ncheck_roots = true\n[overlay.{overlay}]\n\
+             [network]\nlatency = {{ model = \"constant\", ms = 30 }}\n\
+             [[failure]]\nat_s = 60\nshare = 0.5\ngraceful = true\n\
+             [[traffic]]\nask = \"find\"\nfrom_s = 600\ntotal = 500\n"
+        );
+        let [live, members, asked, correct] = means(&text, ["live", "members", "lookups", "correct"]);
+        assert!(live == members && live < 300.0 && asked == 500.0, "{overlay}: {live} {members} {asked}");
+        assert!(correct > 0.99, "{overlay}: {correct}");
+    }
+}
+
+#[test]
+fn what_is_asked_before_the_measurement_counts_nowhere() {
+    let text = "nodes = 300\nduration_s = 600\nmeasure_from_s = 500\n[overlay.napster]\n\
+                [network]\nlatency = { model = \"constant\", ms = 30 }\n\
+                [records]\ncount = 50\npublish_over_s = 20\n\
+                [[traffic]]\nask = \"lookup\"\nfrom_s = 60\nuntil_s = 590\ntotal = 2000\n";
+    let [messages, asked] = means(text, ["lookup_messages", "lookups"]);
+    assert!((messages - 2.0).abs() < 0.1, "{messages}");
+    assert!((250.0..450.0).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_crowd_around_a_key_is_hostile() {
+    let text = |does: &str| {
+        format!(
+            "nodes = 500\nduration_s = 400\n[overlay.kademlia]\n\
+             [network]\nlatency = {{ model = \"constant\", ms = 30 }}\n\
+             hostile = {{ share = 0.1, does = \"{does}\" }}\n\
+             [records]\ncount = 1\ncopies = 1\npublish_over_s = 20\n\
+             [[traffic]]\nask = \"lookup\"\nfrom_s = 60\ntotal = 300\n"
+        )
+    };
+    let ([spread], [crowded]) = (means(&text("drop"), ["success"]), means(&text("crowd"), ["success"]));
+    assert!(crowded < spread / 2.0, "{crowded} {spread}");
+}
+
+#[test]
+fn everybody_joins_through_whom_a_nat_does_not_hide() {
+    for overlay in ["napster", "gnutella", "fasttrack", "chord", "pastry", "kademlia", "kelips"] {
+        let text = format!(
+            "nodes = 300\nstart = \"join\"\njoin_over_s = 100\nduration_s = 900\n[overlay.{overlay}]\n\
+             [network]\nlatency = {{ model = \"constant\", ms = 30 }}\nnatted = 0.2\n"
+        );
+        let [members] = means(&text, ["members"]);
+        // Where a join must reach the node next to the own place, that one may be hidden.
+        let least = if matches!(overlay, "chord" | "pastry") { 200.0 } else { 299.0 };
+        assert!(members >= least, "{overlay}: {members}");
+    }
+}
