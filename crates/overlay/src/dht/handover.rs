@@ -142,7 +142,7 @@ where
         if known.is_some_and(|known| known.expires >= self.now + left) {
             return Ok(());
         }
-        self.keep(under, record, provider, left)
+        self.keep(under, self.posting(record, provider, left), true)
     }
 
     /// Leaves, after withdrawing what this node published.

@@ -135,25 +135,30 @@ where
     }
 
     /// Keeps a posting if this node is responsible, or nearly so: views of who is
-    /// differ a little.
-    pub fn keep(&mut self, under: Id, record: Record, provider: P, left: Duration) -> Result<(), Offence> {
+    /// differ a little. One that a neighbour hands on is kept as well if it is not known who
+    /// is: who has just become the last replica of a key may not know its root.
+    pub fn keep(&mut self, under: Id, posting: Posting<P>, handed: bool) -> Result<(), Offence> {
         let set = self.replica_set(under, 2 * self.config.replicas);
-        if !set.contains(&self.me) {
+        let is_near = set.contains(&self.me) || (handed && set.is_empty());
+        if !is_near || !self.routing.is_member() {
             return Err(Offence::Misdirected);
         }
-        let expires = self.now + left.min(self.config.expire);
-        let posting = Posting { record, provider, expires };
         self.app.kept.put(under, posting, &self.config.limits).map_err(|_| Offence::Full)?;
         let last = set.get(..self.config.replicas).unwrap_or(&set).last().copied();
         self.app.kept.note_last_replica(under, last);
         Ok(())
     }
 
+    /// What to keep of a record for so long.
+    pub fn posting(&self, record: Record, provider: P, left: Duration) -> Posting<P> {
+        Posting { record, provider, expires: self.now + left.min(self.config.expire) }
+    }
+
     pub fn on_put(&mut self, from: P, rpc: RpcId, put: Put) {
         let kept = if from == self.me {
             Err(Offence::NamesItself)
         } else if belongs(put.under, &put.record) {
-            self.keep(put.under, put.record, from, self.config.expire)
+            self.keep(put.under, self.posting(put.record, from, self.config.expire), false)
         } else {
             Err(Offence::OutOfRange)
         };
@@ -164,6 +169,9 @@ where
     }
 
     pub fn on_drop(&mut self, from: P, rpc: RpcId, key: Id, what: Id) {
+        if from == self.me {
+            return self.host.refuse(Some(from), Offence::NamesItself);
+        }
         let kept = self.app.kept.withdraw(key, from, what);
         self.host.send(from, DhtMessage::Stored { rpc, kept });
     }
@@ -194,7 +202,8 @@ where
             }
             match &letter {
                 Letter::Put(put) => {
-                    if self.keep(put.under, put.record.clone(), self.me, self.config.expire).is_err() {
+                    let posting = self.posting(put.record.clone(), self.me, self.config.expire);
+                    if self.keep(put.under, posting, false).is_err() {
                         self.host.refuse(None, Offence::Full);
                     }
                 }

@@ -191,8 +191,14 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
             }
             Input::Message { from, message } => self.with(host, |ctx| ctx.message(from, message)),
             Input::Command(Command::Join(through)) => {
-                self.app.iter_mut().for_each(|app| app.leaving = None);
+                let stays = self.app.as_mut().is_some_and(|app| app.leaving.take().is_some());
                 self.route(Purpose::Maintenance, Input::Command(Route::Join(through)), host);
+                if stays && self.routing.is_member() {
+                    // It has withdrawn what it published, and never left.
+                    self.with(host, |ctx| {
+                        ctx.publish_again();
+                    });
+                }
             }
             Input::Command(command) => self.with(host, |ctx| ctx.command(command)),
             Input::Unreachable(peer) => {

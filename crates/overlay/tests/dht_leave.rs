@@ -1,0 +1,96 @@
+//! Postings while nodes leave and die, on each of the structured overlays.
+
+mod common;
+
+use std::time::Duration;
+
+use common::World;
+use starling_overlay::chord::Chord;
+use starling_overlay::dht::Dht;
+use starling_overlay::kademlia::Kademlia;
+use starling_overlay::pastry::Pastry;
+use starling_overlay::{Command, Core, Id, KeyBased, Op, Outcome, Record};
+
+type Net<K> = World<Dht<u32, K>>;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn record(number: u32) -> Record {
+    let name = format!("number {number}").as_str().into();
+    Record { key: Id::hash(&number.to_be_bytes()), name, size: 1 }
+}
+
+fn converged<K: KeyBased<u32, Config: Default>>(count: u32) -> Net<K> {
+    let mut net = Net::<K>::new(1, 160, Dht::<u32, K>::config(K::Config::default()));
+    net.converged(count);
+    net
+}
+
+fn holders<K: KeyBased<u32>>(net: &Net<K>, key: Id) -> Vec<u32> {
+    net.nodes.iter().filter(|(_, node)| node.kept_keys().contains(&key)).map(|(name, _)| *name).collect()
+}
+
+/// The fewest copies of six records of a dead publisher while one of their holders after the
+/// other goes, the first in the circle from the key on.
+fn fewest_copies<K: KeyBased<u32, Config: Default>>(graceful: bool) -> usize {
+    let mut net = converged::<K>(80);
+    (0..6).for_each(|number| net.command(1, Command::Publish(record(number))));
+    net.run_for(MINUTE);
+    net.kill(1);
+    net.run_for(5 * MINUTE);
+    let mut fewest = usize::MAX;
+    for _ in 0..6 {
+        for number in 0..6 {
+            let key = record(number).key;
+            let first = holders(&net, key).into_iter().min_by_key(|&one| net.outside.place(one).minus(key));
+            match first {
+                Some(first) if graceful => net.command(first, Command::Leave),
+                Some(first) => net.kill(first),
+                None => return 0,
+            }
+            net.run_for(MINUTE);
+            fewest = fewest.min(holders(&net, key).len());
+        }
+    }
+    fewest
+}
+
+#[test]
+fn copies_are_as_many_after_those_who_kept_them_left_one_by_one() {
+    assert_eq!(fewest_copies::<Chord<u32>>(true), Chord::<u32>::REPLICAS);
+    assert_eq!(fewest_copies::<Pastry<u32>>(true), Pastry::<u32>::REPLICAS);
+    // Who is near to a key is known there a little later.
+    assert!(fewest_copies::<Kademlia<u32>>(true) >= Kademlia::<u32>::REPLICAS - 1);
+}
+
+#[test]
+fn copies_are_as_many_after_those_who_kept_them_died_one_by_one() {
+    assert_eq!(fewest_copies::<Chord<u32>>(false), Chord::<u32>::REPLICAS);
+    assert_eq!(fewest_copies::<Pastry<u32>>(false), Pastry::<u32>::REPLICAS);
+}
+
+/// Who would leave and stays has everything published again.
+fn stays<K: KeyBased<u32, Config: Default>>() {
+    let mut net = converged::<K>(40);
+    net.command(1, Command::Publish(record(1)));
+    net.run_for(20 * MINUTE); // renewals are rare by now
+    net.command(1, Command::Leave);
+    net.run_for(Duration::from_millis(20));
+    net.command(1, Command::Join(Some(2)));
+    net.run_for(MINUTE);
+    assert!(net.nodes[&1].is_member());
+    assert_eq!(holders(&net, record(1).key).len(), K::REPLICAS, "{}", K::NAME);
+    net.command(5, Command::LookUp(Op(9), record(1).key));
+    net.run_for(MINUTE);
+    let found = net.outside.events.iter().any(|(.., event)| {
+        matches!(event, starling_overlay::Event::Done { op: Op(9), outcome: Outcome::Found, .. })
+    });
+    assert!(found, "{}", K::NAME);
+}
+
+#[test]
+fn who_joins_again_before_it_has_left_is_found_again() {
+    stays::<Chord<u32>>();
+    stays::<Pastry<u32>>();
+    stays::<Kademlia<u32>>();
+}
