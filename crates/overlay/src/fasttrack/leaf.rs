@@ -65,7 +65,13 @@ impl<P: Peer> FastTrack<P> {
         host: &mut impl World<P>,
     ) {
         if !matches!(self.asked.close(rpc, from), Some(Asked::Attach)) {
-            return host.refuse(Some(from), Offence::UnknownReply);
+            let Some(parent) = self.parent.as_mut().filter(|parent| parent.peer == from) else {
+                return host.refuse(Some(from), Offence::UnknownReply);
+            };
+            // A question of ours came late or twice, so that the super-peer forgot what it
+            // had been told before: it is told again.
+            parent.unsent = self.shelf.keys().collect();
+            return self.share(now, host);
         }
         if self.parent.is_some() || self.office.is_some() {
             return host.send(from, Message::Bye { supers: Default::default() });

@@ -132,6 +132,14 @@ impl<P: Copy + Ord> Office<P> {
         }
     }
 
+    /// Takes all that a leaf has out of the index.
+    pub fn empty(&mut self, peer: P) {
+        let Ok(at) = self.leaf_at(peer) else { return };
+        for place in std::mem::take(&mut self.leaves[at].places) {
+            self.index.remove(place);
+        }
+    }
+
     /// Makes a link.
     pub fn add_link(&mut self, peer: P) -> bool {
         let new = !self.has_link(peer) && self.links.len() < usize::from(MAX_LINKS);
@@ -143,11 +151,9 @@ impl<P: Copy + Ord> Office<P> {
 
     /// Lets a leaf go, with its records.
     pub fn remove_leaf(&mut self, peer: P) -> bool {
-        let Ok(at) = self.leaf_at(peer) else { return false };
-        for place in self.leaves.remove(at).places {
-            self.index.remove(place);
-        }
-        true
+        self.empty(peer);
+        let at = self.leaf_at(peer);
+        at.map(|at| self.leaves.remove(at)).is_ok()
     }
 
     /// Cuts a link.

@@ -129,6 +129,9 @@ impl<P: Peer> FastTrack<P> {
             }
             office.add_leaf(now, from, capacity.clamp(1, 100));
         }
+        // One that was here already could not say what it withdrew since it lost us. It
+        // tells all that it has anew.
+        office.empty(from);
         let supers = office.named_to_leaf(now, from, room, host.rng());
         host.send(from, Message::Attached { rpc, supers });
         self.promote_for_room(now, host);

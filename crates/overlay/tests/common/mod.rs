@@ -29,6 +29,8 @@ pub struct Outside<M, E> {
     pub blind: bool,
     /// Messages that get lost, of 1000.
     pub loss_permille: u64,
+    /// Between whom every message gets lost, if set: sender, receiver.
+    pub cut: Option<Box<dyn Fn(u32, u32) -> bool>>,
     /// One way takes this long for every pair, if set; else see `delay`.
     pub fixed_delay: Option<Duration>,
     /// Every message as (sender, receiver, message), if wanted.
@@ -65,6 +67,7 @@ impl<C: Core<u32>> World<C> {
             plane: false,
             blind: false,
             loss_permille: 0,
+            cut: None,
             fixed_delay: None,
             log: None,
             sent: BTreeMap::new(),
@@ -242,7 +245,8 @@ impl<M: Message<u32>, E> Host<u32, M, E> for Outside<M, E> {
         }
         // What one node says another can read: every test also tests the wire.
         let message = M::from_wire(&message.to_wire()).expect("what a core sends can be read");
-        if self.rng.below(1000) >= self.loss_permille {
+        let cut = self.cut.as_ref().is_some_and(|cut| cut(from, to));
+        if self.rng.below(1000) >= self.loss_permille && !cut {
             self.push(self.now + self.delay(from, to), Due::Message { from, to, message });
         }
     }
