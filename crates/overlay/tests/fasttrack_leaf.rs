@@ -5,10 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::World;
-use common::user::{record, result};
+use common::user::{hits, record, result};
 use starling_overlay::fasttrack::{Config, FastTrack, Message};
 use starling_overlay::wire::List;
-use starling_overlay::{Command, Id, Op, Outcome, RpcId};
+use starling_overlay::{Command, Id, Op, Outcome, Query, Record, RpcId};
 
 type Net = World<FastTrack<u32>>;
 
@@ -32,6 +32,17 @@ fn look_up(net: &mut Net, seeker: u32, op: u32, key: Id) -> Option<Outcome> {
     net.command(seeker, Command::LookUp(Op(op), key));
     net.run_for(15 * SECOND);
     result(net, seeker, op).1
+}
+
+/// How many records `seeker` finds by a word.
+fn search(net: &mut Net, seeker: u32, op: u32, word: &str) -> usize {
+    net.command(seeker, Command::Search(Op(op), Query { text: word.into(), wanted: 5 }));
+    net.run_for(15 * SECOND);
+    hits(net, Op(op)).len()
+}
+
+fn named(name: &str) -> Record {
+    Record { key: Id::hash(b"one key"), name: name.into(), size: 1 }
 }
 
 #[test]
@@ -75,4 +86,46 @@ fn a_question_of_a_leaf_that_comes_twice_takes_nothing_for_good() {
     net.run_for(SECOND);
     assert_eq!(look_up(&mut net, 7, 1, record(4).key), Some(Outcome::Found));
     assert_eq!(net.outside.offences, []);
+}
+
+#[test]
+fn a_record_renamed_while_its_old_name_is_on_its_way_is_found_by_the_new_one() {
+    for lost in [false, true] {
+        let mut net = one_house();
+        net.outside.loss_permille = if lost { 1000 } else { 0 };
+        net.command(4, Command::Publish(named("oldname")));
+        net.run_for(Duration::from_millis(5));
+        net.command(4, Command::Publish(named("newname")));
+        net.outside.loss_permille = 0;
+        net.run_for(60 * SECOND);
+        assert_eq!(search(&mut net, 7, 1, "oldname"), 0, "lost: {lost}");
+        assert_eq!(search(&mut net, 7, 2, "newname"), 1, "lost: {lost}");
+    }
+}
+
+#[test]
+fn whatever_happens_to_a_record_while_another_change_is_on_its_way_is_told() {
+    let publish = |name: &str| Command::Publish(named(name));
+    let withdraw = || Command::Withdraw(named("").key);
+    let cases = [
+        (vec![publish("oldname"), withdraw()], 0),
+        (vec![publish("oldname"), withdraw(), publish("newname")], 1),
+        (vec![publish("oldname"), publish("newname"), withdraw()], 0),
+        (vec![withdraw(), publish("newname")], 1),
+        (vec![withdraw(), publish("newname"), withdraw()], 0),
+    ];
+    for (at, (commands, found)) in cases.into_iter().enumerate() {
+        for loss_permille in [0, 1000] {
+            let mut net = one_house();
+            net.outside.loss_permille = loss_permille;
+            for command in commands.clone() {
+                net.command(4, command);
+                net.run_for(Duration::from_millis(1));
+            }
+            net.outside.loss_permille = 0;
+            net.run_for(60 * SECOND);
+            assert_eq!(search(&mut net, 7, 1, "oldname"), 0, "case {at}, loss {loss_permille}");
+            assert_eq!(search(&mut net, 7, 2, "newname"), found, "case {at}, loss {loss_permille}");
+        }
+    }
 }

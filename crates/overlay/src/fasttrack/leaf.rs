@@ -7,7 +7,7 @@ use starling_sansio::Time;
 use super::message::{MAX_BATCH, Message};
 use super::office::Office;
 use super::upkeep::SOON;
-use super::{Asked, FastTrack, MAX_SPARES, State, TRIES, World};
+use super::{Asked, FastTrack, MAX_ASKED, MAX_SPARES, State, TRIES, World};
 use crate::gnutella::What;
 use crate::gnutella::config::count;
 use crate::gnutella::shelf::Shelf;
@@ -17,7 +17,8 @@ use crate::{Event, Id, Offence, Peer, RpcId};
 #[derive(Debug)]
 pub(super) struct Parent<P> {
     pub peer: P,
-    /// Keys to publish and to withdraw; at most as many as the shelf ever holds.
+    /// Keys to publish and to withdraw; at most as many as the shelf ever holds. Those in
+    /// the question under way are not among them, unless they changed after it was put.
     unsent: BTreeSet<Id>,
     gone: BTreeSet<Id>,
 }
@@ -32,6 +33,11 @@ impl<P> Parent<P> {
     pub fn heap_bytes(&self) -> usize {
         size_of::<Self>() + (self.unsent.len() + self.gone.len()) * size_of::<Id>() * 4 / 3
     }
+}
+
+/// Takes as many keys as a message holds.
+fn take_batch(keys: &mut BTreeSet<Id>) -> Vec<Id> {
+    std::iter::from_fn(|| keys.pop_first()).take(MAX_BATCH).collect()
 }
 
 impl<P: Peer> FastTrack<P> {
@@ -134,9 +140,12 @@ impl<P: Peer> FastTrack<P> {
     /// Tells the super-peer some of what it does not know, one message at a time.
     pub(super) fn share(&mut self, now: Time, host: &mut impl World<P>) {
         let under_way = self.asked.iter().any(|(_, asked)| matches!(asked, Asked::Share { .. }));
-        let Some(parent) = self.parent.as_ref().filter(|_| !under_way) else { return };
-        let sent: Vec<Id> = parent.unsent.iter().take(MAX_BATCH).copied().collect();
-        let gone: Vec<Id> = parent.gone.iter().take(MAX_BATCH).copied().collect();
+        if under_way || self.asked.len() >= MAX_ASKED {
+            return;
+        }
+        let Some(parent) = &mut self.parent else { return };
+        let sent = take_batch(&mut parent.unsent);
+        let gone = take_batch(&mut parent.gone);
         if !(sent.is_empty() && gone.is_empty()) {
             self.send_share(now, sent, gone, 1, host);
         }
@@ -153,14 +162,8 @@ impl<P: Peer> FastTrack<P> {
     }
 
     pub(super) fn on_shared(&mut self, now: Time, from: P, rpc: RpcId, host: &mut impl World<P>) {
-        let Some(Asked::Share { sent, gone, .. }) = self.asked.close(rpc, from) else {
+        if !matches!(self.asked.close(rpc, from), Some(Asked::Share { .. })) {
             return host.refuse(Some(from), Offence::UnknownReply);
-        };
-        if let Some(parent) = &mut self.parent
-            && parent.peer == from
-        {
-            sent.iter().for_each(|key| _ = parent.unsent.remove(key));
-            gone.iter().for_each(|key| _ = parent.gone.remove(key));
         }
         self.share(now, host);
     }
