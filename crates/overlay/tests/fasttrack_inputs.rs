@@ -5,12 +5,12 @@ mod common;
 use std::time::Duration;
 
 use common::World;
-use common::user::{assert_each_ended_once, record};
+use common::user::{assert_each_ended_once, record, result};
 use proptest::prelude::*;
 use starling_overlay::fasttrack::{Config, FastTrack, Message};
 use starling_overlay::gnutella::{QueryId, What};
 use starling_overlay::wire::{List, Wire};
-use starling_overlay::{Command, Core, Hit, Id, Offence, Op, Query, Record, RpcId};
+use starling_overlay::{Command, Core, Hit, Id, Offence, Op, Outcome, Query, Record, RpcId};
 use starling_sansio::Time;
 
 type Net = World<FastTrack<u32>>;
@@ -105,6 +105,41 @@ fn a_leaf_that_shares_too_much_is_heard_in_part() {
         net.inject(leaf, house, Message::Share { rpc: RpcId(number), records, withdrawn: List::default() });
     }
     assert_eq!(net.outside.offences, vec![(house, Offence::Full); 10]);
+}
+
+#[test]
+fn super_peers_that_pass_a_leaf_to_and_fro_do_not_keep_its_search_from_ending() {
+    let mut net = net(1);
+    net.add(1);
+    net.outside.log = Some(Vec::new());
+    net.command(1, Command::Join(Some(100)));
+    let other = |house| List::new(vec![if house == 100 { 101 } else { 100 }]);
+    // Where the leaf is, and for how many half seconds.
+    let mut home: Option<(u32, u32)> = None;
+    let mut asked = false;
+    for _ in 0..600 {
+        for (_, to, message) in net.outside.log.replace(Vec::new()).unwrap() {
+            let Message::Attach { rpc, .. } = message else { continue };
+            net.inject(to, 1, Message::Attached { rpc, supers: other(to) });
+            home = Some((to, 0));
+        }
+        if !asked && net.nodes[&1].is_member() {
+            net.command(1, Command::LookUp(Op(1), record(1).key));
+            asked = true;
+        }
+        // It is sent away before it despairs.
+        match &mut home {
+            Some((house, 8)) => {
+                net.inject(*house, 1, Message::Bye { supers: other(*house) });
+                home = None;
+            }
+            Some((_, stays)) => *stays += 1,
+            None => {}
+        }
+        net.run_for(Duration::from_millis(500));
+    }
+    assert!(net.nodes[&1].counters().moves > 30);
+    assert_eq!(result(&net, 1, 1), (0, Some(Outcome::Failed)));
 }
 
 #[test]

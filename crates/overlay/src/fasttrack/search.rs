@@ -11,6 +11,9 @@ use crate::{Cost, Event, Hit, Id, Offence, Op, Outcome, Peer};
 pub const MAX_SEARCHES: usize = 64;
 /// Hits of a search at most.
 pub const MAX_HITS: usize = 4096;
+/// New super-peers that a search begins anew with. More come only if somebody passes
+/// this node to and fro.
+const MAX_MOVES: u8 = 8;
 
 /// A search that began here.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Search<P> {
     timeouts: u32,
     /// Times that a super-peer was asked without an answer.
     tries: u8,
+    /// New super-peers it was put to.
+    moves: u8,
     /// Whether the query is on its way among super-peers.
     heard: bool,
     /// Whether a provider was dialled, to vouch for it.
@@ -66,6 +71,7 @@ impl<P: Peer> FastTrack<P> {
             hops: 0,
             timeouts: 0,
             tries: 0,
+            moves: 0,
             heard: false,
             fetched: false,
             due: now,
@@ -99,11 +105,14 @@ impl<P: Peer> FastTrack<P> {
         }
     }
 
-    /// A new super-peer: those queries that are not on their way are put again.
+    /// A new super-peer: those queries that are not on their way are put again. One that
+    /// moved too often only has the tries that it has left, so that it ends.
     pub(super) fn ask_again(&mut self, now: Time, host: &mut impl World<P>) {
         for at in 0..self.searches.len() {
-            if !self.searches[at].heard {
-                (self.searches[at].id, self.searches[at].tries) = (QueryId(0), 0);
+            let search = &mut self.searches[at];
+            if !search.heard && search.moves < MAX_MOVES {
+                search.moves += 1;
+                (search.id, search.tries) = (QueryId(0), 0);
                 self.ask(now, at, host);
             }
         }
