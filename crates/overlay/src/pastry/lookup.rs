@@ -5,7 +5,7 @@ use starling_sansio::Time;
 
 use super::leaf::nearness;
 use super::message::MAX_SET;
-use super::{Find, MAX_HOPS, MAX_LOOKUPS, Parcel, Pastry, PastryMessage, Place, What, World};
+use super::{Asked, Find, MAX_HOPS, MAX_LOOKUPS, Parcel, Pastry, PastryMessage, Place, What, World};
 use crate::wire::List;
 use crate::{Cost, Id, Offence, Op, Peer, Routing, RpcId};
 
@@ -13,6 +13,8 @@ use crate::{Cost, Id, Offence, Op, Peer, Routing, RpcId};
 const NEXT_HOPS: usize = 4;
 /// Nodes that an iterative find asks at most before it starts again.
 const MAX_STEPS: usize = 128;
+/// How often a node is asked for an iterative find's next step.
+pub(super) const STEP_TRIES: u8 = 2;
 
 /// A find of this node.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ pub struct Lookup<P> {
     pub timeouts: u32,
     values: bool,
     again: bool,
-    /// Of an iterative find only.
+    /// Of an iterative find only; none while it waits to begin again.
     steps: Option<Box<Steps<P>>>,
 }
 
@@ -192,14 +194,18 @@ impl<P: Peer> Pastry<P> {
         busy.open.retain(|asked| !matches!(asked.what, What::Step { op: other, .. } if other == op.0));
     }
 
-    /// Tries recursive finds once more that got no answer in time, then gives up.
+    /// Tries finds once more that got no answer in time, then gives up. An iterative find
+    /// in the midst of its steps goes on: who was asked answered something else.
     pub(super) fn late_lookups<H: World<P>>(&mut self, host: &mut H) {
         let now = self.now;
         loop {
-            let late =
-                |busy: &super::Busy<P>| busy.lookups.iter().find(|one| one.deadline <= now).map(|one| one.op);
-            let Some(op) = self.busy.as_ref().and_then(|busy| late(busy)) else { return };
-            self.fail_or_retry(op, host);
+            let lookups = self.busy.iter().flat_map(|busy| &busy.lookups);
+            let late = lookups.into_iter().find(|one| one.deadline <= now);
+            match late.map(|one| (one.op, one.steps.is_some())) {
+                None => return,
+                Some((op, true)) => self.step_again(op, host),
+                Some((op, false)) => self.fail_or_retry(op, host),
+            }
         }
     }
 
@@ -233,10 +239,19 @@ impl<P: Peer> Pastry<P> {
         let Some((peer, hops)) = next.filter(|_| tried.len() < MAX_STEPS) else {
             return self.fail_or_retry(op, host);
         };
-        if let Some(Lookup { steps: Some(steps), .. }) = self.lookup(op) {
-            steps.tried.push(peer);
+        let what = What::Step { op, key, hops, values };
+        let waits = self.ask_once(peer, Asked { what, before: 0 }, host);
+        let (now, find_timeout, answer_timeout) =
+            (self.now, self.config.find_timeout, self.config.answer_timeout);
+        let Some(lookup) = self.lookup(op) else { return };
+        match &mut lookup.steps {
+            Some(steps) if waits => {
+                steps.tried.push(peer);
+                lookup.deadline = now + find_timeout + u32::from(STEP_TRIES) * answer_timeout;
+            }
+            // There may be room later.
+            steps => (*steps, lookup.deadline) = (None, now + find_timeout),
         }
-        self.ask(peer, What::Step { op, key, hops, values }, host);
     }
 
     /// An iterative find's node did not answer.

@@ -3,6 +3,7 @@
 
 use starling_sansio::Time;
 
+use super::lookup::STEP_TRIES;
 use super::message::MAX_ROWS;
 use super::{Asked, MAX_SUSPECTS, NEIGHBORHOOD, Pastry, PastryMessage, Place, Stage, TRIES, What, World};
 use crate::wire::List;
@@ -284,7 +285,7 @@ impl<P: Peer> Pastry<P> {
         let now = self.now;
         while let Some((peer, asked)) = self.busy.as_mut().and_then(|busy| busy.open.expire(now)) {
             let tries = match asked.what {
-                What::Step { .. } => 2,
+                What::Step { .. } => STEP_TRIES,
                 What::Find(_) | What::Carry(_) | What::Join(_) if !self.leaf.contains(peer) => 1,
                 _ => TRIES,
             };

@@ -81,7 +81,8 @@ pub struct Config {
     /// How long to wait for an answer. Twice the round trip and a tenth of a second if
     /// the driver knows it and that is less.
     pub answer_timeout: Duration,
-    /// How long to wait for the answer to a recursive find before trying once more.
+    /// How long to wait for the answer to a recursive find before trying once more; and
+    /// how long an iterative find waits that cannot ask because too many questions are open.
     pub find_timeout: Duration,
     /// How long to wait for a join's answer at first; doubles up to a minute.
     pub join_timeout: Duration,
@@ -398,12 +399,14 @@ impl<P: Peer> Pastry<P> {
         self.ask_once(to, Asked { what, before: 0 }, host);
     }
 
-    fn ask_once<H: World<P>>(&mut self, to: P, asked: Asked<P>, host: &mut H) {
+    /// Whether the answer will be known as one: not if too many questions are open.
+    fn ask_once<H: World<P>>(&mut self, to: P, asked: Asked<P>, host: &mut H) -> bool {
         let patience = host.distance(to).map_or(self.config.answer_timeout, |round_trip| {
             (2 * round_trip + Duration::from_millis(100)).min(self.config.answer_timeout)
         });
         let (deadline, what) = (self.now + patience, asked.what.clone());
         let rpc = self.busy().open.open(to, deadline, asked, host.rng());
+        let waits = rpc.is_some();
         let rpc = rpc.unwrap_or_else(|| {
             host.refuse(None, Offence::Full);
             RpcId(host.rng().next_u32())
@@ -412,12 +415,15 @@ impl<P: Peer> Pastry<P> {
             What::Find(find) => PastryMessage::Find { rpc, find },
             What::Carry(parcel) => PastryMessage::Carry { rpc, parcel },
             What::Join(join) => PastryMessage::Join { rpc, join },
+            // Nothing would come of its answer.
+            What::Step { .. } if !waits => return false,
             What::Step { op, key, hops, values } => PastryMessage::Ask { rpc, op, key, hops, values },
             What::Leaf { .. } => PastryMessage::LeafAsk { rpc, leaf: self.shown_leaf() },
             What::Row { row } => PastryMessage::RowAsk { rpc, row },
             What::Ping { .. } => PastryMessage::Ping { rpc },
         };
         host.send(to, message);
+        waits
     }
 
     /// Takes what question `rpc` to `from` was for; counts it if there is none.

@@ -1,0 +1,93 @@
+//! Pastry when there is too much to do, and when the network is bad.
+
+mod common;
+
+use std::time::Duration;
+
+use common::World;
+use starling_overlay::pastry::{Config, Find, MAX_OPEN, Pastry, PastryMessage};
+use starling_overlay::{Core, Id, Offence, Op, Route, Routing, RpcId};
+
+type Small = World<Pastry<u32>>;
+
+fn converged(seed: u64, count: u32, config: Config) -> Small {
+    let mut world = Small::new(seed, 160, config);
+    world.converged(count);
+    world
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn key(number: u32) -> Id {
+    Id::hash(&[b"key", &number.to_be_bytes()[..]].concat())
+}
+
+/// A stranger hands node 0 so many finds to pass on that no question of its own fits.
+fn swamp(world: &mut Small) {
+    for op in 0..2 * MAX_OPEN as u32 {
+        let find =
+            Find { key: key(1000 + op), origin: 9999, op, nonce: 1, hops: 1, timeouts: 0, values: false };
+        world.inject(9999, 0, PastryMessage::Find { rpc: RpcId(op), find });
+    }
+    assert!(world.outside.offences.contains(&(0, Offence::Full)));
+}
+
+/// How node 0's finds ended: whether each found something.
+fn ends(world: &Small) -> Vec<(u32, bool)> {
+    let mut ends: Vec<(u32, bool)> = Vec::new();
+    for (_, node, event) in &world.outside.events {
+        if let (0, Routing::Closest { op, peers, .. }) = (node, event) {
+            ends.push((op.0, !peers.is_empty()));
+        }
+    }
+    ends.sort_unstable();
+    ends
+}
+
+#[test]
+fn a_find_that_cannot_ask_goes_on_once_there_is_room() {
+    for iterative in [false, true] {
+        let mut world = converged(1, 60, Config { iterative, ..Config::default() });
+        swamp(&mut world);
+        for op in 0..8 {
+            world.command(0, Route::Find { op: Op(op), key: key(op), values: false });
+        }
+        world.run_for(secs(30));
+        let all: Vec<(u32, bool)> = (0..8).map(|op| (op, true)).collect();
+        assert_eq!(ends(&world), all, "iterative: {iterative}");
+    }
+}
+
+#[test]
+fn a_find_that_can_never_ask_ends() {
+    let mut world = converged(2, 60, Config { iterative: true, ..Config::default() });
+    for op in 0..8 {
+        swamp(&mut world);
+        world.command(0, Route::Find { op: Op(op), key: key(op), values: false });
+    }
+    for _ in 0..600 {
+        swamp(&mut world);
+        world.run_for(Duration::from_millis(50));
+    }
+    assert_eq!(ends(&world).len(), 8);
+}
+
+/// Who is asked for the next step and answers something else is gone around.
+#[test]
+fn an_answer_to_another_question_does_not_end_a_finds_progress() {
+    let mut world = converged(3, 60, Config { iterative: true, ..Config::default() });
+    world.outside.log = Some(Vec::new());
+    for op in 0..8 {
+        world.command(0, Route::Find { op: Op(op), key: key(op), values: false });
+    }
+    for (_, to, message) in world.outside.log.take().unwrap() {
+        if let PastryMessage::Ask { rpc, .. } = message {
+            world.inject(to, 0, PastryMessage::Ack { rpc });
+        }
+    }
+    assert!(world.nodes[&0].is_member());
+    world.run_for(secs(30));
+    assert_eq!(ends(&world).len(), 8);
+}
