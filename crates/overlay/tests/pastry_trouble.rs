@@ -5,8 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::World;
+use starling_overlay::dht::Dht;
 use starling_overlay::pastry::{Config, Find, MAX_OPEN, Pastry, PastryMessage};
-use starling_overlay::{Core, Id, Offence, Op, Route, Routing, RpcId};
+use starling_overlay::{Core, Event, Id, Offence, Op, Route, Routing, RpcId};
 
 type Small = World<Pastry<u32>>;
 
@@ -90,4 +91,38 @@ fn an_answer_to_another_question_does_not_end_a_finds_progress() {
     assert!(world.nodes[&0].is_member());
     world.run_for(secs(30));
     assert_eq!(ends(&world).len(), 8);
+}
+
+/// Messages of 40 nodes in two minutes, and living leaves taken for dead.
+fn two_minutes(seed: u64, jitter: Duration, loss_permille: u64) -> (u64, usize) {
+    let mut world =
+        World::<Dht<u32, Pastry<u32>>>::new(seed, 160, Dht::<u32, Pastry<u32>>::config(Config::default()));
+    world.converged(40);
+    world.outside.jitter_us = jitter.as_micros() as u64;
+    world.outside.loss_permille = loss_permille;
+    world.run_for(secs(120));
+    let gone = |event: &Event<u32>| matches!(event, Event::Update { joined: false, .. });
+    let gone = world.outside.events.iter().filter(|one| gone(&one.2)).count();
+    (world.outside.sent.values().map(|sent| sent.0).sum(), gone)
+}
+
+/// Whoever is taken for dead by mistake costs questions, whose answers may be late or lost
+/// in turn.
+#[test]
+fn late_and_lost_messages_are_no_storm() {
+    for seed in 1..4 {
+        let (quiet, gone) = two_minutes(seed, Duration::ZERO, 0);
+        assert_eq!(gone, 0);
+        for jitter_ms in [100, 150, 200, 300] {
+            let (messages, gone) = two_minutes(seed, Duration::from_millis(jitter_ms), 0);
+            println!("seed {seed}, up to {jitter_ms} ms late: {messages} messages, {gone} gone");
+            assert!(messages < 3 * quiet, "{messages} messages instead of {quiet}");
+            assert_eq!(gone, 0, "who is late is there");
+        }
+        for loss in [100, 200, 300] {
+            let (messages, gone) = two_minutes(seed, Duration::ZERO, loss);
+            println!("seed {seed}, {loss} of 1000 lost: {messages} messages, {gone} gone");
+            assert!(messages < 10 * quiet, "{messages} messages instead of {quiet}");
+        }
+    }
 }

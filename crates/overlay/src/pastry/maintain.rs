@@ -11,6 +11,9 @@ use crate::{Id, Offence, Peer, Routing, RpcId};
 
 /// Races that one answer begins, at most.
 const MAX_RACES: usize = 4;
+/// How often a leaf is asked before its neighbours hear that it is gone: they must not hear
+/// it of one who is there, and will look for themselves with fewer tries.
+const LEAF_TRIES: u8 = 5;
 
 impl<P: Peer> Pastry<P> {
     /// Whether the node takes part, though perhaps not yet in its own opinion.
@@ -154,9 +157,14 @@ impl<P: Peer> Pastry<P> {
         }
     }
 
-    /// Probes a leaf of which another thinks that it is dead.
+    /// Probes a leaf of which another thinks that it is dead; not soon again, else where
+    /// much gets lost one wrong belief begets the next.
     fn doubt<H: World<P>>(&mut self, peer: P, host: &mut H) {
-        if !self.asking(peer, |what| matches!(what, What::Leaf { .. })) {
+        let until = self.now + self.config.heartbeat / 2;
+        let doubted = &mut self.busy().doubted;
+        let again = doubted.iter().any(|doubted| doubted.0 == peer) || doubted.len() >= MAX_SUSPECTS;
+        if !again && !self.asking(peer, |what| matches!(what, What::Leaf { .. })) {
+            self.busy().doubted.push((peer, until));
             self.ask(peer, What::Leaf { told: true }, host);
         }
     }
@@ -287,6 +295,7 @@ impl<P: Peer> Pastry<P> {
             let tries = match asked.what {
                 What::Step { .. } => STEP_TRIES,
                 What::Find(_) | What::Carry(_) | What::Join(_) if !self.leaf.contains(peer) => 1,
+                What::Leaf { told: false } => LEAF_TRIES,
                 _ => TRIES,
             };
             if asked.before + 1 < tries {

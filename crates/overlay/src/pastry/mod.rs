@@ -78,8 +78,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How often one entry of the table is probed; every fourth is asked for its row.
     pub scan: Duration,
-    /// How long to wait for an answer. Twice the round trip and a tenth of a second if
-    /// the driver knows it and that is less.
+    /// How long to wait for an answer at most. Twice the round trip and a tenth of a second
+    /// if the driver knows it and that is less, twice that when asked again, and so on.
     pub answer_timeout: Duration,
     /// How long to wait for the answer to a recursive find before trying once more; and
     /// how long an iterative find waits that cannot ask because too many questions are open.
@@ -162,13 +162,21 @@ struct Busy<P> {
     lookups: Vec<Lookup<P>>,
     joining: Option<Joining<P>>,
     suspects: Vec<(P, Time)>,
+    /// Leaves that others took for dead, and until when this node does not look again.
+    doubted: Vec<(P, Time)>,
     next: Time,
 }
 
 impl<P> Default for Busy<P> {
     fn default() -> Self {
-        let (lookups, suspects) = (Vec::new(), Vec::new());
-        Busy { open: Rpcs::default(), lookups, joining: None, suspects, next: Time::NEVER }
+        Busy {
+            open: Rpcs::default(),
+            lookups: Vec::new(),
+            joining: None,
+            suspects: Vec::new(),
+            doubted: Vec::new(),
+            next: Time::NEVER,
+        }
     }
 }
 
@@ -401,9 +409,10 @@ impl<P: Peer> Pastry<P> {
 
     /// Whether the answer will be known as one: not if too many questions are open.
     fn ask_once<H: World<P>>(&mut self, to: P, asked: Asked<P>, host: &mut H) -> bool {
-        let patience = host.distance(to).map_or(self.config.answer_timeout, |round_trip| {
-            (2 * round_trip + Duration::from_millis(100)).min(self.config.answer_timeout)
-        });
+        let longest = self.config.answer_timeout;
+        let first = host.distance(to).map_or(longest, |rtt| 2 * rtt + Duration::from_millis(100));
+        // Who is late once will be late again if asked no longer.
+        let patience = first.saturating_mul(1 << asked.before.min(TRIES)).min(longest);
         let (deadline, what) = (self.now + patience, asked.what.clone());
         let rpc = self.busy().open.open(to, deadline, asked, host.rng());
         let waits = rpc.is_some();
@@ -446,8 +455,9 @@ impl<P: Peer> Pastry<P> {
     fn rest(&mut self) {
         let Some(busy) = &mut self.busy else { return };
         busy.suspects.retain(|suspect| suspect.1 > self.now);
-        let idle = busy.open.is_empty() && busy.lookups.is_empty() && busy.suspects.is_empty();
-        if idle && busy.joining.is_none() {
+        busy.doubted.retain(|doubted| doubted.1 > self.now);
+        let calm = busy.suspects.is_empty() && busy.doubted.is_empty();
+        if calm && busy.open.is_empty() && busy.lookups.is_empty() && busy.joining.is_none() {
             self.busy = None;
             return;
         }
@@ -471,6 +481,6 @@ impl<P> Busy<P> {
             + parcels.sum::<usize>()
             + self.lookups.capacity() * size_of::<Lookup<P>>()
             + self.lookups.iter().map(Lookup::heap_bytes).sum::<usize>()
-            + self.suspects.capacity() * size_of::<(P, Time)>()
+            + (self.suspects.capacity() + self.doubted.capacity()) * size_of::<(P, Time)>()
     }
 }

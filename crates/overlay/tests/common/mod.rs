@@ -31,6 +31,8 @@ pub struct Outside<M, E> {
     pub loss_permille: u64,
     /// Between whom every message gets lost, if set: sender, receiver.
     pub cut: Option<Box<dyn Fn(u32, u32) -> bool>>,
+    /// By how many microseconds at most a message takes longer than it should.
+    pub jitter_us: u64,
     /// One way takes this long for every pair, if set; else see `delay`.
     pub fixed_delay: Option<Duration>,
     /// Every message as (sender, receiver, message), if wanted.
@@ -68,6 +70,7 @@ impl<C: Core<u32>> World<C> {
             blind: false,
             loss_permille: 0,
             cut: None,
+            jitter_us: 0,
             fixed_delay: None,
             log: None,
             sent: BTreeMap::new(),
@@ -247,7 +250,9 @@ impl<M: Message<u32>, E> Host<u32, M, E> for Outside<M, E> {
         let message = M::from_wire(&message.to_wire()).expect("what a core sends can be read");
         let cut = self.cut.as_ref().is_some_and(|cut| cut(from, to));
         if self.rng.below(1000) >= self.loss_permille && !cut {
-            self.push(self.now + self.delay(from, to), Due::Message { from, to, message });
+            let jitter = if self.jitter_us > 0 { self.rng.below(self.jitter_us) } else { 0 };
+            let arrival = self.now + self.delay(from, to) + Duration::from_micros(jitter);
+            self.push(arrival, Due::Message { from, to, message });
         }
     }
 
