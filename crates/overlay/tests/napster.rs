@@ -219,6 +219,30 @@ fn a_full_index_takes_no_more_and_says_so() {
 }
 
 #[test]
+fn clients_that_come_and_go_leave_nothing_behind() {
+    let mut net = Net::new(1, 160, Config::default());
+    net.add(0);
+    net.command(0, Command::Join(None));
+    net.run_for(Duration::from_secs(10));
+    let come_and_go = |net: &mut Net, number: u32, peer: u32| {
+        net.run_for(Duration::from_micros(100));
+        net.inject(peer, 0, Message::Register { rpc: RpcId(number), life: 1 });
+        net.inject(peer, 0, Message::Register { rpc: RpcId(number), life: 1 });
+        net.inject(peer, 0, Message::Bye {});
+    };
+    let before = net.nodes[&0].state_bytes();
+    (0..20_000).for_each(|number| come_and_go(&mut net, number, 7));
+    (0..20_000).for_each(|number| come_and_go(&mut net, number, 10 + number));
+    let after = net.nodes[&0].state_bytes();
+    assert!(after < before + 1000, "{before} B, then {after} B");
+    // Whoever stays without a word is still missed in time.
+    net.inject(7, 0, Message::Register { rpc: RpcId(1), life: 1 });
+    assert_eq!(net.nodes[&0].load().unwrap().clients, 1);
+    net.run_for(Config::default().client_timeout + Duration::from_secs(1));
+    assert_eq!(net.nodes[&0].load().unwrap().clients, 0);
+}
+
+#[test]
 fn what_no_honest_peer_sends_changes_nothing() {
     let mut net = a_hundred(1);
     let server = servers(&net)[0];

@@ -44,13 +44,16 @@ pub struct Load {
 pub(super) struct Presence {
     pub(super) life: u32,
     heard: Time,
+    /// When to look whether it is still there.
+    look_at: Time,
     /// Micro-tokens left when it last asked, and when that was.
     tokens: u64,
 }
 
 impl Presence {
     fn new(now: Time, life: u32, config: &Config) -> Presence {
-        Presence { life, heard: now, tokens: u64::from(config.burst) * TOKEN }
+        let look_at = now + config.client_timeout;
+        Presence { life, heard: now, look_at, tokens: u64::from(config.burst) * TOKEN }
     }
 
     /// Pays for a question, if there is enough left.
@@ -70,7 +73,7 @@ impl Presence {
 pub(super) struct Server<P> {
     pub(super) index: Index<P>,
     pub(super) clients: BTreeMap<P, Presence>,
-    /// When to look whether a client is still there, the earliest first.
+    /// When to look whether a client is still there, the earliest first; one of each.
     expiry: BTreeSet<(Time, P)>,
     /// The other servers, in the order of names.
     pub(super) links: Vec<Link<P>>,
@@ -172,8 +175,22 @@ impl<P: Peer> Server<P> {
         let (&(first, _), &(last, any)) = (self.expiry.first()?, self.expiry.last()?);
         let span = u64::try_from(last.since(first).as_micros()).unwrap_or(u64::MAX);
         let after = first + Duration::from_micros(1 + host.rng().below(span.saturating_add(1)));
-        let client = self.expiry.range(..(after, any)).next_back()?.1;
-        self.clients.contains_key(&client).then_some(client)
+        self.expiry.range(..(after, any)).next_back().map(|entry| entry.1)
+    }
+
+    /// Takes a client in, or begins a new life of one.
+    fn welcome(&mut self, client: P, presence: Presence) {
+        self.expel(client);
+        self.expiry.insert((presence.look_at, client));
+        self.clients.insert(client, presence);
+    }
+
+    /// Takes a client out, and with it the time to look for it: who comes and goes all
+    /// the time leaves nothing behind.
+    fn expel(&mut self, client: P) -> Option<Presence> {
+        let presence = self.clients.remove(&client)?;
+        self.expiry.remove(&(presence.look_at, client));
+        Some(presence)
     }
 
     /// Takes a record of an own client; false if there is no room.
@@ -204,7 +221,7 @@ impl<P: Peer> Server<P> {
 
     /// Forgets a client, and what it had.
     pub(super) fn dismiss(&mut self, me: P, client: P) {
-        if let Some(presence) = self.clients.remove(&client) {
+        if let Some(presence) = self.expel(client) {
             self.vanish(me, client, presence.life);
         }
     }
@@ -212,7 +229,7 @@ impl<P: Peer> Server<P> {
     /// Forgets a client that registered elsewhere.
     pub(super) fn moved(&mut self, client: P, life: u32) {
         if self.clients.get(&client).is_some_and(|presence| presence.life < life) {
-            self.clients.remove(&client);
+            self.expel(client);
         }
     }
 
@@ -220,10 +237,10 @@ impl<P: Peer> Server<P> {
         for _ in 0..MAX_EXPIRED {
             let Some(&(due, client)) = self.expiry.first().filter(|first| first.0 <= now) else { break };
             self.expiry.pop_first();
-            let Some(presence) = self.clients.get(&client) else { continue };
-            let until = presence.heard + timeout;
-            if until > due {
-                self.expiry.insert((until, client));
+            let presence = self.clients.get_mut(&client);
+            if let Some(presence) = presence.filter(|presence| presence.heard + timeout > due) {
+                presence.look_at = presence.heard + timeout;
+                self.expiry.insert((presence.look_at, client));
             } else {
                 self.dismiss(me, client);
             }
@@ -252,8 +269,7 @@ impl<P: Peer> Napster<P> {
         server.heirs = heirs(me);
         let mine = |member: &&(Id, P)| at_home(me, member.0) && !servers.contains(&member.1);
         for &(_, client) in view.members().iter().filter(mine) {
-            server.clients.insert(client, Presence::new(now, 1, &self.config));
-            server.expiry.insert((now + self.config.client_timeout, client));
+            server.welcome(client, Presence::new(now, 1, &self.config));
         }
         let phase = host.rng().below(self.config.beat_interval.as_micros() as u64);
         server.beat_at = now + Duration::from_micros(phase);
@@ -331,10 +347,7 @@ impl<P: Peer> Napster<P> {
         }
         let life = life.max(known.saturating_add(1));
         server.vanish(me, from, life);
-        if here.is_none() {
-            server.expiry.insert((self.now + self.config.client_timeout, from));
-        }
-        server.clients.insert(from, Presence::new(self.now, life, &self.config));
+        server.welcome(from, Presence::new(self.now, life, &self.config));
         server.choose_heir(self.config.token, from);
         server.load.registrations += 1;
         server.load.clients = server.clients.len() as u64;
