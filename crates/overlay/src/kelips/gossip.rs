@@ -15,7 +15,7 @@ use super::maintain::YOUTH;
 use super::message::{MAX_ENTRIES, MAX_TUPLES, Message, Seen, Tuple};
 use super::routing::arc_of;
 use super::table::{Change, Spot, TOGETHER, When};
-use super::tuples::Taken;
+use super::tuples::{Taken, Word};
 
 /// Entries that wait to be sent as new; what finds no place is sent by chance.
 const MAX_NEWS: usize = 64;
@@ -23,6 +23,8 @@ const MAX_NEWS: usize = 64;
 const SAMPLE: usize = 4;
 /// Members of the own group in a gossip to another group, which keeps few of them.
 const MEMBERS_ABROAD: usize = 4;
+/// Members of a group that tell a home node of a withdrawal that they only heard of.
+const TELLERS: usize = 3;
 
 /// Peers that were heard of lately, and how often each is still to be sent as new.
 #[derive(Clone, Debug)]
@@ -188,7 +190,7 @@ impl<P: Peer> Kelips<P> {
     ) {
         self.hear_all(from, entries, host);
         for tuple in tuples {
-            self.hear_tuple(tuple, host);
+            self.hear_tuple(from, tuple, host);
         }
         if pull {
             let entries = self.entries(self.table.group_of(host.id(from)), host);
@@ -245,24 +247,54 @@ impl<P: Peer> Kelips<P> {
         }
     }
 
-    pub(super) fn hear_tuple(&mut self, tuple: Tuple<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let stale = tuple.home == self.me && tuple.live && !self.has(tuple.record.key);
+    /// What somebody says of a tuple, which may not be his.
+    pub(super) fn hear_tuple(
+        &mut self,
+        from: P,
+        tuple: Tuple<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
         // Honest mates may differ on which empty group this one stands in for.
-        if !stale && self.table.home(self.table.group_of(Id::from_high(tuple.under))) == self.table.group {
-            let home = tuple.home;
-            if self.take_tuple(tuple, host) == Taken::Full {
-                host.refuse(Some(home), Offence::Full);
+        if tuple.home == self.me && (tuple.live || self.has(tuple.record.key)) {
+            return self.hear_of_own(from, &tuple, host);
+        }
+        if self.table.home(self.table.group_of(Id::from_high(tuple.under))) != self.table.group {
+            return;
+        }
+        let home = tuple.home;
+        let word = if home == from { Word::Home } else { Word::Hearsay };
+        let ends = word == Word::Hearsay && home != self.me && !tuple.live;
+        let ended = (ends && self.tuples.is_live(&tuple, host.id(home))).then(|| tuple.clone());
+        match self.take_tuple(tuple, word, host) {
+            Taken::Full => host.refuse(Some(home), Offence::Full),
+            Taken::Leap => host.refuse(Some(from), Offence::OutOfRange),
+            Taken::Beat(beat) => {
+                if let Some(ended) = ended.filter(|ended| ended.beat == beat) {
+                    self.tell_home(ended, host);
+                }
             }
+            Taken::Old => {}
+        }
+    }
+
+    /// Lets a home node know that its record is said to be withdrawn, so that it can deny
+    /// it. All the group hears of that, so a few suffice.
+    fn tell_home(&self, ended: Tuple<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if host.rng().index(self.table.members().len() + 1) < TELLERS {
+            let (home, tuples) = (ended.home, List::new(vec![ended]));
+            host.send(home, Message::Gossip { entries: List::default(), tuples, pull: false });
         }
     }
 
     pub(super) fn take_tuple(
         &mut self,
         tuple: Tuple<P>,
+        word: Word,
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) -> Taken {
         let config = &self.config;
         let home = host.id(tuple.home);
-        self.tuples.take(self.now, tuple, home, config.tuple_timeout, config.max_tuples, config.news_rounds)
+        let (timeout, most) = (config.tuple_timeout, config.max_tuples);
+        self.tuples.take(self.now, (tuple, word), home, timeout, most, config.news_rounds)
     }
 }

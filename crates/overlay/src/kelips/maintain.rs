@@ -203,7 +203,7 @@ impl<P: Peer> Kelips<P> {
                 let last = tuples.last().map(|t| super::tuples::place(t.under, &t.record, host.id(t.home)));
                 let forward = last.filter(|&last| last > after);
                 for tuple in tuples.into_vec() {
-                    self.hear_tuple(tuple, host);
+                    self.hear_tuple(from, tuple, host);
                 }
                 if let Some(joining) = &mut self.joining {
                     joining.tries = 0;

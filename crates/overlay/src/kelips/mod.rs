@@ -32,8 +32,14 @@
 //! characters. Without files a node takes 1.9 KB at 10^4 nodes and 15.4 KB at 10^6.
 //!
 //! Deliberately absent: signatures. Whoever gossips can name peers and tuples that do
-//! not exist, and keep them alive by repeating them; what he cannot do is grow a table
-//! past its bound, or answer for a node that was asked. Also absent: transfer of files.
+//! not exist, and keep them alive by repeating them. He can hide a tuple from those whom
+//! he told that it is withdrawn, until its home node has heard of that: members let it
+//! know, and it outdoes the lie by a larger heartbeat count; of a record that nobody
+//! knows yet he can spread a count that its home node does not believe, and that goes
+//! only where the home node speaks itself, or with the time-out. What he cannot do is
+//! grow a table past its bound, answer for a node that was asked, keep a home node from
+//! counting on, or get a member to believe, with less than thousands of datagrams, a
+//! count that the home node cannot outdo. Also absent: transfer of files.
 
 mod check;
 mod clock;

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::wire::List;
 use crate::{Event, Host, Id, Offence, Peer, Purpose, Record, RpcId};
 
 use super::lookup::Sought;
 use super::message::{Announcement, Message, Tuple};
-use super::tuples::Taken;
+use super::tuples::{Taken, Word, believable};
 use super::{Kelips, Time};
 
 /// Most records that a node publishes.
 pub const MAX_RECORDS: usize = 4096;
 /// Announcements under way at once.
 const MAX_ANNOUNCEMENTS: usize = 16;
-/// A holder that knows a count so far ahead of ours lies.
-const MAX_LEAP: u32 = 1 << 20;
 /// After an announcement that nobody took, the next try.
 const RETRY: Duration = Duration::from_secs(15);
 
@@ -65,6 +64,18 @@ impl Own {
         [self.record.key].into_iter().chain(words).map(Id::high).collect()
     }
 
+    /// Goes above a count of an earlier life of this node, or of a lie, by a heartbeat of
+    /// that tuple; false if nobody can know of it.
+    fn outdo(&mut self, number: u8, beat: u32) -> bool {
+        if !believable(self.beat, beat) {
+            return false;
+        }
+        self.beat = beat.saturating_add(1);
+        self.todo |= 1 << number;
+        self.due = Time::NEVER;
+        true
+    }
+
     fn all(&self) -> u32 {
         (1 << (self.words().len() + 1)) - 1
     }
@@ -76,7 +87,7 @@ impl<P: Peer> Kelips<P> {
         if known.is_none() && self.own.len() >= MAX_RECORDS {
             return host.refuse(None, Offence::Full);
         }
-        let beat = known.map_or(1, |at| self.own[at].beat + 1);
+        let beat = known.map_or(1, |at| self.own[at].beat.saturating_add(1));
         let by_words = self.config.search_words;
         let mut own = Own { record, by_words, beat, live: true, todo: 0, due: Time::NEVER };
         own.announce_all();
@@ -90,7 +101,7 @@ impl<P: Peer> Kelips<P> {
     pub(super) fn withdraw(&mut self, key: Id, host: &mut impl Host<P, Message<P>, Event<P>>) {
         if let Some(own) = self.own.iter_mut().find(|own| own.record.key == key) {
             own.live = false;
-            own.beat += 1;
+            own.beat = own.beat.saturating_add(1);
             own.announce_all();
             self.announce(host);
         }
@@ -155,8 +166,8 @@ impl<P: Peer> Kelips<P> {
         let Some(&under) = own.places().get(usize::from(number)) else { return };
         let Some(what) = self.announcement(key, under) else { return };
         match self.keep(self.me, what, host) {
-            Taken::Beat(beat) => self.adopt(key, number, beat),
-            Taken::Old | Taken::Full => self.not_accepted(key, number),
+            Taken::Beat(beat) => self.accepted(self.me, key, number, beat, host),
+            Taken::Old | Taken::Full | Taken::Leap => self.not_accepted(key, number),
         }
     }
 
@@ -169,24 +180,34 @@ impl<P: Peer> Kelips<P> {
         beat: u32,
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
-        let ours = self.own.iter().find(|own| own.record.key == key).map(|own| own.beat);
-        if ours.is_some_and(|ours| beat > ours.saturating_add(MAX_LEAP)) {
+        let Some(own) = self.own.iter_mut().find(|own| own.record.key == key) else { return };
+        if beat > own.beat && !own.outdo(number, beat) {
             host.refuse(Some(from), Offence::OutOfRange);
             self.not_accepted(key, number);
-        } else {
-            self.adopt(key, number, beat);
         }
     }
 
-    /// Counts on from `beat`, if it is of an earlier life of this node.
-    fn adopt(&mut self, key: Id, number: u8, beat: u32) {
-        if let Some(own) = self.own.iter_mut().find(|own| own.record.key == key)
-            && beat > own.beat
-        {
-            own.beat = beat.saturating_add(1);
-            own.todo |= 1 << number;
-            own.due = Time::NEVER;
+    /// What somebody says of a tuple of this node, who knows better: it is not kept, but
+    /// outdone by a heartbeat of our own. Who believes what cannot be is told the truth.
+    pub(super) fn hear_of_own(
+        &mut self,
+        from: P,
+        tuple: &Tuple<P>,
+        host: &mut impl Host<P, Message<P>, Event<P>>,
+    ) {
+        let of = |own: &&mut Own| own.live && own.record.key == tuple.record.key;
+        let Some(own) = self.own.iter_mut().find(of) else { return };
+        let newer = tuple.beat > own.beat || (tuple.beat == own.beat && !tuple.live);
+        let number = if newer { own.places().iter().position(|&under| under == tuple.under) } else { None };
+        let Some(number) = number else { return };
+        if !own.outdo(number as u8, tuple.beat) {
+            let (record, beat) = (Arc::new(own.record.clone()), own.beat);
+            let truth = Tuple { record, beat, age: 0, live: true, ..*tuple };
+            let tuples = List::new(vec![truth]);
+            host.refuse(Some(from), Offence::OutOfRange);
+            host.send(from, Message::Gossip { entries: List::default(), tuples, pull: false });
         }
+        self.announce(host);
     }
 
     /// Nobody took a tuple: later again.
@@ -214,7 +235,7 @@ impl<P: Peer> Kelips<P> {
         if self.serves(under) {
             match self.keep(from, what, host) {
                 Taken::Beat(beat) => return host.send(from, Message::Accepted { rpc, beat }),
-                Taken::Old | Taken::Full => host.refuse(Some(from), Offence::Full),
+                Taken::Old | Taken::Full | Taken::Leap => host.refuse(Some(from), Offence::Full),
             }
         }
         let peers = self.referral(from, under);
@@ -223,6 +244,6 @@ impl<P: Peer> Kelips<P> {
 
     fn keep(&mut self, home: P, what: Announcement, host: &mut impl Host<P, Message<P>, Event<P>>) -> Taken {
         let Announcement { under, record, beat, live } = what;
-        self.take_tuple(Tuple { under, record: Arc::new(record), home, beat, age: 0, live }, host)
+        self.take_tuple(Tuple { under, record: Arc::new(record), home, beat, age: 0, live }, Word::Home, host)
     }
 }

@@ -12,6 +12,16 @@ use crate::{Hit, Id, Peer, Record};
 
 /// Tuples that wait to be sent as new; what finds no place is sent in its turn.
 const MAX_NEWS: usize = 256;
+/// A heartbeat count so far ahead of the one that is known is a lie: an honest home node
+/// counts one up every few minutes.
+const MAX_LEAP: u32 = 1 << 20;
+/// A home node believes twice that, so that it can outdo whatever its holders believed.
+const MAX_OWN_LEAP: u32 = MAX_LEAP * 2;
+/// More at once is a leap, which only a liar makes, or a home node that outdoes one.
+const STEP: u32 = 16;
+/// Seconds between leaps: time enough for a home node to hear of a lie, and to outdo it
+/// before the next.
+const LEAP_PAUSE: i32 = 60;
 /// Bytes that B-tree nodes take for each byte of entries: they are three quarters full.
 const TREE_OVERHEAD: (usize, usize) = (4, 3);
 
@@ -35,6 +45,22 @@ pub(super) enum Taken {
     Old,
     /// There is no room.
     Full,
+    /// Its heartbeat count is too far ahead to be believed.
+    Leap,
+}
+
+/// Whose word a tuple is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Word {
+    /// The home node's own.
+    Home,
+    /// Of somebody who heard of it.
+    Hearsay,
+}
+
+/// Whether a home node that is at `ours` believes that others know of `beat`.
+pub(super) fn believable(ours: u32, beat: u32) -> bool {
+    beat.saturating_sub(ours) <= MAX_OWN_LEAP
 }
 
 /// The store.
@@ -64,12 +90,12 @@ fn seconds(now: Time) -> i32 {
 }
 
 impl<P: Peer> Tuples<P> {
-    /// Takes a tuple; a larger heartbeat count wins. `rounds`: how often a new one, or
-    /// a new heartbeat, is sent before its turn.
+    /// Takes a tuple; a larger heartbeat count wins, unless it leaps. `rounds`: how often a
+    /// new one, or a new heartbeat, is sent before its turn.
     pub(super) fn take(
         &mut self,
         now: Time,
-        tuple: Tuple<P>,
+        (tuple, word): (Tuple<P>, Word),
         home: Id,
         timeout: Duration,
         most: usize,
@@ -79,14 +105,26 @@ impl<P: Peer> Tuples<P> {
             return Taken::Old;
         }
         let at = place(tuple.under, &tuple.record, home);
-        let heard = seconds(now).saturating_sub(i32::from(tuple.age));
+        let mut heard = seconds(now).saturating_sub(i32::from(tuple.age));
         let Tuple { record, home, beat, live, .. } = tuple;
         if let Some(kept) = self.kept.get_mut(&at) {
-            if kept.beat >= beat {
+            let (leap, quiet) = (beat.saturating_sub(kept.beat), seconds(now).saturating_sub(kept.heard));
+            if word == Word::Hearsay && leap > STEP {
+                if leap > MAX_LEAP || quiet < LEAP_PAUSE {
+                    return Taken::Leap;
+                }
+                heard = seconds(now);
+            }
+            // The home node would not believe what is kept, and it alone knows.
+            let lie = word == Word::Home && !believable(beat, kept.beat);
+            if kept.beat >= beat && !lie {
                 let same = kept.beat == beat;
                 kept.heard = if same { kept.heard.max(heard) } else { kept.heard };
                 return Taken::Beat(kept.beat);
             }
+        } else if word == Word::Hearsay && !live && beat > MAX_LEAP {
+            // The end of what nobody here knows can only be meant to hide it later.
+            return Taken::Leap;
         } else if self.kept.len() >= most {
             return Taken::Full;
         }
@@ -95,6 +133,11 @@ impl<P: Peer> Tuples<P> {
             self.news.push_back((at, rounds));
         }
         Taken::Beat(beat)
+    }
+
+    /// Whether that tuple is kept and live.
+    pub(super) fn is_live(&self, tuple: &Tuple<P>, home: Id) -> bool {
+        self.kept.get(&place(tuple.under, &tuple.record, home)).is_some_and(|kept| kept.live)
     }
 
     /// Up to `most` live tuples under that id whose records are wanted, after the first

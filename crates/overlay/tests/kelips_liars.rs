@@ -1,0 +1,140 @@
+//! Kelips among liars: what one member or stranger can say of others' tuples.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::World;
+use common::user::{self, found, record};
+use starling_overlay::kelips::{Config, Kelips, Message, Tuple, group_of};
+use starling_overlay::wire::List;
+use starling_overlay::{Command, Offence, Op, Outcome};
+
+type Net = World<Kelips<u32>>;
+
+/// Nobody in the network.
+const STRANGER: u32 = 9999;
+/// The node whose record is lied about.
+const OWNER: u32 = 5;
+
+fn config() -> Config {
+    Config::for_nodes(60)
+}
+
+/// Sixty nodes that all know where the owner's record is.
+fn sixty(seed: u64) -> Net {
+    let mut net = Net::new(seed, 160, config());
+    net.converged(60);
+    net.command(OWNER, Command::Publish(record(OWNER)));
+    net.run_for(Duration::from_secs(120));
+    assert_eq!(finders(&mut net), 60);
+    net.outside.offences.clear();
+    net
+}
+
+fn finders(net: &mut Net) -> usize {
+    net.outside.events.clear();
+    found(&user::look_for_all(net, &[OWNER], Duration::from_secs(20)))
+}
+
+fn lie(beat: u32, live: bool) -> Message<u32> {
+    let record = Arc::new(record(OWNER));
+    let tuple = Tuple { under: record.key.high(), record, home: OWNER, beat, age: 0, live };
+    Message::Gossip { entries: List::default(), tuples: List::new(vec![tuple]), pull: false }
+}
+
+/// Holders of the owner's tuple.
+fn holders(net: &Net) -> Vec<u32> {
+    let groups = config().groups;
+    let group = group_of(record(OWNER).key, groups);
+    let there = |&&node: &&u32| node != OWNER && group_of(net.outside.place(node), groups) == group;
+    net.nodes.keys().filter(there).copied().collect()
+}
+
+#[test]
+fn a_withdrawal_that_leaps_is_refused_and_hides_nothing() {
+    for beat in [1 << 22, u32::MAX] {
+        let mut net = sixty(1);
+        let holders = holders(&net);
+        for &holder in &holders {
+            net.inject(STRANGER, holder, lie(beat, false));
+        }
+        let refused = |offence: &&(u32, Offence)| offence.1 == Offence::OutOfRange;
+        assert_eq!(net.outside.offences.iter().filter(refused).count(), holders.len());
+        assert_eq!(finders(&mut net), 60);
+        net.run_for(Duration::from_secs(60 * 60));
+        assert_eq!(finders(&mut net), 60, "its heartbeats still count");
+    }
+}
+
+#[test]
+fn a_withdrawal_that_the_owner_did_not_say_is_denied_at_once() {
+    for seed in 1..6 {
+        let mut net = sixty(seed);
+        // One of them only, or all.
+        let told = if seed % 2 == 0 { 1 } else { 60 };
+        for &holder in holders(&net).iter().take(told) {
+            net.inject(STRANGER, holder, lie(1000, false));
+        }
+        assert_eq!(net.outside.offences, [], "it is believed at first");
+        net.run_for(config().gossip_interval * 6);
+        assert_eq!(finders(&mut net), 60, "seed {seed}");
+        net.run_for(Duration::from_secs(15 * 60));
+        assert_eq!(finders(&mut net), 60, "seed {seed}");
+    }
+}
+
+#[test]
+fn two_lies_in_one_datagram_lead_nobody_out_of_the_owners_reach() {
+    let mut net = sixty(1);
+    let record = Arc::new(record(OWNER));
+    let tuple = |beat| Tuple {
+        under: record.key.high(),
+        record: Arc::clone(&record),
+        home: OWNER,
+        beat,
+        age: 300,
+        live: false,
+    };
+    let tuples: Vec<_> = (1..10).map(|n| tuple(n << 20)).collect();
+    for holder in holders(&net) {
+        let (entries, tuples) = (List::default(), List::new(tuples.clone()));
+        net.inject(STRANGER, holder, Message::Gossip { entries, tuples, pull: false });
+    }
+    net.run_for(config().gossip_interval * 4);
+    assert_eq!(finders(&mut net), 60);
+}
+
+#[test]
+fn no_count_that_others_claim_keeps_an_owner_from_withdrawing() {
+    for beat in [1000, 1 << 20, u32::MAX - 1, u32::MAX] {
+        let mut net = sixty(1);
+        let everybody: Vec<u32> = net.nodes.keys().copied().collect();
+        for &node in &everybody {
+            net.inject(STRANGER, node, lie(beat, true));
+        }
+        net.run_for(Duration::from_secs(20 * 60));
+        net.command(OWNER, Command::Withdraw(record(OWNER).key));
+        net.run_for(Duration::from_secs(60));
+        assert_eq!(finders(&mut net), 0, "beat {beat}");
+    }
+}
+
+#[test]
+fn what_the_owner_says_itself_replaces_a_count_that_nobody_can_believe() {
+    let mut net = Net::new(1, 160, Config { groups: 1, ..Config::for_nodes(4) });
+    net.converged(2);
+    net.inject(STRANGER, 0, lie(u32::MAX, true));
+    net.outside.offences.clear();
+    net.add(OWNER);
+    net.command(OWNER, Command::Join(Some(1)));
+    net.run_for(Duration::from_secs(30));
+    net.command(OWNER, Command::Publish(record(OWNER)));
+    net.run_for(Duration::from_secs(60));
+    net.command(OWNER, Command::Withdraw(record(OWNER).key));
+    net.run_for(Duration::from_secs(60));
+    net.command(OWNER, Command::LookUp(Op(1), record(OWNER).key));
+    net.run_for(Duration::from_secs(20));
+    assert_eq!(user::result(&net, OWNER, 1), (0, Some(Outcome::NotFound)));
+}
