@@ -258,3 +258,29 @@ fn what_no_honest_peer_sends_changes_nothing() {
     check(&mut net, Offence::TimeWentBack);
     net.outside.now = now;
 }
+
+#[test]
+fn who_is_no_member_refuses_questions_and_gossip() {
+    let mut net = Net::new(1, 160, small());
+    net.add(0);
+    let gossip = Message::Gossip { entries: List::default(), tuples: List::default(), pull: true };
+    let question = Message::Find { rpc: RpcId(1), key: record(1).key };
+    for message in [gossip, question, Message::Leave {}] {
+        net.inject(1, 0, message);
+        assert_eq!(net.outside.offences.pop(), Some((0, Offence::Misdirected)));
+    }
+    assert!(net.outside.sent.is_empty());
+}
+
+#[test]
+fn who_leaves_while_it_joins_has_left() {
+    let mut net = Net::new(1, 160, small());
+    net.add(0);
+    net.command(0, Command::Join(Some(1)));
+    net.run_for(Duration::from_secs(1));
+    net.command(0, Command::Leave);
+    let told: Vec<Event<u32>> = net.outside.events.drain(..).map(|told| told.2).collect();
+    assert_eq!(told, [Event::Left]);
+    net.run_for(Duration::from_secs(60));
+    assert_eq!(net.outside.events, [], "it does not join after all");
+}

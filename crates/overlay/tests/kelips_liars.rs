@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use common::World;
 use common::user::{self, found, record};
-use starling_overlay::kelips::{Config, Kelips, Message, Tuple, group_of};
+use starling_overlay::kelips::{Config, Kelips, Message, Seen, Tuple, group_of};
 use starling_overlay::wire::List;
-use starling_overlay::{Command, Offence, Op, Outcome};
+use starling_overlay::{Command, Id, Offence, Op, Outcome, Record, RpcId};
 
 type Net = World<Kelips<u32>>;
 
@@ -137,4 +137,59 @@ fn what_the_owner_says_itself_replaces_a_count_that_nobody_can_believe() {
     net.command(OWNER, Command::LookUp(Op(1), record(OWNER).key));
     net.run_for(Duration::from_secs(20));
     assert_eq!(user::result(&net, OWNER, 1), (0, Some(Outcome::NotFound)));
+}
+
+/// Node 0 joins through a liar and copies its tuples, until it says that it has them all,
+/// or an hour is over. `part` is what the liar answers to a question for tuples. Returns
+/// the questions that the liar got, and whether node 0 is content.
+fn copy_of_a_liar(seed: u64, part: impl Fn(u64) -> Vec<Tuple<u32>>) -> (u64, bool) {
+    const LIAR: u32 = 7;
+    let mut net = Net::new(seed, 160, Config { groups: 1, max_tuples: 64, ..config() });
+    net.converged_from(1, 2);
+    net.add(0);
+    net.outside.log = Some(Vec::new());
+    net.command(0, Command::Join(Some(LIAR)));
+    let (mut parts, mut content) = (0, false);
+    for _ in 0..7200 {
+        for (from, to, message) in net.outside.log.replace(Vec::new()).unwrap_or_default() {
+            match message {
+                Message::CopyView { rpc, .. } if to == LIAR => {
+                    let entries = (1..3).map(|peer| Seen { peer, age: 0 }).collect();
+                    net.inject(LIAR, 0, Message::View { rpc, parts: 1, entries });
+                }
+                Message::CopyTuples { rpc, .. } if to == LIAR => {
+                    parts += 1;
+                    let tuples = List::new(part(parts));
+                    net.inject(LIAR, 0, Message::Tuples { rpc, tuples, more: true });
+                }
+                Message::Answer { complete, .. } if from == 0 => content = complete,
+                _ => {}
+            }
+        }
+        if content {
+            break;
+        }
+        net.run_for(Duration::from_millis(500));
+        net.inject(2, 0, Message::LookUp { rpc: RpcId(1), key: record(1).key, skip: 0 });
+    }
+    (parts, content)
+}
+
+#[test]
+fn a_copy_that_never_ends_is_given_up() {
+    let tuple = |under: u64| {
+        let key = Id::from_high(under);
+        let record = Arc::new(Record { key, name: "n".into(), size: 1 });
+        Tuple { under, record, home: 8, beat: 1, age: 0, live: false }
+    };
+    let mut asked = 0;
+    for seed in 1..9 {
+        let (few, content) = copy_of_a_liar(seed, |part| vec![tuple(part)]);
+        assert!(content && few <= 4, "{few} parts of one tuple");
+        let many = |part: u64| (1..17).map(|n| tuple(part * 16 + n)).collect();
+        let (full, content) = copy_of_a_liar(seed, many);
+        assert!(content && full <= 4 * 6, "{full} parts, more than it may keep");
+        asked += few.min(full);
+    }
+    assert!(asked > 0, "the liar was asked");
 }

@@ -33,6 +33,9 @@ pub(super) struct Joining<P> {
     boot: P,
     /// Questions of the copy that were not answered, one after another.
     tries: u8,
+    /// Whom it asked for tuples, and how many parts the last of them sent.
+    sources: u8,
+    parts: usize,
     /// When it began.
     pub(super) since: Time,
 }
@@ -54,7 +57,8 @@ impl<P: Peer> Kelips<P> {
         self.table.begin(host.id(self.me));
         match boot.filter(|&boot| boot != self.me) {
             Some(boot) => {
-                self.joining = Some(Box::new(Joining { boot, tries: 0, since: self.now }));
+                self.joining =
+                    Some(Box::new(Joining { boot, tries: 0, sources: 0, parts: 0, since: self.now }));
                 self.copy(boot, Copying::View(0), host);
             }
             None => {
@@ -65,14 +69,17 @@ impl<P: Peer> Kelips<P> {
     }
 
     pub(super) fn leave(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let out = !self.member && self.joining.is_none();
         if self.member {
             self.say_farewell(host);
-            host.emit(Event::Left);
         }
         self.end_all(host);
         let fresh = <Self as crate::Core<P>>::new(self.me, &self.config);
         let own = std::mem::take(&mut self.own);
         *self = Kelips { own, now: self.now, ..fresh };
+        if !out {
+            host.emit(Event::Left);
+        }
     }
 
     /// Withdraws the own records, and tells mates and contacts.
@@ -201,12 +208,19 @@ impl<P: Peer> Kelips<P> {
             }
             (Message::Tuples { tuples, more, .. }, Copying::Tuples(after)) => {
                 let last = tuples.last().map(|t| super::tuples::place(t.under, &t.record, host.id(t.home)));
+                let short = more && tuples.len() < MAX_TUPLES;
                 let forward = last.filter(|&last| last > after);
                 for tuple in tuples.into_vec() {
                     self.hear_tuple(from, tuple, host);
                 }
                 if let Some(joining) = &mut self.joining {
                     joining.tries = 0;
+                    joining.parts += 1;
+                    // Whoever follows the rules never has more than a node may keep.
+                    if short || (more && joining.parts > self.config.max_tuples.div_ceil(MAX_TUPLES)) {
+                        host.refuse(Some(from), Offence::TooMany);
+                        return self.copy_of_another(from, host);
+                    }
                 }
                 match forward.filter(|_| more) {
                     Some(last) => self.copy(from, Copying::Tuples(last), host),
@@ -233,17 +247,23 @@ impl<P: Peer> Kelips<P> {
             self.copy(from, Copying::View(part + 1), host);
         } else {
             self.joined(host);
-            self.copy_store(host);
+            self.copy_store(None, host);
         }
     }
 
-    /// Copies the tuples of a group mate. The first of a group asks the group that
-    /// served it so far.
-    fn copy_store(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+    /// Copies the tuples of a group mate, rather of another than `last`. The first of a
+    /// group asks the group that served it so far.
+    fn copy_store(&mut self, last: Option<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if let Some(joining) = &mut self.joining {
+            (joining.sources, joining.parts) = (joining.sources.saturating_add(1), 0);
+        }
         let mates = self.table.members();
         let next = self.table.next_home(self.table.group);
-        let sources: Vec<P> =
+        let mut sources: Vec<P> =
             if mates.is_empty() { self.table.contacts(next).collect() } else { mates.to_vec() };
+        if sources.len() > 1 {
+            sources.retain(|&source| Some(source) != last);
+        }
         match sources.get(host.rng().index(sources.len())) {
             Some(&source) => self.copy(source, Copying::Tuples(Place::default()), host),
             None => self.all_copied(host),
@@ -269,13 +289,18 @@ impl<P: Peer> Kelips<P> {
                 }
                 self.copy(boot, Copying::View(0), host);
             }
-            // Its mates' gossip brings the rest.
-            Copying::Tuples(_) if tries >= COPY_TRIES * STORE_SOURCES => self.all_copied(host),
-            Copying::Tuples(_) => {
-                self.suspect(from, host);
-                self.copy_store(host);
-            }
+            Copying::Tuples(_) => self.copy_of_another(from, host),
         }
+    }
+
+    /// Gives up the copy of the tuples of `from`.
+    fn copy_of_another(&mut self, from: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if self.joining.as_ref().is_none_or(|joining| joining.sources >= STORE_SOURCES) {
+            // Its mates' gossip brings the rest.
+            return self.all_copied(host);
+        }
+        self.suspect(from, host);
+        self.copy_store(Some(from), host);
     }
 
     pub(super) fn answer(

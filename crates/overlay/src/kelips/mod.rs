@@ -34,12 +34,13 @@
 //! Deliberately absent: signatures. Whoever gossips can name peers and tuples that do
 //! not exist, and keep them alive by repeating them. He can hide a tuple from those whom
 //! he told that it is withdrawn, until its home node has heard of that: members let it
-//! know, and it outdoes the lie by a larger heartbeat count; of a record that nobody
-//! knows yet he can spread a count that its home node does not believe, and that goes
-//! only where the home node speaks itself, or with the time-out. What he cannot do is
-//! grow a table past its bound, answer for a node that was asked, keep a home node from
-//! counting on, or get a member to believe, with less than thousands of datagrams, a
-//! count that the home node cannot outdo. Also absent: transfer of files.
+//! know, and it outdoes the lie by a larger heartbeat count. Of a record that nobody
+//! knows yet he can spread a count that its home node does not believe: that goes only
+//! where the home node speaks itself, or with the time-out. Of a record that is known,
+//! a member believes no count that the home node cannot outdo, unless thousands of
+//! datagrams lead it there step by step. What a liar cannot do is grow a table past its
+//! bound, answer for a node that was asked, or keep a home node from counting on. Also
+//! absent: transfer of files.
 
 mod check;
 mod clock;
@@ -341,8 +342,8 @@ impl<P: Peer> Kelips<P> {
             return self.answer(from, message, host);
         }
         if !self.member {
-            // Those who do not know yet that this node left, or has not joined.
-            return;
+            // They may not know yet that this node left, or has not joined.
+            return host.refuse(Some(from), Offence::Misdirected);
         }
         if !matches!(message, Message::Leave {}) {
             self.hear(from, host);
