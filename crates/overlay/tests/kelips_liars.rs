@@ -9,7 +9,7 @@ use common::World;
 use common::user::{self, found, record};
 use starling_overlay::kelips::{Config, Kelips, Message, Seen, Tuple, group_of};
 use starling_overlay::wire::List;
-use starling_overlay::{Command, Id, Offence, Op, Outcome, Record, RpcId};
+use starling_overlay::{Command, Core, Id, Offence, Op, Outcome, Record, RpcId};
 
 type Net = World<Kelips<u32>>;
 
@@ -192,4 +192,30 @@ fn a_copy_that_never_ends_is_given_up() {
         asked += few.min(full);
     }
     assert!(asked > 0, "the liar was asked");
+}
+
+#[test]
+fn long_names_of_a_stranger_take_no_more_than_their_share() {
+    let config = Config { groups: 1, max_tuples: 4096, ..config() };
+    let mut net = Net::new(1, 160, config);
+    net.converged(2);
+    let before = net.nodes[&0].state_bytes();
+    let tuple = |number: u32| {
+        let key = Id::hash(&number.to_be_bytes());
+        let record = Arc::new(Record { key, name: "x".repeat(1000).into(), size: 1 });
+        Tuple { under: key.high(), record, home: 9, beat: 1, age: 0, live: true }
+    };
+    for datagram in 0..256 {
+        let (entries, tuples) =
+            (List::default(), List::new((0..16).map(|n| tuple(datagram * 16 + n)).collect()));
+        net.inject(STRANGER, 0, Message::Gossip { entries, tuples, pull: false });
+    }
+    assert!(net.outside.offences.contains(&(0, Offence::Full)));
+    let grown = net.nodes[&0].state_bytes() - before;
+    assert!(grown < 4096 * 200, "{grown} B");
+    // What times out makes room again.
+    net.run_for(Duration::from_secs(60 * 60));
+    net.outside.offences.clear();
+    net.inject(STRANGER, 0, lie(1, true));
+    assert_eq!((net.outside.offences.as_slice(), net.nodes[&0].tuples()), ([].as_slice(), 1));
 }

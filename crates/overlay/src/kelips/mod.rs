@@ -117,7 +117,7 @@ pub struct Config {
     /// Whether own records are announced under their words too, which the paper does not
     /// do; without, a search is refused.
     pub search_words: bool,
-    /// Most tuples that a node keeps.
+    /// Most tuples that a node keeps; their names share a bound in bytes that grows with it.
     pub max_tuples: usize,
 }
 

@@ -22,6 +22,11 @@ const STEP: u32 = 16;
 /// Seconds between leaps: time enough for a home node to hear of a lie, and to outdo it
 /// before the next.
 const LEAP_PAUSE: i32 = 60;
+/// Bytes of names, for each tuple that may be kept: the names of files are shorter, and
+/// those of liars as long as a message bears.
+const NAME_SHARE: usize = 64;
+/// Bytes of names that there is always room for.
+const MIN_NAMES: usize = 1 << 16;
 /// Bytes that B-tree nodes take for each byte of entries: they are three quarters full.
 const TREE_OVERHEAD: (usize, usize) = (4, 3);
 
@@ -67,6 +72,8 @@ pub(super) fn believable(ours: u32, beat: u32) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Tuples<P> {
     kept: BTreeMap<Place, Kept<P>>,
+    /// Bytes of their names.
+    names: usize,
     /// New ones and how often each is still to be sent before its turn.
     news: VecDeque<(Place, u8)>,
     /// The last one that was sent in its turn.
@@ -75,7 +82,7 @@ pub(super) struct Tuples<P> {
 
 impl<P> Default for Tuples<P> {
     fn default() -> Self {
-        Tuples { kept: BTreeMap::new(), news: VecDeque::new(), cursor: Place::default() }
+        Tuples { kept: BTreeMap::new(), names: 0, news: VecDeque::new(), cursor: Place::default() }
     }
 }
 
@@ -128,6 +135,12 @@ impl<P: Peer> Tuples<P> {
         } else if self.kept.len() >= most {
             return Taken::Full;
         }
+        let before = self.kept.get(&at).map_or(0, |kept| kept.record.name.len());
+        let names = self.names.saturating_sub(before) + record.name.len();
+        if names > MIN_NAMES.max(most.saturating_mul(NAME_SHARE)) {
+            return Taken::Full;
+        }
+        self.names = names;
         self.kept.insert(at, Kept { record, home, beat, heard, live });
         if self.news.len() < MAX_NEWS && rounds > 0 && !self.news.iter().any(|news| news.0 == at) {
             self.news.push_back((at, rounds));
@@ -208,6 +221,7 @@ impl<P: Peer> Tuples<P> {
         let timeout = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
         let now = i64::from(seconds(now));
         self.kept.retain(|_, kept| now - i64::from(kept.heard) <= timeout);
+        self.names = self.kept.values().map(|kept| kept.record.name.len()).sum();
     }
 
     pub(super) fn len(&self) -> usize {
