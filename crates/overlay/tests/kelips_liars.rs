@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::World;
 use common::user::{self, found, record};
-use starling_overlay::kelips::{Config, Kelips, Message, Seen, Tuple, group_of};
+use starling_overlay::kelips::{Config, Kelips, MAX_OF_HOME, Message, Seen, Tuple, group_of};
 use starling_overlay::wire::List;
 use starling_overlay::{Command, Core, Id, Offence, Op, Outcome, Record, RpcId};
 
@@ -218,4 +218,30 @@ fn long_names_of_a_stranger_take_no_more_than_their_share() {
     net.outside.offences.clear();
     net.inject(STRANGER, 0, lie(1, true));
     assert_eq!((net.outside.offences.as_slice(), net.nodes[&0].tuples()), ([].as_slice(), 1));
+}
+
+#[test]
+fn one_home_node_has_no_more_than_its_share_of_a_store() {
+    let mut net = Net::new(1, 160, Config { groups: 1, ..config() });
+    net.converged(2);
+    let name: Arc<str> = "n".into();
+    let tuple = |number: usize, home| {
+        let key = Id::hash(&number.to_be_bytes());
+        let record = Arc::new(Record { key, name: Arc::clone(&name), size: 1 });
+        Tuple { under: key.high(), record, home, beat: 1, age: 0, live: true }
+    };
+    let tell = |net: &mut Net, tuples| {
+        let (entries, tuples) = (List::default(), List::new(tuples));
+        net.inject(STRANGER, 0, Message::Gossip { entries, tuples, pull: false });
+    };
+    for datagram in 0..MAX_OF_HOME / 16 + 1 {
+        tell(&mut net, (0..16).map(|n| tuple(datagram * 16 + n, 9)).collect());
+    }
+    assert_eq!(net.outside.offences, [(0, Offence::Full); 16]);
+    assert_eq!(net.nodes[&0].tuples(), MAX_OF_HOME);
+    tell(&mut net, vec![tuple(0, 8)]);
+    assert_eq!(net.nodes[&0].tuples(), MAX_OF_HOME + 1, "another has its own");
+    net.run_for(Duration::from_secs(60 * 60));
+    tell(&mut net, vec![tuple(0, 9)]);
+    assert_eq!(net.nodes[&0].tuples(), 1, "what timed out made room");
 }

@@ -65,6 +65,7 @@ pub use message::{
 };
 pub use publish::MAX_RECORDS;
 pub use table::{MAX_CONTACTS, MAX_GROUPS, MAX_MEMBERS, MAX_SUSPECTS, group_of};
+pub use tuples::MAX_OF_HOME;
 
 use crate::{Command, Core, Counts, Event, Host, Id, Input, Offence, Overlay, Peer, Row, View, prefetch};
 use gossip::News;

@@ -22,6 +22,9 @@ const STEP: u32 = 16;
 /// Seconds between leaps: time enough for a home node to hear of a lie, and to outdo it
 /// before the next.
 const LEAP_PAUSE: i32 = 60;
+/// Most tuples of one home node that a node keeps: of ten thousand records under four
+/// keys each, half in the same group are fewer.
+pub const MAX_OF_HOME: usize = 1 << 15;
 /// Bytes of names, for each tuple that may be kept: the names of files are shorter, and
 /// those of liars as long as a message bears.
 const NAME_SHARE: usize = 64;
@@ -74,6 +77,8 @@ pub(super) struct Tuples<P> {
     kept: BTreeMap<Place, Kept<P>>,
     /// Bytes of their names.
     names: usize,
+    /// How many each home node has, once they are so many that one could have too many.
+    homes: BTreeMap<P, usize>,
     /// New ones and how often each is still to be sent before its turn.
     news: VecDeque<(Place, u8)>,
     /// The last one that was sent in its turn.
@@ -82,7 +87,13 @@ pub(super) struct Tuples<P> {
 
 impl<P> Default for Tuples<P> {
     fn default() -> Self {
-        Tuples { kept: BTreeMap::new(), names: 0, news: VecDeque::new(), cursor: Place::default() }
+        Tuples {
+            kept: BTreeMap::new(),
+            names: 0,
+            homes: BTreeMap::new(),
+            news: VecDeque::new(),
+            cursor: Place::default(),
+        }
     }
 }
 
@@ -132,7 +143,7 @@ impl<P: Peer> Tuples<P> {
         } else if word == Word::Hearsay && !live && beat > MAX_LEAP {
             // The end of what nobody here knows can only be meant to hide it later.
             return Taken::Leap;
-        } else if self.kept.len() >= most {
+        } else if self.kept.len() >= most || self.of_home(home) >= MAX_OF_HOME {
             return Taken::Full;
         }
         let before = self.kept.get(&at).map_or(0, |kept| kept.record.name.len());
@@ -141,7 +152,10 @@ impl<P: Peer> Tuples<P> {
             return Taken::Full;
         }
         self.names = names;
-        self.kept.insert(at, Kept { record, home, beat, heard, live });
+        let old = self.kept.insert(at, Kept { record, home, beat, heard, live });
+        if old.is_none() && !self.homes.is_empty() {
+            *self.homes.entry(home).or_default() += 1;
+        }
         if self.news.len() < MAX_NEWS && rounds > 0 && !self.news.iter().any(|news| news.0 == at) {
             self.news.push_back((at, rounds));
         }
@@ -222,6 +236,20 @@ impl<P: Peer> Tuples<P> {
         let now = i64::from(seconds(now));
         self.kept.retain(|_, kept| now - i64::from(kept.heard) <= timeout);
         self.names = self.kept.values().map(|kept| kept.record.name.len()).sum();
+        self.homes = BTreeMap::new();
+    }
+
+    /// Tuples of that home node, or fewer, if it cannot have too many.
+    fn of_home(&mut self, home: P) -> usize {
+        if self.kept.len() < MAX_OF_HOME {
+            return 0;
+        }
+        if self.homes.is_empty() {
+            for kept in self.kept.values() {
+                *self.homes.entry(kept.home).or_default() += 1;
+            }
+        }
+        self.homes.get(&home).copied().unwrap_or(0)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -235,6 +263,7 @@ impl<P: Peer> Tuples<P> {
         let entries = self.kept.len() * (size_of::<Place>() + size_of::<Kept<P>>());
         records
             + entries * TREE_OVERHEAD.0 / TREE_OVERHEAD.1
+            + self.homes.len() * size_of::<(P, usize)>() * TREE_OVERHEAD.0 / TREE_OVERHEAD.1
             + self.news.capacity() * size_of::<(Place, u8)>()
     }
 }
