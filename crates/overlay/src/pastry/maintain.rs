@@ -12,7 +12,8 @@ use crate::{Id, Offence, Peer, Routing, RpcId};
 /// Races that one answer begins, at most.
 const MAX_RACES: usize = 4;
 /// How often a leaf is asked before its neighbours hear that it is gone: they must not hear
-/// it of one who is there, and will look for themselves with fewer tries.
+/// it of one who is there, and will look for themselves with fewer tries. A newcomer, who
+/// waits for all its leaves to answer or not, does not wait that long.
 const LEAF_TRIES: u8 = 5;
 
 impl<P: Peer> Pastry<P> {
@@ -295,7 +296,7 @@ impl<P: Peer> Pastry<P> {
             let tries = match asked.what {
                 What::Step { .. } => STEP_TRIES,
                 What::Find(_) | What::Carry(_) | What::Join(_) if !self.leaf.contains(peer) => 1,
-                What::Leaf { told: false } => LEAF_TRIES,
+                What::Leaf { told: false } if self.stage == Stage::Member => LEAF_TRIES,
                 _ => TRIES,
             };
             if asked.before + 1 < tries {
