@@ -21,6 +21,7 @@ mod outside;
 pub mod pages;
 mod part;
 mod place;
+pub mod plan;
 pub mod queue;
 pub mod report;
 pub mod runner;

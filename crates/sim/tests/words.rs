@@ -86,3 +86,23 @@ fn everybody_joins_through_whom_a_nat_does_not_hide() {
         assert!(members >= least, "{overlay}: {members}");
     }
 }
+
+#[test]
+fn what_cannot_be_told_apart_is_refused() {
+    let good = "nodes = 10\nduration_s = 5\n[overlay.chord]\n[[traffic]]\nask = \"find\"\ntotal = 3\n";
+    let partition = "total = 3\n[[network.partition]]\nfrom_s = -1\nuntil_s = 1\nshare = 0.5\n";
+    for (from, to, line, remedy) in [
+        ("total = 3\n", "every_s = 1e-6\n", 6, "try 0.00005 s"),
+        (
+            "[overlay.chord]",
+            "[[overlay.chord]]\n[[overlay.chord]]\nsuccessors = 3",
+            4,
+            "give each variant a label",
+        ),
+        ("total = 3\n", partition, 8, "from_s is -1"),
+    ] {
+        let error = Scenario::parse("x.toml", &good.replacen(from, to, 1)).unwrap_err();
+        assert_eq!(error.line, line, "{error}");
+        assert!(error.to_string().contains(remedy), "{error}");
+    }
+}
