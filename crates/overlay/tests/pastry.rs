@@ -6,13 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::World;
+use common::pastry::{Small, converged, key, secs};
 use starling_overlay::pastry::{Config, Find, Join, Pastry, PastryMessage};
 use starling_overlay::wire::List;
 use starling_overlay::{Core, Id, Input, KeyBased, Offence, Op, Route, Routing, RpcId};
 use starling_sansio::Time;
-
-type Small = World<Pastry<u32>>;
 
 fn config() -> Config {
     Config::default()
@@ -20,20 +18,6 @@ fn config() -> Config {
 
 fn iterative() -> Config {
     Config { iterative: true, ..config() }
-}
-
-fn converged(seed: u64, count: u32, config: Config) -> Small {
-    let mut world = Small::new(seed, 160, config);
-    world.converged(count);
-    world
-}
-
-fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn key(number: u32) -> Id {
-    Id::hash(&[b"key", &number.to_be_bytes()[..]].concat())
 }
 
 /// The members closest to `key`, the root first; of two equally close the one before it.

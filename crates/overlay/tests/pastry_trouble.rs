@@ -5,25 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::World;
+use common::pastry::{Small, converged, key, secs};
 use starling_overlay::dht::Dht;
 use starling_overlay::pastry::{Config, Find, MAX_OPEN, Pastry, PastryMessage};
-use starling_overlay::{Core, Event, Id, Offence, Op, Route, Routing, RpcId};
-
-type Small = World<Pastry<u32>>;
-
-fn converged(seed: u64, count: u32, config: Config) -> Small {
-    let mut world = Small::new(seed, 160, config);
-    world.converged(count);
-    world
-}
-
-fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-fn key(number: u32) -> Id {
-    Id::hash(&[b"key", &number.to_be_bytes()[..]].concat())
-}
+use starling_overlay::{Core, Event, Offence, Op, Route, Routing, RpcId};
 
 /// A stranger hands node 0 so many finds to pass on that no question of its own fits.
 fn swamp(world: &mut Small) {

@@ -4,6 +4,7 @@
 //! purpose (bandwidth, NATs, churn models, speed) is the simulator's.
 #![allow(dead_code)] // each test program uses a part of it
 
+pub mod pastry;
 pub mod user;
 
 use std::collections::{BTreeMap, BTreeSet};
