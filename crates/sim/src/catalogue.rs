@@ -94,13 +94,13 @@ pub struct Index {
 }
 
 impl Index {
-    /// How many records of `catalogue` the search for record number `n` matches.
-    pub fn matching(&self, catalogue: &Catalogue, n: u32) -> u32 {
+    /// The records of `catalogue` that the search for record number `n` matches.
+    pub fn matching(&self, catalogue: &Catalogue, n: u32) -> Vec<u32> {
         let asked = catalogue.words(n);
         let lists: Vec<&Vec<u32>> =
             asked.iter().take(ASKED).filter_map(|&word| self.by_word.get(word as usize)).collect();
-        let Some(shortest) = lists.iter().min_by_key(|list| list.len()) else { return 0 };
-        shortest.iter().filter(|n| lists.iter().all(|list| list.binary_search(n).is_ok())).count() as u32
+        let shortest = lists.iter().min_by_key(|list| list.len()).copied().into_iter().flatten().copied();
+        shortest.filter(|n| lists.iter().all(|list| list.binary_search(n).is_ok())).collect()
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         for n in [0, 17, 499] {
             let query = catalogue.query(n, 10);
             assert!(query.matches(&catalogue.record(n)));
-            let matching = (0..500).filter(|&m| query.matches(&catalogue.record(m))).count() as u32;
+            let matching: Vec<u32> = (0..500).filter(|&m| query.matches(&catalogue.record(m))).collect();
             assert_eq!(index.matching(&catalogue, n), matching);
         }
     }

@@ -112,6 +112,13 @@ where
         &mut self.parts[part].0
     }
 
+    /// The part that has node number `node` with its script, to be changed between two runs.
+    pub fn part_and_script_of_mut(&mut self, node: u32) -> (&mut Part<C>, &mut S) {
+        let part = node as usize % self.parts.len();
+        let (part, script) = &mut self.parts[part];
+        (part, script)
+    }
+
     /// Everyone who is up, in the order of ids.
     pub fn members(&self) -> Vec<(Id, Node)> {
         let live = self.parts.iter().flat_map(|(part, _)| {

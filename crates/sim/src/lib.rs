@@ -15,6 +15,7 @@ pub mod churn;
 mod engine;
 pub mod histogram;
 mod hosts;
+pub mod judge;
 pub mod metrics;
 pub mod network;
 mod outside;

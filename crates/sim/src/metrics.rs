@@ -52,9 +52,12 @@ pub struct Operations {
     pub right: u64,
     /// Finds whose answer was checked.
     pub checked: u64,
-    /// Hits found: pairs of record and provider, each once.
+    /// Hits found: pairs of a record and a provider that has it and is up, each once.
     pub hits: u64,
-    /// Hits that could have been found.
+    /// Other hits: the provider is gone, or never had it.
+    pub stale: u64,
+    /// Hits that could have been found: of all who have a record that was meant, those
+    /// that are up.
     pub possible: u64,
 }
 
@@ -75,6 +78,12 @@ impl Operations {
         (self.possible > 0).then(|| self.hits as f64 / self.possible as f64)
     }
 
+    /// The share of the hits found whose provider is gone, or never had it.
+    pub fn staleness(&self) -> Option<f64> {
+        let all = self.hits + self.stale;
+        (all > 0).then(|| self.stale as f64 / all as f64)
+    }
+
     /// Adds another part's operations.
     pub fn add(&mut self, other: &Operations) {
         self.begun += other.begun;
@@ -93,6 +102,7 @@ impl Operations {
         self.right += other.right;
         self.checked += other.checked;
         self.hits += other.hits;
+        self.stale += other.stale;
         self.possible += other.possible;
     }
 }

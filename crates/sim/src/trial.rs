@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use starling_overlay::{Counts, Id, Overlay, View};
+use starling_overlay::{Id, Overlay, View};
 use starling_sansio::{Rng, Time};
 
 use crate::check::{Check, Violations, flaws};
 use crate::engine::Engine;
 use crate::histogram::Histogram;
+use crate::judge::{Answer, Heard, Root, Shelf, truth};
 use crate::metrics::{Kind, Operations};
 use crate::network::Network;
 use crate::pages::LargePages;
 use crate::part::Part;
 use crate::place::{Node, Places};
 use crate::tally::Tally;
-use crate::workload::{Answer, Plan, Workload};
+use crate::workload::{Plan, Workload};
 
 /// Some hosts fail, or leave, at one moment.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -27,17 +28,6 @@ pub struct Failure {
     pub share: f64,
     /// Whether they say good-bye.
     pub graceful: bool,
-}
-
-/// Who is responsible for a key, for the answers of finds to be compared with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Root {
-    /// The first node at or after the key (Chord).
-    Successor,
-    /// The node at the least XOR distance (Kademlia).
-    Xor,
-    /// The node that is nearest around the circle (Pastry).
-    Nearest,
 }
 
 /// All that a trial needs besides the overlay's own parameters.
@@ -86,13 +76,13 @@ pub struct Findings {
     pub state: Histogram,
     /// How many peers they have in their tables.
     pub peers: Histogram,
-    /// Messages that each host received, in all.
+    /// Messages that each host received while it was measured.
     pub load: Histogram,
     /// What each host that is up keeps for others at the end: keys, file tuples or
     /// records, in ascending order.
     pub kept: Vec<u64>,
-    /// Queries that came to the nodes that are up at the end, and those of them that had
-    /// been there before.
+    /// Queries that came to nodes while it was measured, and those of them that had been
+    /// there before.
     pub queries: (u64, u64),
     /// How often a node became a member.
     pub joined: u64,
@@ -116,6 +106,14 @@ impl<F: FnMut(Time, u64) -> bool> Watch for F {
     }
 }
 
+/// What was counted when measuring began.
+struct Before {
+    tally: Tally,
+    queries: (u64, u64),
+    /// Messages that each host had received.
+    received: Vec<u64>,
+}
+
 /// How often a trial looks up: live nodes are counted, answers checked, watchers asked.
 const SLICE: Duration = Duration::from_secs(1);
 /// Nodes whose state is measured at the end, at most.
@@ -128,7 +126,9 @@ pub struct Trial<C: Overlay<Node>> {
     rng: Rng,
     /// Whether the world stands.
     begun: bool,
-    at_measure: Option<Tally>,
+    /// What is there to be found.
+    shelf: Option<Shelf>,
+    at_measure: Option<Before>,
     node_secs: f64,
     /// Who is up, in the order of ids, and how many changes ago that was.
     members: (u64, Vec<(Id, Node)>),
@@ -145,12 +145,12 @@ where
     pub fn new(config: &Arc<C::Config>, setting: Setting) -> Self {
         let plan = &setting.plan;
         let searches = plan.traffic.iter().any(|traffic| traffic.kind == Kind::Search);
-        let index = plan.catalogue.as_ref().filter(|_| searches).map(|catalogue| Arc::new(catalogue.index()));
+        let shelf = plan.catalogue.as_ref().map(|all| Shelf::new(all, searches, plan.hosts.count()));
         let checked = setting.root.is_some();
         let (network, places) = (setting.network.clone(), setting.places.clone());
         let (hosts, seed) = (plan.hosts, setting.seed);
         let script = |parts, part| {
-            let workload = Workload::new(plan, index.as_ref(), parts, part, checked, seed);
+            let workload = Workload::new(plan, parts, part, checked, seed);
             workload.measuring_from(setting.measure_from)
         };
         let mut engine = if setting.check == Check::Always {
@@ -163,7 +163,7 @@ where
         }
         let rng = Rng::from_seed(setting.seed ^ 0x7472_6961);
         let (members, pages) = ((0, Vec::new()), LargePages::default());
-        Trial { engine, setting, rng, begun: false, at_measure: None, node_secs: 0.0, members, pages }
+        Trial { engine, setting, shelf, rng, begun: false, at_measure: None, node_secs: 0.0, members, pages }
     }
 
     /// The world as it is at time zero; false if `watch` stopped it before it stood.
@@ -196,6 +196,7 @@ where
                 self.fail(failure);
             }
             self.check_answers();
+            self.judge_hits();
             if self.at_measure.is_some() {
                 self.node_secs += self.live() as f64 * next.since(from).as_secs_f64();
             }
@@ -218,11 +219,17 @@ where
     /// What was found so far.
     pub fn findings(&self) -> Findings {
         let whole = self.engine.tally();
-        let tally = self.at_measure.as_ref().map(|before| whole.since(before)).unwrap_or_default();
+        let before = self.at_measure.as_ref();
+        let tally = before.map(|before| whole.since(&before.tally)).unwrap_or_default();
+        let queries = before.map_or((0, 0), |before| {
+            let now = self.queries();
+            (now.0 - before.queries.0, now.1 - before.queries.1)
+        });
         let measured = self.engine.now().since(self.setting.measure_from);
         let mut findings = Findings {
             tally,
             whole,
+            queries,
             measured_secs: measured.as_secs_f64(),
             node_secs: self.node_secs,
             live: self.live(),
@@ -236,7 +243,11 @@ where
             }
             findings.joined += script.joined();
             findings.too_small += script.too_small();
-            part.hosts().for_each(|host| see_host(part, host, &mut findings));
+            for host in part.hosts() {
+                let earlier = before.map_or(0, |before| before.received[host as usize]);
+                findings.load.add(received(part, host) - earlier);
+                findings.kept.extend(kept(part, host));
+            }
             findings.members += members(part);
             let step = part.live().len().div_ceil(SAMPLE).max(1);
             let sample = part.live().iter().step_by(step).filter_map(|&host| part.node(host));
@@ -268,8 +279,22 @@ where
     /// Remembers the counts from which measuring begins.
     fn measure_if_due(&mut self, next: Time) {
         if self.at_measure.is_none() && next > self.setting.measure_from {
-            self.at_measure = Some(self.engine.tally());
+            let hosts = 0..self.engine.hosts().count();
+            let received = hosts.map(|host| received(self.engine.part_of(host), host)).collect();
+            self.at_measure = Some(Before { tally: self.engine.tally(), queries: self.queries(), received });
         }
+    }
+
+    /// Queries that all nodes received since the beginning, whether they are still up or not,
+    /// and those of them that had been at the node before.
+    fn queries(&self) -> (u64, u64) {
+        let add = |sum: (u64, u64), more: (u64, u64)| (sum.0 + more.0, sum.1 + more.1);
+        let of_part = |(part, script): &(Part<C>, Workload)| {
+            let nodes = part.live().iter().filter_map(|&host| part.node(host));
+            let counts = nodes.map(|(_, core)| core.counts());
+            counts.map(|one| (one.queries, one.duplicates)).fold(script.queries_of_the_gone(), add)
+        };
+        self.engine.parts().map(of_part).fold((0, 0), add)
     }
 
     /// Tells all parts of someone who is up, should they have nobody themselves.
@@ -284,12 +309,12 @@ where
 
     fn fail(&mut self, failure: Failure) {
         for host in 0..self.engine.hosts().count() {
-            let part = self.engine.part_of_mut(host);
+            let (part, script) = self.engine.part_and_script_of_mut(host);
             if part.node(host).is_some() && self.rng.unit() < failure.share {
                 if failure.graceful {
                     Workload::say_good_bye(host, part);
                 } else {
-                    part.nodes_of(host).for_each(|node| part.stop(node));
+                    script.stop(host, part);
                 }
             }
         }
@@ -311,75 +336,39 @@ where
         let right =
             answers.iter().filter(|answer| truth(root, &view, answer.key) == Some(answer.node)).count();
         if let Some((_, script)) = self.engine.parts_mut().next() {
-            script.count_checked(right as u64, answers.len() as u64);
+            let finds = script.operations_mut(Kind::Find);
+            finds.right += right as u64;
+            finds.checked += answers.len() as u64;
+        }
+    }
+
+    /// Compares what searches and look-ups were told with who is there now.
+    fn judge_hits(&mut self) {
+        let Some(shelf) = &self.shelf else { return };
+        let heard: Vec<Heard> = self.engine.parts_mut().flat_map(|(_, script)| script.take_heard()).collect();
+        for heard in heard {
+            let mut judged = Operations::default();
+            let up = |host| self.engine.part_of(host).node(host).map(|(node, _)| node);
+            shelf.judge(&heard, up, &mut judged);
+            if let Some((_, script)) = self.engine.parts_mut().next() {
+                script.operations_mut(heard.kind).add(&judged);
+            }
         }
     }
 }
 
-/// Adds what a host received, and what its nodes counted.
-fn see_host<C: Overlay<Node>>(part: &Part<C>, host: u32, findings: &mut Findings) {
-    let nodes = || part.nodes_of(host);
-    findings.load.add(nodes().map(|node| u64::from(part.received(node))).sum());
-    let counts: Vec<Counts> =
-        nodes().filter_map(|node| part.node(node)).map(|(_, core)| core.counts()).collect();
-    if !counts.is_empty() {
-        findings.kept.push(counts.iter().map(|one| one.kept).sum());
-    }
-    for one in counts {
-        findings.queries.0 += one.queries;
-        findings.queries.1 += one.duplicates;
-    }
+/// Messages that the nodes on a host received since the beginning.
+fn received<C: Overlay<Node>>(part: &Part<C>, host: u32) -> u64 {
+    part.nodes_of(host).map(|node| u64::from(part.received(node))).sum()
+}
+
+/// What a host keeps for others, if it is up.
+fn kept<C: Overlay<Node>>(part: &Part<C>, host: u32) -> Option<u64> {
+    let nodes = part.nodes_of(host).filter_map(|node| part.node(node));
+    nodes.map(|(_, core)| core.counts().kept).reduce(|sum, more| sum + more)
 }
 
 fn members<C: Overlay<Node>>(part: &Part<C>) -> u64 {
     let nodes = part.live().iter().filter_map(|&host| part.node(host));
     nodes.filter(|(_, core)| core.is_member()).count() as u64
-}
-
-/// Who is truly responsible for `key`.
-fn truth(root: Root, view: &View<'_, Node>, key: Id) -> Option<Node> {
-    let after = view.successor(key);
-    match root {
-        Root::Successor => view.at(after, 0).map(|member| member.1),
-        Root::Nearest => {
-            let beside = [view.at(after, -1)?, view.at(after, 0)?];
-            beside.into_iter().min_by_key(|member| member.0.ring_distance(key)).map(|member| member.1)
-        }
-        Root::Xor => {
-            let mut nearest = view.members();
-            let mut bits = 0;
-            while nearest.len() > 1 && bits < Id::BITS {
-                bits += 1;
-                let sharing = view.prefix(key, bits);
-                if sharing.is_empty() {
-                    break;
-                }
-                nearest = sharing;
-            }
-            nearest.iter().min_by_key(|member| member.0.xor(key)).map(|member| member.1)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_truth_is_what_a_look_at_everybody_says() {
-        let mut rng = Rng::from_seed(3);
-        let mut members: Vec<(Id, Node)> =
-            (0..500).map(|host| (Id::from_high(rng.next_u64()), Node::new(host, 0))).collect();
-        members.sort_unstable();
-        let view = View::new(&members);
-        for _ in 0..500 {
-            let key = Id::from_high(rng.next_u64());
-            let best = |distance: fn(Id, Id) -> Id| {
-                members.iter().min_by_key(|member| distance(member.0, key)).map(|member| member.1)
-            };
-            assert_eq!(truth(Root::Successor, &view, key), best(Id::minus));
-            assert_eq!(truth(Root::Nearest, &view, key), best(Id::ring_distance));
-            assert_eq!(truth(Root::Xor, &view, key), best(Id::xor));
-        }
-    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use starling_overlay::{Command, Cost, Event, Id, Op, Outcome, Overlay};
 use starling_sansio::{Rng, Time};
 
-use crate::catalogue::Index;
 use crate::check::{RingWatch, Violations};
+use crate::judge::{Answer, Heard};
 use crate::metrics::{Kind, Operations};
 use crate::network::FOUNDER;
 use crate::part::{Part, Script};
@@ -48,23 +48,12 @@ struct Pending {
     hits: Vec<(Id, Node)>,
 }
 
-/// An answer to a find, to be compared with the truth.
-#[derive(Clone, Copy, Debug)]
-pub struct Answer {
-    /// What was asked.
-    pub key: Id,
-    /// Who is said to be responsible.
-    pub node: Node,
-}
-
 /// The script of one part.
 pub struct Workload {
     plan: Arc<Plan>,
     /// How many parts there are, and which this is.
     parts: u32,
     part: u32,
-    /// Records by word, if recall is to be known.
-    index: Option<Arc<Index>>,
     /// The records of this part's hosts: (host, record), sorted.
     owned: Vec<(u32, u32)>,
     /// Draws when something is asked, by whom, and what: the same for all overlays,
@@ -76,6 +65,9 @@ pub struct Workload {
     answers: Vec<Answer>,
     /// Whether the answers of finds are kept to be checked.
     checked: bool,
+    heard: Vec<Heard>,
+    /// Queries that came to nodes that are gone, and those of them that had been there.
+    queries: (u64, u64),
     /// Someone who is up, for parts in which nobody is yet.
     anchor: Option<Node>,
     /// What is asked before counts nowhere.
@@ -88,14 +80,7 @@ pub struct Workload {
 
 impl Workload {
     /// The script of part `index` of `parts`; `seed` is the trial's.
-    pub fn new(
-        plan: &Arc<Plan>,
-        records: Option<&Arc<Index>>,
-        parts: u32,
-        index: u32,
-        checked: bool,
-        seed: u64,
-    ) -> Self {
+    pub fn new(plan: &Arc<Plan>, parts: u32, index: u32, checked: bool, seed: u64) -> Self {
         let mut owned = Vec::new();
         if let Some(catalogue) = &plan.catalogue {
             for record in 0..catalogue.records {
@@ -108,7 +93,6 @@ impl Workload {
             plan: plan.clone(),
             parts: parts.max(1),
             part: index,
-            index: records.cloned(),
             owned,
             questions: Rng::from_seed(seed ^ 0x6173_6b00 ^ u64::from(index)),
             pending: BTreeMap::new(),
@@ -116,6 +100,8 @@ impl Workload {
             operations: BTreeMap::new(),
             answers: Vec::new(),
             checked,
+            heard: Vec::new(),
+            queries: (0, 0),
             anchor: None,
             measure_from: Time::ZERO,
             joined: 0,
@@ -210,11 +196,20 @@ impl Workload {
         std::mem::take(&mut self.answers)
     }
 
-    /// Counts checked answers.
-    pub fn count_checked(&mut self, right: u64, checked: u64) {
-        let finds = self.operations.entry(Kind::Find).or_default();
-        finds.right += right;
-        finds.checked += checked;
+    /// Takes what searches and look-ups that ended since this was last called were told.
+    pub fn take_heard(&mut self) -> Vec<Heard> {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// What was measured of a kind, for answers that were checked to be added.
+    pub fn operations_mut(&mut self, kind: Kind) -> &mut Operations {
+        self.operations.entry(kind).or_default()
+    }
+
+    /// Queries that nodes received that are gone, and those of them that had been at the
+    /// node before.
+    pub fn queries_of_the_gone(&self) -> (u64, u64) {
+        self.queries
     }
 
     /// How often a node became a member.
@@ -279,7 +274,7 @@ impl Workload {
         if part.rng().unit() < churn.graceful {
             Workload::say_good_bye(host, part);
         } else {
-            part.nodes_of(host).for_each(|node| part.stop(node));
+            self.stop(host, part);
         }
         part.plan(now + absence.max(GOOD_BYE * 2), tag::of(tag::ARRIVE, host.into()));
     }
@@ -288,6 +283,16 @@ impl Workload {
     pub fn say_good_bye<C: Overlay<Node>>(host: u32, part: &mut Part<C>) {
         part.nodes_of(host).for_each(|node| part.command(node, Command::Leave));
         part.plan(part.now() + GOOD_BYE, tag::of(tag::REMOVE, host.into()));
+    }
+
+    /// The nodes on a host are gone without a word; what they counted is not.
+    pub fn stop<C: Overlay<Node>>(&mut self, host: u32, part: &mut Part<C>) {
+        for node in part.nodes_of(host) {
+            let counts = part.node(node).map(|(_, core)| core.counts()).unwrap_or_default();
+            self.queries.0 += counts.queries;
+            self.queries.1 += counts.duplicates;
+            part.stop(node);
+        }
     }
 
     fn publish<C: Overlay<Node>>(&mut self, host: u32, part: &mut Part<C>) {
@@ -350,11 +355,10 @@ impl Workload {
         if self.pending.get(&op.0).is_none_or(|pending| pending.node != node) {
             return;
         }
-        let Some(pending) = self.pending.remove(&op.0) else { return };
+        let Some(mut pending) = self.pending.remove(&op.0) else { return };
         if pending.begun < self.measure_from {
             return;
         }
-        let possible = self.possible(&pending);
         let operations = self.operations.entry(pending.kind).or_default();
         match outcome {
             Outcome::Found => operations.found += 1,
@@ -363,8 +367,10 @@ impl Workload {
             Outcome::Refused => operations.refused += 1,
         }
         operations.timeouts.add(cost.timeouts.into());
-        operations.hits += pending.hits.len() as u64;
-        operations.possible += possible;
+        if pending.kind != Kind::Find && self.plan.catalogue.is_some() {
+            let hits = std::mem::take(&mut pending.hits);
+            self.heard.push(Heard { kind: pending.kind, record: pending.record, hits });
+        }
         if outcome != Outcome::Found {
             return;
         }
@@ -383,17 +389,6 @@ impl Workload {
         if pending.kind == Kind::Find && self.checked {
             self.answers.push(Answer { key: pending.key, node: answer });
         }
-    }
-
-    /// How many hits a search could have, or how many providers a look-up.
-    fn possible(&self, pending: &Pending) -> u64 {
-        let Some(catalogue) = &self.plan.catalogue else { return 0 };
-        let records = match (pending.kind, &self.index) {
-            (Kind::Search, Some(index)) => index.matching(catalogue, pending.record),
-            (Kind::LookUp, _) => 1,
-            (Kind::Search | Kind::Find, _) => 0,
-        };
-        u64::from(records) * u64::from(catalogue.copies.min(self.plan.hosts.count()))
     }
 }
 
@@ -415,7 +410,7 @@ impl<C: Overlay<Node>> Script<C> for Workload {
         match kind {
             tag::ARRIVE => self.arrive(host, part),
             tag::DEPART if part.node(host).is_some() => self.depart(host, part),
-            tag::REMOVE => part.nodes_of(host).for_each(|node| part.stop(node)),
+            tag::REMOVE => self.stop(host, part),
             tag::PUBLISH => self.publish(host, part),
             tag::ASK => {
                 let host = part.host(self.questions.index(part.count() as usize) as u32);

@@ -58,6 +58,47 @@ fn what_is_asked_before_the_measurement_counts_nowhere() {
     assert!((250.0..450.0).contains(&asked), "{asked}");
 }
 
+/// A failure of half of all just before everybody asks.
+fn half_gone(overlay: &str, ask: &str) -> String {
+    format!(
+        "nodes = 200\nduration_s = 160\n[overlay.{overlay}]\n\
+         [network]\nlatency = {{ model = \"constant\", ms = 30 }}\n\
+         [records]\ncount = 50\ncopies = 4\nvocabulary = 20\npublish_over_s = 20\n\
+         [[failure]]\nat_s = 100\nshare = 0.5\n\
+         [[traffic]]\nask = \"{ask}\"\nfrom_s = 101\nuntil_s = 110\ntotal = 200\n"
+    )
+}
+
+#[test]
+fn who_is_gone_is_neither_found_nor_missed() {
+    let gnutella = half_gone("gnutella", "search");
+    let [recall, stale] = means(&gnutella, ["recall", "stale"]);
+    assert!(recall > 0.75 && stale == 0.0, "only the living answer: {recall} {stale}");
+
+    // Who keeps the records knows nothing of the deaths yet.
+    let chord = half_gone("chord", "lookup").replace("share = 0.5", "share = 0.2");
+    let [recall, stale] = means(&chord, ["lookup_recall", "lookup_stale"]);
+    assert!(recall > 0.95 && (0.1..0.3).contains(&stale), "{recall} {stale}");
+}
+
+#[test]
+fn what_the_dead_received_is_counted_from_when_it_is_measured() {
+    let text = |more: &str, failure: &str| {
+        format!(
+            "nodes = 200\nduration_s = 300\n{more}[overlay.gnutella]\n\
+             [network]\nlatency = {{ model = \"constant\", ms = 30 }}\n\
+             [records]\ncount = 50\npublish_over_s = 20\n{failure}\
+             [[traffic]]\nask = \"lookup\"\nfrom_s = 60\nuntil_s = 260\ntotal = 400\n"
+        )
+    };
+    let columns = ["queries", "query_duplicates", "load_max"];
+    let all = means(&text("", ""), columns);
+    let late = means(&text("measure_from_s = 160\n", ""), columns);
+    let dead = means(&text("", "[[failure]]\nat_s = 299\nshare = 0.9\n"), columns);
+    assert!((dead[0] / all[0] - 1.0).abs() < 1e-9 && (dead[1] - all[1]).abs() < 1e-9, "{all:?} {dead:?}");
+    assert!((late[0] / all[0] - 1.0).abs() < 0.1, "{all:?} {late:?}");
+}
+
 #[test]
 fn a_crowd_around_a_key_is_hostile() {
     let text = |does: &str| {

@@ -46,7 +46,7 @@ macro_rules! column {
 }
 
 /// All columns. "Look-ups" are finds and look-ups by key together.
-pub const COLUMNS: [Column; 51] = [
+pub const COLUMNS: [Column; 53] = [
     column!("live", "live", "nodes that are up at the end", |f| Some(f.live as f64)),
     column!("members", "members", "nodes that take part at the end", |f| Some(f.members as f64)),
     column!("joined", "joined", "times that a node became a member", |f| Some(f.joined as f64)),
@@ -118,9 +118,18 @@ pub const COLUMNS: [Column; 51] = [
     column!("lookup_bytes", "B/look-up", "bytes a look-up", |f| {
         ratio(f.tally.of(Purpose::LookUp).1, look_ups(f).begun)
     }),
-    column!("lookup_recall", "providers found", "share of the existing providers that look-ups found", |f| {
-        f.operations.get(&Kind::LookUp)?.recall()
-    }),
+    column!(
+        "lookup_recall",
+        "providers found",
+        "share of the providers that are up that look-ups found",
+        |f| { f.operations.get(&Kind::LookUp)?.recall() }
+    ),
+    column!(
+        "lookup_stale",
+        "stale providers",
+        "share of the providers found that are gone, or never had it",
+        |f| { f.operations.get(&Kind::LookUp)?.staleness() }
+    ),
     column!(
         "queries",
         "queries",
@@ -134,8 +143,16 @@ pub const COLUMNS: [Column; 51] = [
     column!("search_success", "search found", "share of searches that found something", |f| {
         searches(f).success()
     }),
-    column!("recall", "recall", "share of the existing hits that searches found", |f| searches(f).recall()),
-    column!("search_hits", "hits", "hits a search", |f| ratio(searches(f).hits, searches(f).begun)),
+    column!("recall", "recall", "share of what there is with those who are up that searches found", |f| {
+        searches(f).recall()
+    }),
+    column!("stale", "stale", "share of a search's hits whose provider is gone, or never had it", |f| {
+        searches(f).staleness()
+    }),
+    column!("search_hits", "hits", "hits a search whose provider has it and is up", |f| ratio(
+        searches(f).hits,
+        searches(f).begun
+    )),
     column!("search_hops", "search hops", "mean length of the path to the first hit", |f| {
         searches(f).hops.mean()
     }),

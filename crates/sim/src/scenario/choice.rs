@@ -5,8 +5,9 @@ use std::sync::Arc;
 use starling_overlay::Overlay;
 
 use super::params::{ChordTable, KademliaTable, Overlays, PastryTable, Style, Surroundings, Table};
+use crate::judge::Root;
 use crate::place::Node;
-use crate::trial::{Findings, Root, Setting, Trial, Watch};
+use crate::trial::{Findings, Setting, Trial, Watch};
 
 /// Someone who wants to do something with an overlay, whichever it is.
 pub trait Visit {

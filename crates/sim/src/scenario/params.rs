@@ -24,8 +24,8 @@ use super::check::{Blame, blame, each};
 use super::choice::Visit;
 use super::upkeep::Upkeep;
 use super::value::{Count, Secs};
+use crate::judge::Root;
 use crate::place::{MAX_HOSTS, Node};
-use crate::trial::Root;
 
 /// One table, or an array of tables.
 #[derive(Clone, Debug)]
