@@ -60,6 +60,7 @@ fn time_goes_back<C: Overlay<u32> + std::fmt::Debug>(config: C::Config) {
 fn amplification<C: Overlay<u32>>(config: C::Config) -> f64 {
     let (mut net, said) = lively::<C>(config);
     let mut worst: f64 = 0.0;
+    assert!(said.len() > 1_000, "{}: only {} messages to try", C::NAME, said.len());
     for (_, to, message) in said.into_iter().filter(|(_, to, _)| *to < 60).take(20_000) {
         let asked = message.wire_len() + HEADERS;
         net.outside.log = Some(Vec::new());
@@ -105,6 +106,8 @@ fn one_request_of_a_stranger_brings_a_bounded_answer() {
         ("kademlia", amplification::<Dht<u32, Kademlia<u32>>>(dht::<Kademlia<u32>>()), 16.0),
         ("kelips", amplification::<kelips::Kelips<u32>>(kelips::Config::for_nodes(60)), 70.0),
     ];
+    let silent: Vec<_> = measured.iter().filter(|(_, worst, _)| *worst == 0.0).collect();
+    assert!(silent.is_empty(), "a request that every member answers was not tried: {silent:?}");
     let beyond: Vec<_> = measured.into_iter().filter(|(_, worst, most)| worst > most).collect();
     assert_eq!(beyond, [], "name, times as many bytes, at most");
 }

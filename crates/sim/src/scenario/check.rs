@@ -49,6 +49,9 @@ pub fn sense(file: &File) -> Result<(), Blame> {
     range("measure_from_s", file.measure_from_s, 0.0, file.duration_s)?;
     range("seeds", file.seeds as f64, 1.0, 10_000.0)?;
     range("join_over_s", file.join_over_s.unwrap_or(0.0), 0.0, file.duration_s)?;
+    if file.join_over_s.is_some() && file.start != Start::Join {
+        return blame("join_over_s", "nobody joins: add start = \"join\", or leave join_over_s out".into());
+    }
     if file.overlay.choices(file.bits, file.upkeep).is_empty() {
         let names = super::NAMES.join("], [overlay.");
         return blame("overlay", format!("no overlay is chosen: add one of [overlay.{names}]"));
@@ -91,7 +94,13 @@ pub(crate) fn range(key: &str, value: f64, low: f64, high: f64) -> Result<(), Bl
     if (low..=high).contains(&value) {
         return Ok(());
     }
-    blame(key, format!("{key} is {value}, but must be from {low} to {high}"))
+    blame(key, format!("{key} is {}, but must be from {low} to {high}", short(value)))
+}
+
+/// A number as its author may have written it, not with all its hundreds of digits.
+fn short(value: f64) -> String {
+    let is_long = value != 0.0 && !(1e-6..1e12).contains(&value.abs());
+    if is_long { format!("{value:e}") } else { value.to_string() }
 }
 
 /// Whether the variants of an overlay have names of their own: rows of one name are one.
@@ -206,6 +215,7 @@ fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
     range("until_s", traffic.until_s.unwrap_or(file.duration_s), traffic.from_s, file.duration_s)?;
     range("every_s", traffic.every_s.unwrap_or(1.0), 1e-6, MOST_SECS)?;
     range("total", traffic.total.unwrap_or(0) as f64, 0.0, MOST_ASKED)?;
+    range("wanted", traffic.wanted.into(), 1.0, u16::MAX.into())?;
     let a_second = f64::from(file.nodes) / traffic.every_s.unwrap_or(f64::INFINITY);
     if a_second > MOST_A_SECOND {
         let most = f64::from(file.nodes) / MOST_A_SECOND;

@@ -39,6 +39,9 @@ fn claim(table: &FigureTable) -> Result<Claim, Blame> {
         (None, None, None) | (Some(_), ..) => {
             Err((String::new(), "say either what was published, or at_least and at_most".into()))
         }
+        (None, Some(low), Some(high)) if low > high => {
+            Err(("at_least".into(), format!("at_least is {low}, but at_most only {high}")))
+        }
         (None, low, high) => Ok(Claim::Bound(low, high)),
     }
 }

@@ -113,7 +113,7 @@ impl Scenario {
     /// If the scenario makes no sense with so many.
     pub fn with_nodes(mut self, nodes: u32) -> Result<Scenario, Wrong> {
         self.file.nodes = nodes;
-        check::sense(&self.file).map_err(|blame| at_line(&self.name, &self.text, blame))?;
+        check::sense(&self.file).map_err(|blame| with_so_many(&self.name, &self.text, blame))?;
         Ok(self)
     }
 
@@ -197,7 +197,25 @@ pub(crate) fn at_line(name: &str, text: &str, (key, what): check::Blame) -> Wron
     Wrong { file: name.to_owned(), line: line_of(text, &key), what }
 }
 
-/// A message of several lines as one.
+/// The same where the number of nodes is not the file's: no line of it says that number.
+pub(crate) fn with_so_many(name: &str, text: &str, blame: check::Blame) -> Wrong {
+    let is_number = blame.0 == "nodes";
+    let wrong = at_line(name, text, blame);
+    Wrong { line: if is_number { 0 } else { wrong.line }, ..wrong }
+}
+
+/// A message of several lines as one, in the words of who writes scenarios.
 fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (kind, meant) in [
+        ("u16", "a whole number from 0 to 65535"),
+        ("u32", "a whole number from 0 to 4294967295"),
+        ("u64", "a whole number from 0"),
+        ("f64", "a number"),
+    ] {
+        if let Some(start) = words.strip_suffix(&format!("expected {kind}")) {
+            return format!("{start}expected {meant}");
+        }
+    }
+    words
 }

@@ -469,9 +469,18 @@ impl KademliaTable {
 
 impl GnutellaTable {
     fn sense(&self) -> Result<(), Blame> {
-        if let Some(SearchTable::Ring { first, last, .. }) = self.search {
-            in_order::<usize>(("first", first.get()), ("last", last.get()))
-                .map_err(|(key, what)| (format!("search.{key}"), what))?;
+        let in_order_of_search = |low: (&str, Ttl), high: (&str, Ttl)| {
+            in_order::<usize>((low.0, low.1.get()), (high.0, high.1.get()))
+                .map_err(|(key, what)| (format!("search.{key}"), what))
+        };
+        match self.search {
+            Some(SearchTable::Ring { first, last, .. }) => {
+                in_order_of_search(("first", first), ("last", last))?;
+            }
+            Some(SearchTable::Dynamic { probe_ttl, ttl, .. }) => {
+                in_order_of_search(("probe_ttl", probe_ttl), ("ttl", ttl))?;
+            }
+            _ => {}
         }
         match (self.degree, self.degree_max) {
             (Some(degree), Some(most)) => {

@@ -112,6 +112,11 @@ mod tests {
                 "search = { by = \"ring\", first = 5, step = 1, last = 2 }",
                 "first is 5, but last only 2",
             ),
+            (
+                "gnutella",
+                "search = { by = \"dynamic\", probes = 3, probe_ttl = 4, ttl = 3 }",
+                "probe_ttl is 4, but ttl only 3",
+            ),
             ("gnutella", "degree = 8\ndegree_max = 4", "degree is 8, but degree_max only 4"),
             ("kademlia", "probe_min_s = 500", "probe_min_s is 500, but probe_max_s only 300"),
             ("kademlia", "k = 8\nenough = 20", "line 5: enough is 20, but k only 8"),

@@ -10,7 +10,7 @@ use super::report::COLUMNS;
 use super::{Access, Class, DiskSpeed, Group, Setting};
 use crate::scenario::check::{self, Blame, MOST_SECS, blame, range};
 use crate::scenario::file::LatencyTable;
-use crate::scenario::{Entry, Wrong, at_line, read};
+use crate::scenario::{Entry, Wrong, at_line, read, with_so_many};
 
 /// Declares the library: files of `crates/sim/scenarios`.
 macro_rules! library {
@@ -204,7 +204,7 @@ impl Scenario {
         if let Some(hosts) = &mut swarm.contributors {
             hosts.count = rest;
         }
-        sense(&self.file).map_err(|blame| at_line(&self.name, &self.text, blame))?;
+        sense(&self.file).map_err(|blame| with_so_many(&self.name, &self.text, blame))?;
         Ok(self)
     }
 
