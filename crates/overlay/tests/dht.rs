@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::World;
 use everyone::{Everyone, Say};
-use starling_overlay::dht::{Dht, DhtConfig, DhtMessage, Handed, PostingLimits, Put, Shown};
+use starling_overlay::dht::{Dht, DhtConfig, DhtMessage, Gone, Handed, PostingLimits, Put, Shown};
 use starling_overlay::wire::{List, Wire};
 use starling_overlay::{Command, Core, Event, Id, Offence, Op, Outcome, Query, Record, RpcId};
 
@@ -256,7 +256,7 @@ fn a_node_with_nothing_to_remember_is_three_words_larger_than_its_routing() {
     world.command(1, Command::Publish(record(1, "one")));
     world.run_for(secs(5));
     world.command(1, Command::Withdraw(record(1, "").key));
-    world.run_for(secs(60));
+    world.run_for(secs(2 * 3600));
     for node in world.nodes.values() {
         assert_eq!(node.state_bytes(), node.routing().state_bytes() + 24);
     }
@@ -299,7 +299,11 @@ fn strangers_change_nothing() {
         world.inject(99, to, message);
         assert_eq!(world.outside.offences, [(to, offence)]);
     }
-    world.inject(9, keeper, DhtMessage::Drop { rpc, key: one.key, what: one.key });
+    world.inject(
+        9,
+        keeper,
+        DhtMessage::Drop { rpc, items: [Gone { under: one.key, what: one.key }].into_iter().collect() },
+    );
     world.run_for(secs(5));
     assert_eq!(look_up(&mut world, 7, one.key, 1), (vec![1], Outcome::Found));
 }
@@ -319,6 +323,22 @@ fn a_flood_of_postings_stays_within_the_bounds() {
     assert!(world.outside.offences.iter().any(|one| one.1 == Offence::Full));
     assert!(world.nodes[&0].kept_keys().len() <= 50);
     assert!(world.nodes[&0].state_bytes() < 120_000, "{}", world.nodes[&0].state_bytes());
+}
+
+#[test]
+fn a_flood_of_withdrawals_stays_within_the_bounds() {
+    let mut world = converged(14, 3);
+    let mut remembered = Vec::new();
+    for providers in [1, 311, 20_000] {
+        for number in 0..20_000 {
+            let gone = Gone { under: record(number, "").key, what: record(number, "").key };
+            let drop = DhtMessage::Drop { rpc: RpcId(number), items: [gone].into_iter().collect() };
+            world.inject(1000 + number % providers, 0, drop);
+        }
+        remembered.push(world.nodes[&0].state_bytes());
+    }
+    assert!(remembered[0] < 40_000, "of one provider: {remembered:?}");
+    assert!(remembered[2] < 500_000, "{remembered:?}");
 }
 
 #[test]

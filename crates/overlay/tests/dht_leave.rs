@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::World;
 use starling_overlay::chord::Chord;
-use starling_overlay::dht::Dht;
+use starling_overlay::dht::{Dht, DhtConfig};
 use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
 use starling_overlay::{Command, Core, Id, KeyBased, Op, Outcome, Record};
@@ -67,6 +67,33 @@ fn copies_are_as_many_after_those_who_kept_them_left_one_by_one() {
 fn copies_are_as_many_after_those_who_kept_them_died_one_by_one() {
     assert_eq!(fewest_copies::<Chord<u32>>(false), Chord::<u32>::REPLICAS);
     assert_eq!(fewest_copies::<Pastry<u32>>(false), Pastry::<u32>::REPLICAS);
+}
+
+/// The only copy of a record whose publisher is dead goes from one who leaves to the next.
+fn the_only_copy<K: KeyBased<u32, Config: Default>>() {
+    let config = DhtConfig { replicas: 1, ..Dht::<u32, K>::config(K::Config::default()) };
+    let mut net = Net::<K>::new(1, 160, config);
+    net.converged(40);
+    let key = record(1).key;
+    let far = |node: &u32| net.outside.place(*node).xor(key);
+    let publisher = (0..40).max_by_key(far).unwrap_or_default();
+    net.command(publisher, Command::Publish(record(1)));
+    net.run_for(MINUTE / 2);
+    net.kill(publisher);
+    for _ in 0..6 {
+        let [holder] = holders(&net, key)[..] else { panic!("{}: {:?}", K::NAME, holders(&net, key)) };
+        net.command(holder, Command::Leave);
+        net.run_for(MINUTE);
+        net.kill(holder);
+    }
+    assert_eq!(holders(&net, key).len(), 1, "{}", K::NAME);
+}
+
+#[test]
+fn who_leaves_hands_over_what_nobody_else_has() {
+    the_only_copy::<Chord<u32>>();
+    the_only_copy::<Pastry<u32>>();
+    the_only_copy::<Kademlia<u32>>();
 }
 
 /// Who would leave and stays has everything published again.

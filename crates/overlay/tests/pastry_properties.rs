@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::World;
 use proptest::prelude::*;
-use starling_overlay::dht::{Ask, Dht, DhtMessage, Handed, Put, Shown};
+use starling_overlay::dht::{Ask, Dht, DhtMessage, Gone, Handed, Put, Shown};
 use starling_overlay::pastry::{Config, Find, Join, Parcel, Pastry, PastryMessage};
 use starling_overlay::wire::{List, Wire};
 use starling_overlay::{Command, Core, Id, Input, Op, Purpose, Query, Record, Route, RpcId};
@@ -115,7 +115,10 @@ fn posted() -> impl Strategy<Value = Posted> {
     prop_oneof![
         routed().prop_map(|message| Posted::Routing { cause: Purpose::Publish, message }),
         (rpc(), put).prop_map(|(rpc, put)| Posted::Put { rpc, put }),
-        (rpc(), under(), key()).prop_map(|(rpc, key, what)| Posted::Drop { rpc, key, what }),
+        (rpc(), prop::collection::vec((under(), key()), 0..4)).prop_map(|(rpc, gone)| {
+            let items = gone.into_iter().map(|(under, what)| Gone { under, what }).collect();
+            Posted::Drop { rpc, items }
+        }),
         (rpc(), prop::collection::vec(handed, 0..5))
             .prop_map(|(rpc, items)| Posted::Hand { rpc, items: List::new(items) }),
         (rpc(), any::<bool>()).prop_map(|(rpc, kept)| Posted::Stored { rpc, kept }),

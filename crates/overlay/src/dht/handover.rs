@@ -10,6 +10,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use starling_sansio::Time;
+
 use super::keep::{belongs, fitting};
 use super::{Ctx, DhtMessage, HAND_WINDOW, Handed, Letter, MAX_HANDS, Sent, Shown};
 use crate::postings::Posting;
@@ -50,7 +52,8 @@ where
     /// Sends what is to be handed over, a few messages at a time.
     pub fn hand_on(&mut self) {
         while let Some(&(to, ..)) = self.app.hands.first() {
-            let under_way = self.app.open.iter().filter(|(_, sent)| sent.job.is_none()).count();
+            let under_way =
+                self.app.open.iter().filter(|(_, sent)| matches!(sent.letter, Letter::Hand(_))).count();
             if under_way >= HAND_WINDOW {
                 return;
             }
@@ -138,8 +141,11 @@ where
             return Err(Offence::OutOfRange);
         }
         let left = Duration::from_secs(u64::from(left_s)).min(self.config.expire);
+        let expires = self.now + left;
         let known = self.app.kept.find(under, provider, record.key);
-        if known.is_some_and(|known| known.expires >= self.now + left) {
+        if known.is_some_and(|known| known.expires >= expires)
+            || self.is_withdrawn(provider, under, &record, expires)
+        {
             return Ok(());
         }
         self.keep(under, self.posting(record, provider, left), true)
@@ -148,14 +154,15 @@ where
     /// Leaves, after withdrawing what this node published.
     pub fn leave(&mut self) {
         let again = self.app.leaving.is_some();
-        if again || !self.routing.is_member() || self.app.published.is_empty() {
+        let nothing_said = self.app.published.is_empty() && self.app.has_withdrawn();
+        if again || !self.routing.is_member() || nothing_said {
             return self.leave_now();
         }
         self.app.leaving = Some(self.now + self.config.leave);
-        let records: Vec<_> = self.app.published.iter().map(|one| one.record.clone()).collect();
-        for record in records {
-            self.drop_under(&super::publish::keys(&record), record.key);
+        for at in 0..self.app.published.len() {
+            self.withdraw_at(at);
         }
+        self.withdraw_due(Time::NEVER);
     }
 
     /// Hands everything on and leaves.
@@ -182,10 +189,16 @@ where
     pub fn forget_all(&mut self) {
         self.fail_all();
         self.app.chores.clear();
+        self.app.withdrawals.clear();
+        self.app.withdraw_later.clear();
+        self.app.drops.clear();
+        self.app.withdrawn.clear();
         self.app.open.retain(|sent| matches!(sent.letter, Letter::Hand(_)));
         self.app.hands.clear();
         self.app.leaving = None;
         self.app.kept = crate::postings::Postings::default();
-        self.app.published.iter_mut().for_each(|one| one.next = starling_sansio::Time::NEVER);
+        for one in &mut self.app.published {
+            (one.next, one.told) = (Time::NEVER, Vec::new());
+        }
     }
 }

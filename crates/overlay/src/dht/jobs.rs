@@ -4,7 +4,8 @@ use starling_sansio::Time;
 
 use super::host::Under;
 use super::message::Ask;
-use super::{Ctx, DhtMessage, MAX_CHORES, MAX_HOPS, MAX_PAGES, MAX_WAITING, Put, Shown};
+use super::withdraw::Withdrawal;
+use super::{App, Ctx, DhtMessage, MAX_CHORES, MAX_HOPS, MAX_PAGES, MAX_WAITING, Put, Shown};
 use crate::{Cost, Event, Hit, Host, Id, Input, KeyBased, Offence, Op, Outcome, Peer, Purpose, Query, Route};
 
 /// What a find is for.
@@ -14,7 +15,7 @@ pub enum Task {
     LookUp { op: Op, key: Id },
     Search { op: Op, under: Id, query: Box<Query> },
     Publish(Box<Put>),
-    Withdraw { under: Id, what: Id },
+    Withdraw(Box<Withdrawal>),
 }
 
 impl Task {
@@ -22,8 +23,9 @@ impl Task {
     pub fn key(&self) -> Id {
         match self {
             Task::Find { key, .. } | Task::LookUp { key, .. } => *key,
-            Task::Search { under, .. } | Task::Withdraw { under, .. } => *under,
+            Task::Search { under, .. } => *under,
             Task::Publish(put) => put.under,
+            Task::Withdraw(one) => one.gone.under,
         }
     }
 
@@ -32,7 +34,7 @@ impl Task {
         match self {
             Task::Find { .. } | Task::LookUp { .. } => Purpose::LookUp,
             Task::Search { .. } => Purpose::Search,
-            Task::Publish(_) | Task::Withdraw { .. } => Purpose::Publish,
+            Task::Publish(_) | Task::Withdraw(_) => Purpose::Publish,
         }
     }
 
@@ -40,7 +42,7 @@ impl Task {
     pub fn op(&self) -> Option<Op> {
         match self {
             Task::Find { op, .. } | Task::LookUp { op, .. } | Task::Search { op, .. } => Some(*op),
-            Task::Publish(_) | Task::Withdraw { .. } => None,
+            Task::Publish(_) | Task::Withdraw(_) => None,
         }
     }
 
@@ -48,7 +50,7 @@ impl Task {
     pub fn record(&self) -> Option<Id> {
         match self {
             Task::Publish(put) => Some(put.record.key),
-            Task::Withdraw { what, .. } => Some(*what),
+            Task::Withdraw(one) => Some(one.gone.what),
             _ => None,
         }
     }
@@ -71,7 +73,7 @@ pub enum Phase<P> {
     /// The replica set is asked, one after another.
     Asking(Asking<P>),
     /// The replica set is told, all at once; see [`super::Sent`].
-    Storing { answered: bool },
+    Storing { answered: bool, missed: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -126,7 +128,7 @@ where
         self.app.waiting.push_back(task);
     }
 
-    /// Queues a publication or withdrawal; `false` if too many wait.
+    /// Queues a publication; `false` if too many wait.
     pub fn chore(&mut self, task: Task) -> bool {
         let room = self.app.chores.len() < MAX_CHORES;
         if room && !self.app.chores.contains(&task) {
@@ -139,8 +141,8 @@ where
     pub fn start_tasks(&mut self) {
         while self.app.jobs.len() < self.config.parallel.max(1) {
             let member = self.routing.is_member();
-            let chore = |ctx: &mut Self| if member { ctx.app.chores.pop_front() } else { None };
-            let Some(task) = self.app.waiting.pop_front().or_else(|| chore(self)) else { return };
+            let chore = |app: &mut App<P>| if member { app.next_chore() } else { None };
+            let Some(task) = self.app.waiting.pop_front().or_else(|| chore(self.app)) else { return };
             let values = matches!(task, Task::LookUp { .. });
             let op = self.fresh_op();
             let (key, cause, cost) = (task.key(), task.cause(), Cost::default());
@@ -175,7 +177,7 @@ where
                     Phase::Asking(Asking { peers, at: 0, answered, second, deadline, pages: 0, seen });
                 self.ask(op);
             }
-            Task::Publish(_) | Task::Withdraw { .. } => {
+            Task::Publish(_) | Task::Withdraw(_) => {
                 peers.truncate(self.config.replicas);
                 self.tell_all(op, peers);
             }
@@ -370,10 +372,16 @@ where
         if let Some(user) = job.task.op() {
             let found_before = matches!(&job.phase, Phase::Asking(asking) if !asking.seen.is_empty());
             self.done(user, if found_before { Outcome::Found } else { outcome }, job.cost);
-        } else if let (Task::Publish(put), true) =
-            (&job.task, !matches!(job.phase, Phase::Storing { answered: true }))
-        {
-            self.publish_later(put.record.key);
+            return;
+        }
+        let (told, missed) = match job.phase {
+            Phase::Storing { answered, missed } => (answered, missed),
+            _ => (false, true),
+        };
+        match job.task {
+            Task::Publish(put) if !told => self.publish_later(put.record.key),
+            Task::Withdraw(one) if missed => self.withdraw_later(*one),
+            _ => {}
         }
     }
 

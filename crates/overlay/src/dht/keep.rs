@@ -7,7 +7,7 @@ use starling_sansio::{Rng, Time};
 use super::jobs::{Job, Phase, Task};
 use super::message::{Ask, MAX_POSTINGS, POSTINGS_BYTES};
 use super::{App, Ctx, DhtMessage, Letter, Put, Sent, Shown};
-use crate::postings::{Posting, map_bytes};
+use crate::postings::Posting;
 use crate::wire::{List, Wire};
 use crate::{Event, Host, Id, KeyBased, Offence, Outcome, Peer, Query, Record, RpcId};
 
@@ -48,47 +48,6 @@ impl<P: Peer> App<P> {
         query: &Query,
     ) -> (List<Shown<P>, MAX_POSTINGS>, bool) {
         rest(self.kept.get(key, now).filter(|one| query.matches(&one.record)), skip)
-    }
-
-    /// When the next thing is due.
-    pub fn next_deadline(&self) -> Time {
-        let asking = self.jobs.values().filter_map(|job| match &job.phase {
-            Phase::Asking(asking) => Some(asking.deadline),
-            _ => None,
-        });
-        let published = self.published.iter().map(|one| one.next);
-        let others = self.open.next_deadline().into_iter().chain(self.leaving).chain([self.sweep]);
-        asking.chain(published).chain(others).min().unwrap_or(Time::NEVER)
-    }
-
-    /// Whether there is nothing to remember.
-    pub fn is_quiet(&self) -> bool {
-        self.kept.is_empty()
-            && self.published.is_empty()
-            && self.jobs.is_empty()
-            && self.waiting.is_empty()
-            && self.chores.is_empty()
-            && self.open.is_empty()
-            && self.hands.is_empty()
-            && self.leaving.is_none()
-    }
-
-    /// Its bytes, itself included; names that are shared with a record are counted
-    /// where they are kept for others.
-    pub fn bytes(&self) -> usize {
-        let letters = self.open.iter().map(|(_, sent)| match &sent.letter {
-            Letter::Put(_) => size_of::<Put>(),
-            Letter::Drop { .. } => 0,
-            Letter::Hand(items) => items.capacity() * size_of::<super::Handed<P>>(),
-        });
-        size_of::<Self>()
-            + self.kept.heap_bytes()
-            + self.published.capacity() * size_of::<super::Published>()
-            + map_bytes::<u32, Job<P>>(self.jobs.len())
-            + (self.waiting.capacity() + self.chores.capacity()) * size_of::<Task>()
-            + self.open.heap_bytes()
-            + letters.sum::<usize>()
-            + map_bytes::<(P, Id, u16), ()>(self.hands.len())
     }
 }
 
@@ -149,6 +108,11 @@ where
         Ok(())
     }
 
+    /// Whether this node may be asked to keep what belongs under a key.
+    pub fn is_near(&mut self, under: Id) -> bool {
+        self.replica_set(under, 2 * self.config.replicas).contains(&self.me)
+    }
+
     /// What to keep of a record for so long.
     pub fn posting(&self, record: Record, provider: P, left: Duration) -> Posting<P> {
         Posting { record, provider, expires: self.now + left.min(self.config.expire) }
@@ -158,6 +122,7 @@ where
         let kept = if from == self.me {
             Err(Offence::NamesItself)
         } else if belongs(put.under, &put.record) {
+            self.app.withdrawn.remove(&(from, put.record.key, put.under));
             self.keep(put.under, self.posting(put.record, from, self.config.expire), false)
         } else {
             Err(Offence::OutOfRange)
@@ -166,14 +131,6 @@ where
             self.host.refuse(Some(from), offence);
         }
         self.host.send(from, DhtMessage::Stored { rpc, kept: kept.is_ok() });
-    }
-
-    pub fn on_drop(&mut self, from: P, rpc: RpcId, key: Id, what: Id) {
-        if from == self.me {
-            return self.host.refuse(Some(from), Offence::NamesItself);
-        }
-        let kept = self.app.kept.withdraw(key, from, what);
-        self.host.send(from, DhtMessage::Stored { rpc, kept });
     }
 
     pub fn on_get(&mut self, from: P, op: u32, key: Id) {
@@ -189,15 +146,20 @@ where
     /// Tells the replica set of a publication or withdrawal.
     pub fn tell_all(&mut self, op: u32, peers: Vec<P>) {
         let Some(job) = self.app.jobs.get_mut(&op) else { return };
-        job.phase = Phase::Storing { answered: false };
+        job.phase = Phase::Storing { answered: false, missed: false };
         let letter = match &job.task {
             Task::Publish(put) => Letter::Put(put.clone()),
-            Task::Withdraw { under, what } => Letter::Drop { key: *under, what: *what },
+            Task::Withdraw(one) => Letter::Drop(vec![one.gone]),
             _ => return,
         };
+        if let Letter::Put(put) = &letter {
+            self.app.note_told(put, &peers, 2 * self.config.replicas);
+        }
         for peer in peers {
             if peer != self.me {
-                self.post(peer, Sent { letter: letter.clone(), job: Some(op), again: false });
+                if !self.post(peer, Sent { letter: letter.clone(), job: Some(op), again: false }) {
+                    self.missed(op);
+                }
                 continue;
             }
             match &letter {
@@ -207,9 +169,9 @@ where
                         self.host.refuse(None, Offence::Full);
                     }
                 }
-                Letter::Drop { key, what } => {
-                    self.app.kept.withdraw(*key, self.me, *what);
-                }
+                Letter::Drop(items) => items.iter().for_each(|&item| {
+                    self.forget(self.me, item);
+                }),
                 Letter::Hand(_) => {}
             }
             self.stored(op);
@@ -217,17 +179,18 @@ where
         self.settle(op);
     }
 
-    /// Sends a message that waits for its answer.
-    pub fn post(&mut self, to: P, sent: Sent<P>) {
+    /// Sends a message that waits for its answer; `false` if too many do.
+    pub fn post(&mut self, to: P, sent: Sent<P>) -> bool {
         let deadline = self.now + self.config.answer_timeout;
         let letter = sent.letter.clone();
-        let Some(rpc) = self.app.open.open(to, deadline, sent, self.host.rng()) else { return };
+        let Some(rpc) = self.app.open.open(to, deadline, sent, self.host.rng()) else { return false };
         let message = match letter {
             Letter::Put(put) => DhtMessage::Put { rpc, put },
-            Letter::Drop { key, what } => DhtMessage::Drop { rpc, key, what },
+            Letter::Drop(items) => DhtMessage::Drop { rpc, items: List::new(items) },
             Letter::Hand(items) => DhtMessage::Hand { rpc, items: List::new(items) },
         };
         self.host.send(to, message);
+        true
     }
 
     pub fn on_stored(&mut self, from: P, rpc: RpcId, kept: bool) {
@@ -257,10 +220,13 @@ where
 
     /// `peer` did not answer a message.
     pub fn unanswered(&mut self, peer: P, letter: Letter<P>, job: Option<u32>) {
-        if let Letter::Hand(_) = letter {
-            self.app.hands.retain(|hand| hand.0 != peer);
+        match letter {
+            Letter::Hand(_) => self.app.hands.retain(|hand| hand.0 != peer),
+            Letter::Drop(_) if job.is_none() => self.app.drops.retain(|drop| drop.0 != peer),
+            _ => {}
         }
         if let Some(op) = job {
+            self.missed(op);
             self.settle(op);
         }
     }
@@ -268,8 +234,15 @@ where
     /// A replica has answered. One that is full says no; to ask it again before the
     /// next renewal would only load it more.
     fn stored(&mut self, op: u32) {
-        if let Some(Job { phase: Phase::Storing { answered }, .. }) = self.app.jobs.get_mut(&op) {
+        if let Some(Job { phase: Phase::Storing { answered, .. }, .. }) = self.app.jobs.get_mut(&op) {
             *answered = true;
+        }
+    }
+
+    /// A replica has not been told, or did not say so.
+    fn missed(&mut self, op: u32) {
+        if let Some(Job { phase: Phase::Storing { missed, .. }, .. }) = self.app.jobs.get_mut(&op) {
+            *missed = true;
         }
     }
 

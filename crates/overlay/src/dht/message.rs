@@ -6,6 +6,9 @@ use crate::{Id, Message, Peer, Purpose, Query, Record, RpcId, wire_enum};
 /// Postings in one message at most.
 pub const MAX_POSTINGS: usize = 48;
 
+/// Withdrawals in one message at most: a datagram's worth.
+pub const MAX_GONE: usize = 27;
+
 /// Bytes of postings in one message, unless a single one is larger.
 pub const POSTINGS_BYTES: usize = 1100;
 
@@ -17,11 +20,11 @@ wire_enum! {
         1 => Routing { cause: Purpose, message: M },
         /// The sender has a record: keep that under a key.
         2 => Put { rpc: RpcId, put: Box<Put> },
-        /// The sender no longer has the record `what`.
-        3 => Drop { rpc: RpcId, key: Id, what: Id },
+        /// The sender no longer has some records.
+        3 => Drop { rpc: RpcId, items: List<Gone, MAX_GONE> },
         /// Postings that the receiver shall keep too, or instead.
         4 => Hand { rpc: RpcId, items: List<Handed<P>, MAX_POSTINGS> },
-        /// Answers the three above: whether the receiver keeps (or dropped) it.
+        /// Answers the three above: whether the receiver keeps (or dropped) all of it.
         5 => Stored { rpc: RpcId, kept: bool },
         /// Who has the record of that key?
         6 => Get { op: u32, key: Id },
@@ -51,6 +54,15 @@ pub struct Put {
     pub under: Id,
     /// What the sender has.
     pub record: Record,
+}
+
+/// A record that its provider withdraws from under a key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Gone {
+    /// Under which key.
+    pub under: Id,
+    /// The record's key.
+    pub what: Id,
 }
 
 /// A search at the holder of a word's postings.
@@ -98,6 +110,7 @@ macro_rules! wire_struct {
     };
 }
 wire_struct!(Put<> { under, record });
+wire_struct!(Gone<> { under, what });
 wire_struct!(Ask<> { under, query, skip });
 wire_struct!(Shown<P> { record, provider });
 wire_struct!(Handed<P> { under, left_s, shown });

@@ -7,7 +7,8 @@
 //! that keep a key hand it to whoever is responsible now. A look-up takes the first
 //! answer: from this node, from any node on the way that keeps the key, or from the
 //! replica set in order. A search goes to the holder of its longest full word, which
-//! filters by the rest.
+//! filters by the rest. A provider that withdraws tells whom it told before, and finds and
+//! tells whoever is responsible now, until all have said so or it would have expired.
 //!
 //! A stranger can only post itself as a provider, only under keys near the node it
 //! tells and which follow from the record, and only withdraw what it posted; handed
@@ -19,6 +20,7 @@
 //! A node on the way answers whom the request names as its origin, unasked by it: in
 //! recursive routing one message may so be turned into a larger one to somebody else.
 
+mod app;
 mod check;
 mod handover;
 mod host;
@@ -26,28 +28,28 @@ mod jobs;
 mod keep;
 mod message;
 mod publish;
+mod withdraw;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use starling_sansio::Time;
 
-pub use message::{Ask, DhtMessage, Handed, MAX_POSTINGS, POSTINGS_BYTES, Put, Shown};
+pub use message::{Ask, DhtMessage, Gone, Handed, MAX_GONE, MAX_POSTINGS, POSTINGS_BYTES, Put, Shown};
 
 pub use crate::postings::PostingLimits;
-use crate::postings::Postings;
 use crate::{
     Command, Core, Counts, Event, Host, Id, Input, KeyBased, Offence, Op, Overlay, Peer, Purpose, Route,
-    Routing, Row, Rpcs, View, prefetch,
+    Routing, Row, View, prefetch,
 };
+use app::{App, Letter, Sent};
 use host::{Seen, Under};
-use jobs::{Job, Task};
-use publish::Published;
+use jobs::Task;
+pub use withdraw::{DROP_WINDOW, MAX_DROPS, MAX_WITHDRAWALS, MAX_WITHDRAWN};
 
 /// Operations of the user that wait for their turn at most.
 pub const MAX_WAITING: usize = 1024;
-/// Publications and withdrawals that wait for their turn at most.
+/// Publications that wait for their turn at most; the rest is tried again.
 pub const MAX_CHORES: usize = 1024;
 /// Records one node publishes at most.
 pub const MAX_PUBLISHED: usize = 4096;
@@ -114,37 +116,6 @@ pub struct Dht<P: Peer, K: KeyBased<P>> {
     now: Time,
 }
 
-/// What a node has beside its routing.
-#[derive(Debug)]
-struct App<P> {
-    kept: Postings<P>,
-    published: Vec<Published>,
-    jobs: BTreeMap<u32, Job<P>>,
-    waiting: VecDeque<Task>,
-    chores: VecDeque<Task>,
-    open: Rpcs<P, Sent<P>, MAX_OPEN>,
-    hands: BTreeSet<(P, Id, u16)>,
-    sweep: Time,
-    leaving: Option<Time>,
-    next: Time,
-}
-
-/// A message that waits for a [`DhtMessage::Stored`].
-#[derive(Clone, Debug)]
-struct Sent<P> {
-    letter: Letter<P>,
-    job: Option<u32>,
-    again: bool,
-}
-
-/// Its content, to be sent once more.
-#[derive(Clone, Debug)]
-enum Letter<P> {
-    Put(Box<Put>),
-    Drop { key: Id, what: Id },
-    Hand(Vec<Handed<P>>),
-}
-
 /// Everything that handles an input.
 struct Ctx<'a, P: Peer, K: KeyBased<P>, H> {
     now: Time,
@@ -196,6 +167,7 @@ impl<P: Peer, K: KeyBased<P>> Core<P> for Dht<P, K> {
                 if stays && self.routing.is_member() {
                     // It has withdrawn what it published, and never left.
                     self.with(host, |ctx| {
+                        ctx.withdraw_nothing_published();
                         ctx.publish_again();
                     });
                 }
@@ -384,7 +356,7 @@ where
         match message {
             DhtMessage::Routing { cause, message } => self.drive(cause, Input::Message { from, message }),
             DhtMessage::Put { rpc, put } => self.on_put(from, rpc, *put),
-            DhtMessage::Drop { rpc, key, what } => self.on_drop(from, rpc, key, what),
+            DhtMessage::Drop { rpc, items } => self.on_drop(from, rpc, &items),
             DhtMessage::Hand { rpc, items } => self.on_hand(from, rpc, items.into_vec()),
             DhtMessage::Stored { rpc, kept } => self.on_stored(from, rpc, kept),
             DhtMessage::Get { op, key } => self.on_get(from, op, key),
@@ -435,9 +407,11 @@ where
     fn due(&mut self) {
         if self.app.sweep <= self.now {
             self.app.kept.expire(self.now);
+            self.app.withdrawn.retain(|_, until| *until > self.now);
             self.app.sweep = Time::NEVER;
         }
         self.publish_due();
+        self.withdraw_due(self.now);
         self.silent();
         if self.app.leaving.is_some_and(|until| until <= self.now) {
             self.leave_now();
@@ -448,10 +422,11 @@ where
     fn pump(&mut self) {
         self.start_tasks();
         self.hand_on();
-        if self.app.leaving.is_some() && self.app.jobs.is_empty() && self.app.chores.is_empty() {
+        self.drop_on();
+        if self.app.leaving.is_some() && self.app.jobs.is_empty() && self.app.has_withdrawn() {
             self.leave_now();
         }
-        if self.app.sweep == Time::NEVER && !self.app.kept.is_empty() {
+        if self.app.sweep == Time::NEVER && !(self.app.kept.is_empty() && self.app.withdrawn.is_empty()) {
             self.app.sweep = self.now + self.config.expire / 8;
         }
     }
@@ -473,22 +448,5 @@ where
 
     fn done(&mut self, op: Op, outcome: crate::Outcome, cost: crate::Cost) {
         self.host.emit(Event::Done { op, outcome, cost });
-    }
-}
-
-impl<P> Default for App<P> {
-    fn default() -> Self {
-        App {
-            kept: Postings::default(),
-            published: Vec::new(),
-            jobs: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            chores: VecDeque::new(),
-            open: Rpcs::default(),
-            hands: BTreeSet::new(),
-            sweep: Time::NEVER,
-            leaving: None,
-            next: Time::NEVER,
-        }
     }
 }

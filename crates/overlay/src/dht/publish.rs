@@ -5,17 +5,20 @@ use std::time::Duration;
 use starling_sansio::Time;
 
 use super::jobs::Task;
+use super::withdraw::all_gone;
 use super::{Ctx, DhtMessage, MAX_PUBLISHED, Put};
-use crate::{Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Purpose, Record, Route};
+use crate::{Event, Host, Id, KeyBased, Offence, Peer, Record};
 
 /// A record of this node.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub struct Published<P> {
     pub record: Record,
     /// When to tell the overlay (again).
     pub next: Time,
     /// How long to wait after that.
     interval: Duration,
+    /// Under which of its keys whom was told, the latest first.
+    pub told: Vec<(Id, Vec<P>)>,
 }
 
 /// The first renewals come sooner: 1/16 of the interval after the first, and twice as
@@ -41,42 +44,24 @@ where
         let known = self.app.published.iter().position(|one| one.record.key == record.key);
         match known {
             Some(at) => {
-                let fresh = Published { record: record.clone(), next: self.now, interval };
-                let before = std::mem::replace(&mut self.app.published[at], fresh).record;
                 let now = keys(&record);
+                let one = &mut self.app.published[at];
+                (one.next, one.interval) = (self.now, interval);
+                let before = std::mem::replace(&mut one.record, record.clone());
                 let gone: Vec<Id> = keys(&before).into_iter().filter(|key| !now.contains(key)).collect();
-                self.drop_under(&gone, record.key);
+                let told = one.told.extract_if(.., |told| gone.contains(&told.0)).collect();
+                self.withdraw_under(&gone, told, record.key);
             }
             None if self.app.published.len() >= MAX_PUBLISHED => {
                 return self.host.refuse(None, Offence::Full);
             }
-            None => self.app.published.push(Published { record, next: self.now, interval }),
-        }
-        self.publish_due();
-    }
-
-    pub fn withdraw(&mut self, key: Id) {
-        let Some(at) = self.app.published.iter().position(|one| one.record.key == key) else { return };
-        let gone = self.app.published.swap_remove(at);
-        self.drop_under(&keys(&gone.record), key);
-    }
-
-    /// Withdraws a record from under some keys; what is still being published there
-    /// is given up first.
-    pub fn drop_under(&mut self, gone: &[Id], what: Id) {
-        let over = |task: &Task| task.record() == Some(what) && gone.contains(&task.key());
-        self.app.chores.retain(|task| !over(task));
-        let jobs = self.app.jobs.iter().filter(|(_, job)| over(&job.task)).map(|(op, _)| *op);
-        for op in jobs.collect::<Vec<u32>>() {
-            self.app.jobs.remove(&op);
-            self.app.open.retain(|sent| sent.job != Some(op));
-            self.drive(Purpose::Maintenance, Input::Command(Route::Cancel(Op(op))));
-        }
-        for &under in gone {
-            if !self.chore(Task::Withdraw { under, what }) {
-                self.host.refuse(None, Offence::Full); // it will expire there
+            None => {
+                let one = Published { record: record.clone(), next: self.now, interval, told: Vec::new() };
+                self.app.published.push(one);
             }
         }
+        self.withdraw_none(&all_gone(&record).collect());
+        self.publish_due();
     }
 
     /// Queues what it is time to tell.

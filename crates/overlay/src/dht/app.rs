@@ -1,0 +1,131 @@
+//! What a node has beside its routing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use starling_sansio::Time;
+
+use super::MAX_OPEN;
+use super::jobs::{Job, Phase, Task};
+use super::message::{Gone, Handed, Put};
+use super::publish::Published;
+use super::withdraw::Withdrawal;
+use crate::postings::{Postings, map_bytes};
+use crate::{Id, Peer, Rpcs};
+
+/// Postings, those of others and its own, and what is under way.
+#[derive(Debug)]
+pub struct App<P> {
+    pub kept: Postings<P>,
+    /// What was withdrawn here, of whom, and until when it is not to be handed back.
+    pub withdrawn: BTreeMap<(P, Id, Id), Time>,
+    pub published: Vec<Published<P>>,
+    pub jobs: BTreeMap<u32, Job<P>>,
+    pub waiting: VecDeque<Task>,
+    /// Publications that wait.
+    pub chores: VecDeque<Task>,
+    /// Withdrawals that wait, and those to be tried again.
+    pub withdrawals: VecDeque<Withdrawal>,
+    pub withdraw_later: BTreeMap<(Time, Gone), Withdrawal>,
+    pub open: Rpcs<P, Sent<P>, MAX_OPEN>,
+    pub hands: BTreeSet<(P, Id, u16)>,
+    /// Who is still to be told that this node no longer has something.
+    pub drops: BTreeSet<(P, Gone)>,
+    pub sweep: Time,
+    pub leaving: Option<Time>,
+    pub next: Time,
+}
+
+/// A message that waits for a [`super::DhtMessage::Stored`].
+#[derive(Clone, Debug)]
+pub struct Sent<P> {
+    pub letter: Letter<P>,
+    pub job: Option<u32>,
+    pub again: bool,
+}
+
+/// Its content, to be sent once more.
+#[derive(Clone, Debug)]
+pub enum Letter<P> {
+    Put(Box<Put>),
+    Drop(Vec<Gone>),
+    Hand(Vec<Handed<P>>),
+}
+
+impl<P> Default for App<P> {
+    fn default() -> Self {
+        App {
+            kept: Postings::default(),
+            withdrawn: BTreeMap::new(),
+            published: Vec::new(),
+            jobs: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            chores: VecDeque::new(),
+            withdrawals: VecDeque::new(),
+            withdraw_later: BTreeMap::new(),
+            open: Rpcs::default(),
+            hands: BTreeSet::new(),
+            drops: BTreeSet::new(),
+            sweep: Time::NEVER,
+            leaving: None,
+            next: Time::NEVER,
+        }
+    }
+}
+
+impl<P: Peer> App<P> {
+    /// When the next thing is due.
+    pub fn next_deadline(&self) -> Time {
+        let asking = self.jobs.values().filter_map(|job| match &job.phase {
+            Phase::Asking(asking) => Some(asking.deadline),
+            _ => None,
+        });
+        let published = self.published.iter().map(|one| one.next);
+        let again = self.withdraw_later.first_key_value().map(|(key, _)| key.0);
+        let others =
+            self.open.next_deadline().into_iter().chain(again).chain(self.leaving).chain([self.sweep]);
+        asking.chain(published).chain(others).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_quiet(&self) -> bool {
+        self.kept.is_empty()
+            && self.withdrawn.is_empty()
+            && self.published.is_empty()
+            && self.jobs.is_empty()
+            && self.waiting.is_empty()
+            && self.chores.is_empty()
+            && self.withdrawals.is_empty()
+            && self.withdraw_later.is_empty()
+            && self.open.is_empty()
+            && self.hands.is_empty()
+            && self.drops.is_empty()
+            && self.leaving.is_none()
+    }
+
+    /// Its bytes, itself included; names that are shared with a record are counted
+    /// where they are kept for others.
+    pub fn bytes(&self) -> usize {
+        let letters = self.open.iter().map(|(_, sent)| match &sent.letter {
+            Letter::Put(_) => size_of::<Put>(),
+            Letter::Drop(items) => items.capacity() * size_of::<Gone>(),
+            Letter::Hand(items) => items.capacity() * size_of::<Handed<P>>(),
+        });
+        let told = self.published.iter().map(|one| {
+            let peers = one.told.iter().map(|told| told.1.capacity() * size_of::<P>());
+            one.told.capacity() * size_of::<(Id, Vec<P>)>() + peers.sum::<usize>()
+        });
+        size_of::<Self>()
+            + self.kept.heap_bytes()
+            + map_bytes::<(P, Id, Id), Time>(self.withdrawn.len())
+            + self.published.capacity() * size_of::<Published<P>>()
+            + told.sum::<usize>()
+            + map_bytes::<u32, Job<P>>(self.jobs.len())
+            + (self.waiting.capacity() + self.chores.capacity()) * size_of::<Task>()
+            + self.withdrawals.capacity() * size_of::<Withdrawal>()
+            + map_bytes::<(Time, Gone), Withdrawal>(self.withdraw_later.len())
+            + self.open.heap_bytes()
+            + letters.sum::<usize>()
+            + map_bytes::<(P, Id, u16), ()>(self.hands.len())
+            + map_bytes::<(P, Gone), ()>(self.drops.len())
+    }
+}

@@ -1,0 +1,232 @@
+//! What this node has no longer, and what others tell it of that.
+//!
+//! Whom a provider told when it published it tells first of a withdrawal, several records
+//! in one message: they may be responsible no longer without knowing it. Whoever is
+//! responsible now is found and told, again and again until all of them have said so. Who
+//! is told remembers it for as long as a posting lasts, so that nobody who has not heard
+//! yet hands the posting back to it.
+
+use std::collections::BTreeSet;
+
+use starling_sansio::Time;
+
+use super::app::{App, Letter, Sent};
+use super::jobs::Task;
+use super::message::{Gone, MAX_GONE, Put};
+use super::publish::keys;
+use super::{Ctx, DhtMessage};
+use crate::wire::List;
+use crate::{Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Purpose, Record, Route, RpcId};
+
+/// Withdrawals that wait at most, each for a find: of all that a node may publish, under
+/// four keys each.
+pub const MAX_WITHDRAWALS: usize = 4 * super::MAX_PUBLISHED;
+/// Withdrawals that those told before still have to hear of, at most.
+pub const MAX_DROPS: usize = 8 * MAX_WITHDRAWALS;
+/// Messages with such withdrawals on their way at once.
+pub const DROP_WINDOW: usize = 128;
+/// Withdrawals by others that a node remembers at most.
+pub const MAX_WITHDRAWN: usize = 4096;
+/// Those of one provider.
+const MAX_WITHDRAWN_BY_ONE: usize = MAX_WITHDRAWN / 16;
+
+/// A record to be withdrawn from the replica set of one of its keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Withdrawal {
+    pub gone: Gone,
+    /// When nobody has it any more, told or not.
+    until: Time,
+    /// How often that has been tried.
+    tries: u8,
+}
+
+/// All that a record's provider would withdraw of it.
+pub fn all_gone(record: &Record) -> impl Iterator<Item = Gone> {
+    let what = record.key;
+    keys(record).into_iter().map(move |under| Gone { under, what })
+}
+
+impl<P: Peer> App<P> {
+    /// Notes whom a publication is told; `most` of those under one key are remembered.
+    pub fn note_told(&mut self, put: &Put, peers: &[P], most: usize) {
+        let Some(one) = self.published.iter_mut().find(|one| one.record.key == put.record.key) else {
+            return;
+        };
+        let before = one.told.iter_mut().find(|told| told.0 == put.under);
+        let old = before.as_ref().map_or(&[][..], |told| &told.1);
+        let old = old.iter().filter(|peer| !peers.contains(peer));
+        let told: Vec<P> = peers.iter().chain(old).take(most).copied().collect();
+        match before {
+            Some(before) => before.1 = told,
+            None => {
+                one.told.reserve_exact(1);
+                one.told.push((put.under, told));
+            }
+        }
+    }
+
+    /// The next publication or withdrawal to begin, withdrawals first.
+    pub fn next_chore(&mut self) -> Option<Task> {
+        let gone = self.withdrawals.pop_front().map(|one| Task::Withdraw(Box::new(one)));
+        gone.or_else(|| self.chores.pop_front())
+    }
+
+    /// Whether nobody is to be told of a withdrawal, now or later.
+    pub fn has_withdrawn(&self) -> bool {
+        let dropping = |sent: &Sent<P>| matches!(sent.letter, Letter::Drop(_));
+        self.withdrawals.is_empty()
+            && self.withdraw_later.is_empty()
+            && self.drops.is_empty()
+            && !self.jobs.values().any(|job| matches!(job.task, Task::Withdraw(_)))
+            && !self.open.iter().any(|(_, sent)| dropping(sent))
+    }
+}
+
+impl<P: Peer, K: KeyBased<P>, H> Ctx<'_, P, K, H>
+where
+    H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
+{
+    pub fn withdraw(&mut self, key: Id) {
+        let Some(at) = self.app.published.iter().position(|one| one.record.key == key) else { return };
+        self.withdraw_at(at);
+        self.app.published.swap_remove(at);
+    }
+
+    /// Withdraws record number `at` of those published.
+    pub fn withdraw_at(&mut self, at: usize) {
+        let one = &mut self.app.published[at];
+        let (gone, told, what) = (keys(&one.record), std::mem::take(&mut one.told), one.record.key);
+        self.withdraw_under(&gone, told, what);
+    }
+
+    /// Withdraws a record from under some keys, of which those in `told` were told; what
+    /// is still being published there is given up first.
+    pub fn withdraw_under(&mut self, gone: &[Id], told: Vec<(Id, Vec<P>)>, what: Id) {
+        self.give_up(|task| task.record() == Some(what) && gone.contains(&task.key()));
+        for (under, peers) in told {
+            self.app.drops.extend(peers.into_iter().map(|peer| (peer, Gone { under, what })));
+        }
+        while self.app.drops.len() > MAX_DROPS {
+            self.app.drops.pop_last();
+        }
+        let until = self.now + self.config.expire;
+        for &under in gone {
+            self.queue(Withdrawal { gone: Gone { under, what }, until, tries: 0 });
+        }
+    }
+
+    fn queue(&mut self, one: Withdrawal) {
+        if self.app.withdrawals.len() + self.app.withdraw_later.len() < MAX_WITHDRAWALS {
+            self.app.withdrawals.push_back(one);
+        } else {
+            self.host.refuse(None, Offence::Full); // it will expire there
+        }
+    }
+
+    /// Not all of the replica set have said that they know.
+    pub fn withdraw_later(&mut self, mut one: Withdrawal) {
+        let due = self.now + self.config.retry * 2u32.pow(u32::from(one.tries.min(8)));
+        one.tries = one.tries.saturating_add(1);
+        let room = self.app.withdrawals.len() + self.app.withdraw_later.len() < MAX_WITHDRAWALS;
+        if room && due < one.until && self.app.leaving.is_none() {
+            self.app.withdraw_later.insert((due, one.gone), one);
+        }
+    }
+
+    /// What is to be tried again until then waits for its turn.
+    pub fn withdraw_due(&mut self, until: Time) {
+        while let Some(first) = self.app.withdraw_later.first_entry().filter(|one| one.key().0 <= until) {
+            self.app.withdrawals.push_back(first.remove());
+        }
+    }
+
+    /// Gives up publications and withdrawals, begun or not.
+    fn give_up(&mut self, over: impl Fn(&Task) -> bool) {
+        self.app.chores.retain(|task| !over(task));
+        let jobs = self.app.jobs.iter().filter(|(_, job)| over(&job.task)).map(|(op, _)| *op);
+        for op in jobs.collect::<Vec<u32>>() {
+            self.app.jobs.remove(&op);
+            self.app.open.retain(|sent| sent.job != Some(op));
+            self.drive(Purpose::Maintenance, Input::Command(Route::Cancel(Op(op))));
+        }
+    }
+
+    /// No longer withdraws what is published again.
+    pub fn withdraw_none(&mut self, wanted: &BTreeSet<Gone>) {
+        self.app.withdrawals.retain(|one| !wanted.contains(&one.gone));
+        self.app.withdraw_later.retain(|_, one| !wanted.contains(&one.gone));
+        self.app.drops.retain(|one| !wanted.contains(&one.1));
+        for (_, sent) in self.app.open.iter_mut() {
+            if let Letter::Drop(items) = &mut sent.letter {
+                items.retain(|item| !wanted.contains(item));
+            }
+        }
+        self.give_up(|task| matches!(task, Task::Withdraw(one) if wanted.contains(&one.gone)));
+    }
+
+    /// No longer withdraws anything of what this node has.
+    pub fn withdraw_nothing_published(&mut self) {
+        let published = self.app.published.iter();
+        let wanted = published.flat_map(|one| all_gone(&one.record)).collect();
+        self.withdraw_none(&wanted);
+    }
+
+    /// Tells those who were told of a publication, a few messages at a time.
+    pub fn drop_on(&mut self) {
+        let waits = |sent: &Sent<P>| matches!(sent.letter, Letter::Drop(_)) && sent.job.is_none();
+        let mut under_way = match self.app.drops.is_empty() {
+            true => return,
+            false => self.app.open.iter().filter(|(_, sent)| waits(sent)).count(),
+        };
+        while let Some(&(to, _)) = self.app.drops.first() {
+            if under_way >= DROP_WINDOW {
+                return;
+            }
+            let due = self.app.drops.iter().take_while(|one| one.0 == to).take(MAX_GONE);
+            let items: Vec<Gone> = due.map(|one| one.1).collect();
+            if to != self.me
+                && !self.post(to, Sent { letter: Letter::Drop(items.clone()), job: None, again: false })
+            {
+                return;
+            }
+            for item in items {
+                self.app.drops.remove(&(to, item));
+                if to == self.me {
+                    self.forget(to, item);
+                }
+            }
+            under_way += 1;
+        }
+    }
+
+    pub fn on_drop(&mut self, from: P, rpc: RpcId, items: &List<Gone, MAX_GONE>) {
+        if from == self.me {
+            return self.host.refuse(Some(from), Offence::NamesItself);
+        }
+        let mut kept = true;
+        for &item in items.iter() {
+            kept &= self.forget(from, item);
+        }
+        self.host.send(from, DhtMessage::Stored { rpc, kept });
+    }
+
+    /// `provider` no longer has something. Whether it was known.
+    pub fn forget(&mut self, provider: P, Gone { under, what }: Gone) -> bool {
+        let known = self.app.kept.withdraw(under, provider, what);
+        let mine = || (provider, Id::ZERO, Id::ZERO)..=(provider, Id::MAX, Id::MAX);
+        let room = self.app.withdrawn.len() < MAX_WITHDRAWN
+            && self.app.withdrawn.range(mine()).count() < MAX_WITHDRAWN_BY_ONE;
+        if provider != self.me && room && (known || self.is_near(under)) {
+            self.app.withdrawn.insert((provider, what, under), self.now + self.config.expire);
+        }
+        known
+    }
+
+    /// Whether `provider` withdrew the record after it said last what would expire then.
+    pub fn is_withdrawn(&self, provider: P, under: Id, record: &Record, expires: Time) -> bool {
+        if provider == self.me {
+            return !self.app.published.iter().any(|one| one.record.key == record.key);
+        }
+        self.app.withdrawn.get(&(provider, record.key, under)).is_some_and(|&until| until >= expires)
+    }
+}

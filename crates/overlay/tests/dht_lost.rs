@@ -1,0 +1,167 @@
+//! What is said about postings and gets lost, comes too late, or is taken back at once.
+
+mod common;
+#[path = "common/everyone.rs"]
+mod everyone;
+
+use std::time::Duration;
+
+use common::World;
+use everyone::Everyone;
+use starling_overlay::dht::{Dht, DhtMessage, Handed, Shown};
+use starling_overlay::wire::List;
+use starling_overlay::{Command, Core, Id, Record, RpcId};
+
+type Small = World<Dht<u32, Everyone>>;
+
+const KEEPERS: usize = 3;
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn record() -> Record {
+    Record { key: Id::hash(b"the one"), name: "one".into(), size: 1 }
+}
+
+fn converged(count: u32) -> Small {
+    let mut world = Small::new(1, 160, Dht::<u32, Everyone>::config(()));
+    world.converged(count);
+    world
+}
+
+fn keepers(world: &Small) -> Vec<u32> {
+    let keeps = |node: &Dht<u32, Everyone>| node.kept_keys().contains(&record().key);
+    world.nodes.iter().filter(|(_, node)| keeps(node)).map(|(name, _)| *name).collect()
+}
+
+/// Nodes, the closest to the record's key first.
+fn closest(world: &Small) -> Vec<u32> {
+    let mut all: Vec<u32> = world.nodes.keys().copied().collect();
+    all.sort_by_key(|&node| world.outside.place(node).xor(record().key));
+    all
+}
+
+/// Tells `node` something, and for a second nothing that `from` says gets to `to`.
+fn deaf(world: &mut Small, node: u32, command: Command<u32>, from: u32, to: u32) {
+    world.outside.cut = Some(Box::new(move |a, b| (a, b) == (from, to)));
+    world.command(node, command);
+    world.run_for(secs(1));
+    world.outside.cut = None;
+}
+
+#[test]
+fn a_publication_or_withdrawal_that_gets_lost_is_sent_again() {
+    let mut world = converged(20);
+    let order = closest(&world);
+    let (publisher, last) = (order[9], order[KEEPERS - 1]);
+    deaf(&mut world, publisher, Command::Publish(record()), publisher, last);
+    assert!(!keepers(&world).contains(&last), "it did get lost");
+    world.run_for(secs(3));
+    assert!(keepers(&world).contains(&last));
+    deaf(&mut world, publisher, Command::Withdraw(record().key), publisher, last);
+    assert_eq!(keepers(&world), [last], "it did get lost");
+    world.run_for(secs(3));
+    assert_eq!(keepers(&world), []);
+}
+
+/// Who comes between the root and the next gets the posting from the root.
+#[test]
+fn a_hand_over_that_gets_lost_is_sent_again() {
+    let mut world = converged(20);
+    let order = closest(&world);
+    let (root, publisher) = (order[0], order[9]);
+    world.command(publisher, Command::Publish(record()));
+    world.run_for(secs(5));
+    let place = |world: &Small, node: u32| world.outside.place(node).xor(record().key);
+    let (first, second) = (place(&world, root), place(&world, order[1]));
+    let between = |node: &u32| (first..second).contains(&place(&world, *node));
+    let newcomer = (20..10_000).find(between).unwrap();
+    world.add(newcomer);
+    deaf(&mut world, newcomer, Command::Join(Some(order[12])), root, newcomer);
+    assert!(!keepers(&world).contains(&newcomer), "it did get lost");
+    world.run_for(secs(3));
+    assert!(keepers(&world).contains(&newcomer));
+}
+
+/// A withdrawal whose find has failed, or that one replica has not heard, is tried again.
+#[test]
+fn a_withdrawal_is_tried_until_all_have_heard_it() {
+    for cut_from_all in [false, true] {
+        let mut world = converged(20);
+        let order = closest(&world);
+        let (publisher, last) = (order[9], order[KEEPERS - 1]);
+        world.command(publisher, Command::Publish(record()));
+        world.run_for(secs(5));
+        world.outside.cut = Some(Box::new(move |from, to| from == publisher && (cut_from_all || to == last)));
+        world.command(publisher, Command::Withdraw(record().key));
+        world.run_for(secs(14));
+        world.outside.cut = None;
+        assert!(keepers(&world).contains(&last), "it did get lost");
+        world.run_for(secs(60));
+        assert_eq!(keepers(&world), []);
+    }
+}
+
+#[test]
+fn who_withdraws_and_leaves_at_once_has_withdrawn() {
+    let mut world = converged(20);
+    let publisher = closest(&world)[9];
+    world.command(publisher, Command::Publish(record()));
+    world.run_for(secs(5));
+    world.command(publisher, Command::Withdraw(record().key));
+    world.command(publisher, Command::Leave);
+    world.run_for(secs(5));
+    assert!(!world.nodes[&publisher].is_member());
+    assert_eq!(keepers(&world), []);
+}
+
+/// The withdrawal that waits, or is under way, does not undo the publication after it.
+#[test]
+fn what_is_withdrawn_and_published_again_stays() {
+    for millis in [0, 1, 30, 60, 100, 200] {
+        let mut world = converged(20);
+        let publisher = closest(&world)[9];
+        world.command(publisher, Command::Publish(record()));
+        world.run_for(secs(5));
+        world.outside.loss_permille = 300;
+        world.command(publisher, Command::Withdraw(record().key));
+        world.run_for(Duration::from_millis(millis));
+        world.outside.loss_permille = 0;
+        world.command(publisher, Command::Publish(record()));
+        world.run_for(secs(80));
+        let expected = &mut closest(&world)[..KEEPERS];
+        expected.sort_unstable();
+        assert_eq!(keepers(&world), expected, "{millis} ms later");
+    }
+}
+
+/// Who has not heard of a withdrawal hands the posting to one that has; what is published
+/// again may be handed on again.
+#[test]
+fn what_was_withdrawn_is_not_handed_back() {
+    let mut world = converged(20);
+    let order = closest(&world);
+    let (root, publisher) = (order[0], order[9]);
+    let hand = |world: &mut Small, left_s| {
+        let shown = Shown { record: record(), provider: publisher };
+        let items = List::new(vec![Handed { under: record().key, left_s, shown }]);
+        world.inject(order[1], root, DhtMessage::Hand { rpc: RpcId(1), items });
+    };
+    let expire = Dht::<u32, Everyone>::config(()).expire.as_secs() as u32;
+    world.command(publisher, Command::Publish(record()));
+    world.run_for(secs(60));
+    world.command(publisher, Command::Withdraw(record().key));
+    world.run_for(secs(60));
+    hand(&mut world, expire - 120);
+    assert_eq!(keepers(&world), []);
+    hand(&mut world, expire - 10);
+    assert_eq!(keepers(&world), [root], "it was published again ten seconds ago");
+    // Nobody tells the provider itself what it has.
+    let mut world = converged(4);
+    world.command(publisher % 4, Command::LookUp(starling_overlay::Op(1), record().key));
+    let shown = Shown { record: record(), provider: publisher % 4 };
+    let items = List::new(vec![Handed { under: record().key, left_s: expire, shown }]);
+    world.inject((publisher + 1) % 4, publisher % 4, DhtMessage::Hand { rpc: RpcId(1), items });
+    assert_eq!(keepers(&world), []);
+}
