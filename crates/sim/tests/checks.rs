@@ -58,6 +58,24 @@ fn a_ring_that_loses_nearly_everybody_is_broken_and_says_so() {
     assert!(report.json().contains("first_violation") && report::table(&report).contains("violations"));
 }
 
+/// A heartbeat takes a number of rounds through a group: where rounds are longer, or groups
+/// larger than by default, it is awaited longer. What is given is as given.
+#[test]
+fn nobody_alive_is_dropped_by_kelips_whatever_its_rounds_and_groups() {
+    let flaws = |parameters: &str| {
+        let text =
+            format!("nodes = 400\nduration_s = 3600\ncheck = \"end\"\n[overlay.kelips]\n{parameters}\n");
+        violations(&run(&text)).count
+    };
+    for parameters in ["", "gossip_interval_s = 30", "groups = 4", "members_per_gossip = 8"] {
+        assert_eq!(flaws(parameters), 0, "{parameters}");
+    }
+    // Of 160,000 pairs, chance may make one wait a moment for the other's heartbeat.
+    let few = flaws("groups = 1");
+    assert!(few <= 2, "{few}");
+    assert!(flaws("gossip_interval_s = 30\nmember_timeout_s = 108") > 0);
+}
+
 /// Two halves that lost each other are two overlays, whichever it is. Kademlia alone does
 /// not notice: it keeps silent contacts as long as it has no others for their places.
 #[test]

@@ -130,37 +130,45 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Parameters for about `nodes` nodes: sqrt(nodes) groups, and time-outs in
-    /// proportion to the rounds that a heartbeat takes through a group (section 2.1:
-    /// O(sqrt N log^2 N) at constant bandwidth).
+    /// Parameters for about `nodes` nodes: sqrt(nodes) groups, and time-outs that fit.
     pub fn for_nodes(nodes: u64) -> Config {
         let groups = nodes.isqrt().clamp(1, u64::from(MAX_GROUPS));
-        let group_size = nodes.div_ceil(groups).max(1);
-        let interval = Duration::from_secs(4);
-        let (targets, members) = (2, 32);
-        let rounds_per_fold = group_size.div_ceil(targets * members);
-        let spread = rounds_per_fold * u64::from(group_size.ilog2() + 2);
-        let rounds = u32::try_from(15 + 2 * spread).unwrap_or(u32::MAX);
-        Config {
+        let config = Config {
             groups: groups as u32,
             contacts: 2,
-            gossip_interval: interval,
-            group_targets: targets as u8,
+            gossip_interval: Duration::from_secs(4),
+            group_targets: 2,
             contact_targets: 1,
-            members_per_gossip: members as u8,
+            members_per_gossip: 32,
             contacts_per_gossip: 16,
             tuples_per_gossip: 8,
             news_rounds: 3,
             spatial: true,
-            member_timeout: interval * rounds,
-            contact_timeout: interval * rounds * 4,
+            member_timeout: Duration::ZERO,
+            contact_timeout: Duration::ZERO,
             tuple_timeout: Duration::from_secs(45 * 60),
             refresh_interval: Duration::from_secs(10 * 60),
             rpc_timeout: Duration::from_millis(1500),
             tries: 10,
             search_words: true,
             max_tuples: 1 << 18,
-        }
+        };
+        config.timed(nodes)
+    }
+
+    /// The same with time-outs of members and contacts for about `nodes` nodes, in
+    /// proportion to the rounds that a heartbeat takes through a group (section 2.1:
+    /// O(sqrt N log^2 N) at constant bandwidth). Whoever changes the groups or the gossip
+    /// of [`Config::for_nodes`] needs others than it has.
+    #[must_use]
+    pub fn timed(self, nodes: u64) -> Config {
+        let group_size = nodes.div_ceil(u64::from(self.groups.max(1))).max(1);
+        let told = u64::from(self.group_targets) * u64::from(self.members_per_gossip);
+        let rounds_per_fold = group_size.div_ceil(told.max(1));
+        let spread = rounds_per_fold.saturating_mul(u64::from(group_size.ilog2() + 2));
+        let rounds = u32::try_from(spread.saturating_mul(2).saturating_add(15)).unwrap_or(u32::MAX);
+        let member_timeout = self.gossip_interval.saturating_mul(rounds);
+        Config { member_timeout, contact_timeout: member_timeout.saturating_mul(4), ..self }
     }
 }
 

@@ -349,7 +349,11 @@ impl FastTrackTable {
 
 impl KelipsTable {
     fn config(&self, around: &Surroundings) -> kelips::Config {
-        let mut config = kelips::Config::for_nodes(around.nodes.into());
+        let nodes = u64::from(around.nodes);
+        let mut config = kelips::Config::for_nodes(nodes);
+        self.apply(&mut config);
+        // Time-outs that fit what was said, but for those that were said themselves.
+        config = config.timed(nodes);
         self.apply(&mut config);
         around.finish(&mut config);
         config
