@@ -6,6 +6,10 @@ use starling_sansio::Time;
 
 /// Ticks until an entry is dropped. A byte holds four times as many.
 pub(super) const LIFE: u8 = 64;
+/// An age that is no longer counted: it may be any larger one, and says nothing.
+pub(super) const AGES: u16 = u16::MAX;
+/// Microseconds of the longest tick: ages come to what a number holds.
+const MAX_TICK: i64 = i64::MAX >> 16;
 
 /// Ticks of a time-out.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +18,7 @@ pub(super) struct Clock(i64);
 impl Clock {
     pub(super) fn new(timeout: Duration) -> Clock {
         let micros = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX);
-        Clock((micros / i64::from(LIFE)).max(1))
+        Clock((micros / i64::from(LIFE)).clamp(1, MAX_TICK))
     }
 
     /// How long an entry lives.
@@ -61,7 +65,7 @@ impl Moment {
     fn stamp_after(self, ticks: u8, age: u16) -> Option<u8> {
         let heard = self.now - i64::from(age) * 1_000_000;
         let first = (self.number - i64::from(ticks) + 1) * self.tick;
-        (heard >= first).then(|| heard.div_euclid(self.tick) as u8)
+        (heard >= first && age < AGES).then(|| heard.div_euclid(self.tick) as u8)
     }
 
     /// The heartbeat of half a time-out ago.
@@ -82,7 +86,7 @@ impl Moment {
     /// Seconds since that heartbeat, rounded up.
     pub(super) fn age(self, stamp: u8) -> u16 {
         let heard = (self.number - i64::from(self.ticks(stamp))) * self.tick;
-        u16::try_from((self.now - heard + 999_999) / 1_000_000).unwrap_or(u16::MAX)
+        u16::try_from((self.now - heard + 999_999) / 1_000_000).unwrap_or(AGES)
     }
 }
 
@@ -111,6 +115,18 @@ mod tests {
             // A tick more at most, since it may have begun anywhere in one.
             let tick = u16::try_from(u64::from(timeout).div_ceil(64)).unwrap();
             prop_assert!(moment.stamp(timeout + tick + 1 + late).is_none());
+        }
+    }
+
+    #[test]
+    fn an_age_that_is_too_large_to_be_told_is_not_taken_for_a_smaller_one() {
+        for timeout in [Duration::from_secs(200_000), Duration::MAX] {
+            let clock = Clock::new(timeout);
+            let now = Time::from_secs(300_000);
+            let old = clock.at(now - Duration::from_secs(150_000)).stamp(0).unwrap();
+            let told = clock.at(now).age(old);
+            assert_eq!(told, AGES);
+            assert_eq!(clock.at(now).stamp(told), None);
         }
     }
 }

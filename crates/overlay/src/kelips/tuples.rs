@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use starling_sansio::Time;
 
+use super::clock::AGES;
 use super::message::{Place, Tuple};
 use crate::{Hit, Id, Peer, Record};
 
@@ -119,7 +120,7 @@ impl<P: Peer> Tuples<P> {
         most: usize,
         rounds: u8,
     ) -> Taken {
-        if Duration::from_secs(u64::from(tuple.age)) > timeout {
+        if tuple.age == AGES || Duration::from_secs(u64::from(tuple.age)) > timeout {
             return Taken::Old;
         }
         let at = place(tuple.under, &tuple.record, home);
@@ -277,7 +278,7 @@ impl<P: Peer> Kept<P> {
             record: self.record.clone(),
             home: self.home,
             beat: self.beat,
-            age: u16::try_from(age).unwrap_or(u16::MAX),
+            age: u16::try_from(age).unwrap_or(AGES),
             live: self.live,
         }
     }
