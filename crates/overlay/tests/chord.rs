@@ -346,3 +346,19 @@ fn who_cannot_be_reached_is_passed_over_without_waiting_and_a_find_can_be_cancel
     let [(_, 0, Routing::Closest { op: Op(1), peers, cost })] = &closest[..] else { panic!("{closest:?}") };
     assert_eq!((peers[0], *cost), (root(&world, key), Cost { hops: 1, timeouts: 1 }));
 }
+
+#[test]
+fn a_recursive_find_outlives_all_the_dead_on_its_way() {
+    let never = Duration::from_secs(1_000_000_000);
+    let config = Config { successors: 20, style: Style::Recursive, ..Config::default() };
+    let config = Config { stabilize: never, fix_fingers: never, forget_fingers: false, ..config };
+    for seed in 1..4 {
+        let mut world = Ring::new(seed, 160, config.clone());
+        let first = seed as u32 * 10_000;
+        world.converged_from(first, 1000);
+        (0..1000).step_by(2).for_each(|n| world.kill(first + n));
+        let round = look_up_from_all(&mut world, seed);
+        println!("{round:?}");
+        assert_eq!(round.right, 500, "{round:?}");
+    }
+}

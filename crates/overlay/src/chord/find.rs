@@ -48,6 +48,8 @@ pub struct Asked<P> {
     pub left: u8,
     /// If it is carried: how often it is under way.
     pub under_way: u8,
+    /// If it is carried: detours that may still make it late.
+    pub detours: u8,
 }
 
 /// Whom a find asks.
@@ -83,6 +85,13 @@ pub enum Answer<P> {
     Last(Vec<P>),
     /// The peer is the root, unless `before` is.
     Root { before: Option<P>, replicas: Vec<P> },
+}
+
+impl<P> Asked<P> {
+    /// A question that is still to be sent, `left` times at most.
+    pub fn new(rpc: RpcId, to: Option<To<P>>, deadline: Time, left: u8) -> Self {
+        Asked { rpc, to, deadline, left, under_way: 0, detours: 0 }
+    }
 }
 
 impl<P: Peer> Find<P> {

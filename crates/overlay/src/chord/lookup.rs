@@ -127,8 +127,7 @@ impl<P: Peer> Chord<P> {
         match purpose {
             Purpose::User(..) if self.config.style == Style::Recursive => {
                 let left = self.config.find_tries.max(1);
-                find.asked =
-                    Some(Asked { rpc: fresh(host), to: None, deadline: self.now, left, under_way: 0 });
+                find.asked = Some(Asked::new(fresh(host), None, self.now, left));
                 self.send_find(find, host);
             }
             _ => self.go_on(find, host),
@@ -153,8 +152,7 @@ impl<P: Peer> Chord<P> {
                     return self.fail(&find, host);
                 }
                 let left = self.config.find_tries.max(1);
-                find.asked =
-                    Some(Asked { rpc: fresh(host), to: Some(next), deadline: self.now, left, under_way: 0 });
+                find.asked = Some(Asked::new(fresh(host), Some(next), self.now, left));
                 self.ask(&mut find, host);
                 self.busy().finds.push(find);
             }

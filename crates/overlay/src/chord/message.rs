@@ -59,6 +59,9 @@ wire_enum! {
         /// To the asking node of a recursive find: it came to a node that finds nobody to
         /// carry it on.
         19 => Lost { rpc: RpcId, timeouts: u8 },
+        /// To the asking node of a recursive find: somebody on the way was waited for in
+        /// vain, and the sender goes around.
+        20 => Detour { rpc: RpcId },
     }
 }
 
@@ -166,7 +169,9 @@ where
                 Aim::Key | Aim::Value => Purpose::LookUp,
                 Aim::Join | Aim::Finger => Purpose::Maintenance,
             },
-            Carry { .. } | Ack { .. } | Nack { .. } | Found { .. } | Lost { .. } => Purpose::LookUp,
+            Carry { .. } | Ack { .. } | Nack { .. } | Found { .. } | Lost { .. } | Detour { .. } => {
+                Purpose::LookUp
+            },
             _ => Purpose::Maintenance,
         }
     }
@@ -196,7 +201,7 @@ where
             Table { fingers, .. } => fingers.iter_mut().for_each(visit),
             Carry { carried, .. } => visit(&mut carried.origin),
             Ask { .. } | Ping { .. } | Pong { .. } | GetTable { .. } | Superseded {} => {}
-            Ack { .. } | Nack { .. } | Lost { .. } => {}
+            Ack { .. } | Nack { .. } | Lost { .. } | Detour { .. } => {}
         }
     }
 }

@@ -382,6 +382,7 @@ impl<P: Peer> Chord<P> {
             Ack { rpc } => self.on_ack(from, rpc, host),
             Nack { rpc } => self.on_nack(from, rpc, host),
             Lost { rpc, timeouts } => self.on_lost(from, rpc, timeouts, host),
+            Detour { rpc } => self.on_detour(from, rpc, host),
             Found { rpc, hops, timeouts, peers } => {
                 self.on_found(from, (rpc, hops, timeouts), peers.into_vec(), host);
             }

@@ -4,14 +4,15 @@
 //! Every hop says that it carries on; if it does not, or says that it cannot, the next
 //! best is tried; if all that live have too much to carry, the best of them is asked again
 //! a little later. A find that nobody can carry on is reported to its origin, which asks
-//! again. So a find gets lost unheard only with the node that carries it, and may arrive
-//! twice if a hop's word gets lost. A payload's origin is told nothing.
+//! again. While a next hop is waited for in vain the origin hears that, and waits longer. So a
+//! find gets lost unheard only with the node that carries it, and may arrive twice if a
+//! hop's word gets lost. A payload's origin is told nothing.
 
 use bytes::Bytes;
 
 use starling_sansio::Time;
 
-use super::config::{MAX_CARRIES, MAX_HOPS, MAX_PAYLOAD, MAX_TRIED, MAX_WAITS};
+use super::config::{MAX_CARRIES, MAX_DETOURS, MAX_HOPS, MAX_PAYLOAD, MAX_TRIED, MAX_WAITS};
 use super::find::Find;
 use super::lookup::Hop;
 use super::message::{Aim, Body, Carried, Message};
@@ -95,7 +96,7 @@ impl<P: Peer> Chord<P> {
             return self.busy().finds.push(find);
         }
         asked.left = asked.left.saturating_sub(1);
-        asked.under_way = asked.under_way.saturating_add(1);
+        (asked.under_way, asked.detours) = (asked.under_way.saturating_add(1), MAX_DETOURS);
         asked.deadline = self.now + self.config.carry_timeout;
         let body = Body::Find { rpc: asked.rpc, op, values: aim == Aim::Value };
         let carried = Carried { key: find.key, origin: self.me, hops: 0, timeouts: 0, last: false, body };
@@ -152,6 +153,26 @@ impl<P: Peer> Chord<P> {
         if !self.one_less(rpc, timeouts, self.now, host) {
             host.refuse(Some(from), Offence::UnknownReply);
         }
+    }
+
+    /// A find of this node goes around somebody who was waited for.
+    pub(super) fn on_detour<H: Outside<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) {
+        if !self.wait_longer(rpc) {
+            host.refuse(Some(from), Offence::UnknownReply);
+        }
+    }
+
+    /// The answer to the recursive find of that number comes later by as long as a next hop
+    /// is waited for; `false` if there is none.
+    fn wait_longer(&mut self, rpc: RpcId) -> bool {
+        let longer = self.config.rpc_timeout;
+        let finds = self.busy.iter_mut().flat_map(|busy| &mut busy.finds);
+        let mut carried = finds.filter(|find| find.asks(rpc) && find.asked().is_none());
+        let Some(asked) = carried.next().and_then(|find| find.asked.as_mut()) else { return false };
+        if let Some(left) = asked.detours.checked_sub(1) {
+            (asked.detours, asked.deadline) = (left, asked.deadline + longer);
+        }
+        true
     }
 
     pub(super) fn on_found<H: Outside<P>>(
@@ -305,6 +326,12 @@ impl<P: Peer> Chord<P> {
     pub(super) fn expire_carries<H: Outside<P>>(&mut self, host: &mut H) {
         let now = self.now;
         while let Some((peer, carrying)) = self.busy.as_mut().and_then(|busy| busy.carries.expire(now)) {
+            let origin = carrying.carried.origin;
+            match carrying.carried.body {
+                Body::Find { rpc, .. } if origin != self.me => host.send(origin, Message::Detour { rpc }),
+                Body::Find { rpc, .. } => _ = self.wait_longer(rpc),
+                Body::Payload(_) => {}
+            }
             if carrying.waits {
                 let last = carrying.last;
                 self.pass_on(carrying, peer, last, host);
