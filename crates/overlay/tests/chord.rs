@@ -174,6 +174,18 @@ fn who_leaves_leaves_no_hole() {
 }
 
 #[test]
+fn who_leaves_says_good_bye_to_both_neighbours() {
+    let mut world = Ring::new(12, 160, Config::default());
+    world.converged(50);
+    let (before, after) = (world.nodes[&7].predecessor().unwrap(), world.nodes[&7].successors().to_vec());
+    world.command(7, Route::Leave);
+    world.kill(7);
+    world.run_for(Duration::from_millis(100)); // nobody finds a dead neighbour by itself so soon
+    assert_eq!(world.nodes[&before].successors(), after);
+    assert_eq!(world.nodes[&after[0]].predecessor(), Some(before));
+}
+
+#[test]
 fn when_a_third_dies_at_once_the_rest_finds_every_key_at_once_and_without_waiting_later() {
     for seed in 0..10 {
         let mut world = Ring::new(seed, 160, Config::default());
