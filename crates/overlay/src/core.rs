@@ -20,6 +20,12 @@ pub trait Host<P, M, E> {
     /// The proximity metric: the round trip to a peer as far as the driver knows it.
     fn distance(&self, peer: P) -> Option<Duration>;
 
+    /// Who is behind a peer, as far as its name tells: all peers of one household have one
+    /// share of what a node has for others. By default each peer is a household.
+    fn household(&self, peer: P) -> u64 {
+        self.id(peer).high()
+    }
+
     /// Sends a message, which may get lost.
     fn send(&mut self, to: P, message: M);
 

@@ -1,8 +1,10 @@
 //! Who has what: postings kept for others, under keys.
 //!
 //! Soft state: a posting that is not renewed expires. All of it is bounded, per
-//! provider, per key and in all, since strangers fill it. What it deliberately lacks:
-//! any opinion on which node keeps which key.
+//! provider, per key and in all, since strangers fill it. When it is full, a newcomer's
+//! posting takes the place of one of whoever has most, if that still leaves that one no
+//! less: nobody locks others out. What it deliberately lacks: any opinion on which node
+//! keeps which key.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +55,20 @@ struct Shelf<P> {
 pub struct Postings<P> {
     shelves: BTreeMap<Id, Shelf<P>>,
     bytes: usize,
+    full: Option<Box<Shares>>,
 }
+
+/// What a full store knows beside, of households; see [`crate::Host::household`].
+#[derive(Clone, Debug)]
+struct Shares {
+    /// How many bytes of postings each has.
+    bytes: BTreeMap<u64, usize>,
+    /// Where to look next for something to give up.
+    cursor: Id,
+}
+
+/// Keys that are looked at for something to give up, for one posting.
+const SCAN: usize = 1024;
 
 /// There is no room for another posting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +76,7 @@ pub struct Full;
 
 impl<P> Default for Postings<P> {
     fn default() -> Self {
-        Postings { shelves: BTreeMap::new(), bytes: 0 }
+        Postings { shelves: BTreeMap::new(), bytes: 0, full: None }
     }
 }
 
@@ -70,22 +85,37 @@ impl<P: Copy + Eq> Postings<P> {
     /// record before: where that stood, so that who reads page by page misses nothing.
     ///
     /// # Errors
-    /// [`Full`], and nothing is changed.
-    pub fn put(&mut self, key: Id, posting: Posting<P>, limits: &PostingLimits) -> Result<(), Full> {
+    /// [`Full`], and it is not kept.
+    pub fn put(
+        &mut self,
+        key: Id,
+        posting: Posting<P>,
+        limits: &PostingLimits,
+        household: impl Fn(P) -> u64,
+    ) -> Result<(), Full> {
         let before = self.find(key, posting.provider, posting.record.key).map_or(0, cost);
-        let grown = self.bytes + cost(&posting) - before;
+        let grows = cost(&posting).saturating_sub(before);
+        let whose = household(posting.provider);
         let room = match self.shelves.get(&key) {
-            _ if grown > limits.bytes => false,
             _ if before > 0 => true,
-            None => self.shelves.len() < limits.keys && limits.per_key.min(limits.per_provider) > 0,
+            None => limits.keys.min(limits.per_key).min(limits.per_provider) > 0,
             Some(shelf) => {
                 let same = shelf.postings.iter().filter(|one| one.provider == posting.provider);
-                shelf.postings.len() < limits.per_key && same.count() < limits.per_provider
+                same.count() < limits.per_provider
+                    && (shelf.postings.len() < limits.per_key || self.make_place(key, whose, &household))
             }
         };
         if !room {
             return Err(Full);
         }
+        loop {
+            let whole = self.shelves.len() >= limits.keys && !self.shelves.contains_key(&key);
+            if !whole && self.bytes + grows <= limits.bytes {
+                break;
+            }
+            self.make_room(whose, grows, whole, &household)?;
+        }
+        self.grew(whose, cost(&posting), before);
         let shelf = self.shelves.entry(key).or_insert(Shelf { postings: Vec::new(), last_replica: None });
         let same =
             |one: &Posting<P>| (one.provider, one.record.key) == (posting.provider, posting.record.key);
@@ -93,8 +123,83 @@ impl<P: Copy + Eq> Postings<P> {
             Some(at) => shelf.postings[at] = posting,
             None => shelf.postings.push(posting),
         }
-        self.bytes = grown;
         Ok(())
+    }
+
+    /// Gives up the latest posting under a key of whoever has most there, if `whose` would
+    /// have less with one more. Whether there was one.
+    fn make_place(&mut self, key: Id, whose: u64, household: impl Fn(P) -> u64) -> bool {
+        let Some(shelf) = self.shelves.get_mut(&key) else { return false };
+        let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+        for one in &shelf.postings {
+            *counts.entry(household(one.provider)).or_default() += 1;
+        }
+        let mine = counts.get(&whose).copied().unwrap_or(0);
+        let most = counts.iter().max_by_key(|count| count.1).filter(|most| *most.1 > mine + 1);
+        let theirs = |most: u64| shelf.postings.iter().rposition(|one| household(one.provider) == most);
+        let Some((house, at)) = most.and_then(|most| Some((*most.0, theirs(*most.0)?))) else { return false };
+        let freed = cost(&shelf.postings.remove(at));
+        self.grew(house, 0, freed);
+        true
+    }
+
+    /// Gives up a posting of whoever has most, or a whole key of its own, if `whose` would
+    /// have less with so many bytes more.
+    fn make_room(
+        &mut self,
+        whose: u64,
+        grows: usize,
+        whole: bool,
+        household: impl Fn(P) -> u64,
+    ) -> Result<(), Full> {
+        let mut full = self.full.take().unwrap_or_else(|| Box::new(self.shares(&household)));
+        let most = full.bytes.iter().max_by_key(|share| share.1).map_or((0, 0), |share| (*share.0, *share.1));
+        let mine = full.bytes.get(&whose).copied().unwrap_or(0);
+        let given_up = (most.1 > mine + grows).then(|| {
+            let theirs = |one: &Posting<P>| household(one.provider) == most.0;
+            let fits = |shelf: &Shelf<P>| match whole {
+                true => shelf.postings.iter().all(theirs),
+                false => shelf.postings.iter().any(theirs),
+            };
+            let from = self.shelves.range(full.cursor..).chain(self.shelves.range(..full.cursor));
+            let mut seen = full.cursor;
+            let found =
+                from.take(SCAN).inspect(|one| seen = *one.0).find(|one| fits(one.1)).map(|one| *one.0);
+            full.cursor = seen;
+            let shelf = self.shelves.get_mut(&found?)?;
+            let first = shelf.postings.iter().position(theirs)?;
+            let gone =
+                if whole { std::mem::take(&mut shelf.postings) } else { vec![shelf.postings.remove(first)] };
+            if shelf.postings.is_empty() {
+                self.shelves.remove(&seen);
+            }
+            Some(gone.iter().map(cost).sum::<usize>())
+        });
+        self.full = Some(full);
+        let freed = given_up.flatten().ok_or(Full)?;
+        self.grew(most.0, 0, freed);
+        Ok(())
+    }
+
+    /// Counts the shares of all.
+    fn shares(&self, household: impl Fn(P) -> u64) -> Shares {
+        let mut bytes = BTreeMap::new();
+        for one in self.shelves.values().flat_map(|shelf| &shelf.postings) {
+            *bytes.entry(household(one.provider)).or_default() += cost(one);
+        }
+        Shares { bytes, cursor: Id::ZERO }
+    }
+
+    /// A household's postings are so many bytes more and less.
+    fn grew(&mut self, whose: u64, more: usize, less: usize) {
+        self.bytes = self.bytes + more - less;
+        if let Some(full) = &mut self.full {
+            let share = full.bytes.entry(whose).or_default();
+            *share = *share + more - less;
+            if *share == 0 {
+                full.bytes.remove(&whose);
+            }
+        }
     }
 
     /// The posting of `provider` for the record `what` under `key`.
@@ -104,9 +209,9 @@ impl<P: Copy + Eq> Postings<P> {
     }
 
     /// Forgets that `provider` has the record `what`; whether it was known.
-    pub fn withdraw(&mut self, key: Id, provider: P, what: Id) -> bool {
+    pub fn withdraw(&mut self, key: Id, provider: P, what: Id, household: impl Fn(P) -> u64) -> bool {
         let Some(freed) = self.find(key, provider, what).map(cost) else { return false };
-        self.bytes -= freed;
+        self.grew(household(provider), 0, freed);
         if let Some(shelf) = self.shelves.get_mut(&key) {
             shelf.postings.retain(|one| one.provider != provider || one.record.key != what);
             if shelf.postings.is_empty() {
@@ -117,9 +222,10 @@ impl<P: Copy + Eq> Postings<P> {
     }
 
     /// Forgets all under `key`.
-    pub fn remove(&mut self, key: Id) {
-        let freed = self.shelves.remove(&key).map_or(0, |shelf| shelf.postings.iter().map(cost).sum());
-        self.bytes -= freed;
+    pub fn remove(&mut self, key: Id, household: impl Fn(P) -> u64) {
+        for one in self.shelves.remove(&key).into_iter().flat_map(|shelf| shelf.postings) {
+            self.grew(household(one.provider), 0, cost(&one));
+        }
     }
 
     /// What is kept under `key` and has not expired.
@@ -140,6 +246,9 @@ impl<P: Copy + Eq> Postings<P> {
             !shelf.postings.is_empty()
         });
         self.bytes -= freed;
+        if freed > 0 {
+            self.full = None; // shares are counted again when it is full again
+        }
     }
 
     /// Notes who stands last in the replica set of a kept key; returns who stood there.
@@ -173,7 +282,12 @@ impl<P: Copy + Eq> Postings<P> {
     pub fn heap_bytes(&self) -> usize {
         let spare = |shelf: &Shelf<P>| shelf.postings.capacity() - shelf.postings.len();
         let spare: usize = self.shelves.values().map(spare).sum();
-        self.bytes + spare * size_of::<Posting<P>>() + map_bytes::<Id, Shelf<P>>(self.shelves.len())
+        let full = self
+            .full
+            .as_ref()
+            .map_or(0, |full| size_of::<Shares>() + map_bytes::<u64, usize>(full.bytes.len()));
+        let shelves = map_bytes::<Id, Shelf<P>>(self.shelves.len());
+        self.bytes + spare * size_of::<Posting<P>>() + shelves + full
     }
 }
 
@@ -196,21 +310,26 @@ mod tests {
         Posting { record, provider, expires: Time::from_secs(secs) }
     }
 
+    /// Ten peers are of one household.
+    fn house(peer: u32) -> u64 {
+        u64::from(peer / 10)
+    }
+
     #[test]
     fn a_provider_replaces_what_it_said_and_only_withdraws_its_own() {
         let (key, limits) = (Id::ZERO, PostingLimits::default());
         let mut postings = Postings::default();
-        postings.put(key, posting(1, 7, 10), &limits).unwrap();
+        postings.put(key, posting(1, 7, 10), &limits, house).unwrap();
         let one = postings.bytes();
-        postings.put(key, posting(1, 7, 20), &limits).unwrap();
+        postings.put(key, posting(1, 7, 20), &limits, house).unwrap();
         assert_eq!((postings.get(key, Time::from_secs(15)).count(), postings.bytes()), (1, one));
-        postings.put(key, posting(2, 7, 10), &limits).unwrap();
-        postings.put(key, posting(1, 7, 20), &limits).unwrap();
+        postings.put(key, posting(2, 7, 10), &limits, house).unwrap();
+        postings.put(key, posting(1, 7, 20), &limits, house).unwrap();
         let order: Vec<Id> = postings.get(key, Time::ZERO).map(|one| one.record.key).collect();
         assert_eq!(order, [1, 2].map(Id::from_high), "a renewal keeps its place");
-        assert!(postings.withdraw(key, 7, Id::from_high(2)));
-        assert!(!postings.withdraw(key, 8, Id::from_high(1)));
-        assert!(postings.withdraw(key, 7, Id::from_high(1)));
+        assert!(postings.withdraw(key, 7, Id::from_high(2), house));
+        assert!(!postings.withdraw(key, 8, Id::from_high(1), house));
+        assert!(postings.withdraw(key, 7, Id::from_high(1), house));
         assert_eq!((postings.is_empty(), postings.bytes()), (true, 0));
     }
 
@@ -220,28 +339,81 @@ mod tests {
         let mut postings = Postings::default();
         let key = Id::from_high;
         for what in 0..2 {
-            postings.put(key(0), posting(what, 7, 10), &limits).unwrap();
+            postings.put(key(0), posting(what, 7, 10), &limits, house).unwrap();
         }
-        assert_eq!(postings.put(key(0), posting(2, 7, 10), &limits), Err(Full));
-        postings.put(key(0), posting(2, 8, 10), &limits).unwrap();
-        assert_eq!(postings.put(key(0), posting(2, 9, 10), &limits), Err(Full));
-        postings.put(key(1), posting(1, 7, 10), &limits).unwrap();
-        assert_eq!(postings.put(key(2), posting(1, 7, 10), &limits), Err(Full));
+        assert_eq!(postings.put(key(0), posting(2, 7, 10), &limits, house), Err(Full));
+        postings.put(key(0), posting(2, 8, 10), &limits, house).unwrap();
+        assert_eq!(postings.put(key(0), posting(2, 9, 10), &limits, house), Err(Full));
+        postings.put(key(1), posting(1, 7, 10), &limits, house).unwrap();
+        assert_eq!(postings.put(key(2), posting(1, 7, 10), &limits, house), Err(Full));
         let limits = PostingLimits { bytes: postings.bytes(), ..limits };
-        assert_eq!(postings.put(key(1), posting(2, 7, 10), &limits), Err(Full));
-        postings.put(key(1), posting(1, 7, 11), &limits).unwrap();
+        assert_eq!(postings.put(key(1), posting(2, 7, 10), &limits, house), Err(Full));
+        postings.put(key(1), posting(1, 7, 11), &limits, house).unwrap();
     }
 
     #[test]
     fn what_expired_is_gone_and_frees_its_bytes() {
         let mut postings = Postings::default();
         for secs in 1..=3 {
-            postings.put(Id::from_high(secs), posting(secs, 7, secs), &PostingLimits::default()).unwrap();
+            postings
+                .put(Id::from_high(secs), posting(secs, 7, secs), &PostingLimits::default(), house)
+                .unwrap();
         }
         assert_eq!(postings.get(Id::from_high(2), Time::from_secs(2)).count(), 0);
         postings.expire(Time::from_secs(2));
         assert_eq!(postings.keys().collect::<Vec<_>>(), [Id::from_high(3)]);
-        postings.remove(Id::from_high(3));
+        postings.remove(Id::from_high(3), house);
         assert_eq!(postings.bytes(), 0);
+    }
+
+    /// One household fills all; others come, each with as much, and get equal shares.
+    fn shares_of_a_full_store(limits: PostingLimits, under: impl Fn(u64) -> Id) -> BTreeMap<u64, usize> {
+        let mut postings = Postings::default();
+        for provider in [0, 10, 20, 30] {
+            for what in 0..200 {
+                // A household's peers take turns, and get no more for it.
+                let whose = provider + what as u32 % 10;
+                let one = posting(1000 * u64::from(provider) + what, whose, 10);
+                let _ = postings.put(under(one.record.key.high()), one, &limits, house);
+            }
+        }
+        assert!(postings.bytes() <= limits.bytes && postings.len() <= limits.keys);
+        let counted = postings.shares(house).bytes;
+        assert_eq!(counted.values().sum::<usize>(), postings.bytes());
+        assert!(postings.full.is_none_or(|full| full.bytes == counted));
+        counted
+    }
+
+    #[test]
+    fn a_full_store_gives_each_household_its_share() {
+        let one = cost(&posting(1, 1, 1));
+        let own_keys = PostingLimits { keys: 100, ..PostingLimits::default() };
+        let shares = shares_of_a_full_store(own_keys, Id::from_high);
+        assert_eq!(shares, (0..4).map(|house| (house, 25 * one)).collect());
+        let bytes = PostingLimits { bytes: 100 * one, ..PostingLimits::default() };
+        let one_key = PostingLimits { per_key: 100, ..PostingLimits::default() };
+        let shares = shares_of_a_full_store(one_key, |_| Id::ZERO);
+        assert_eq!(shares, (0..4).map(|house| (house, 25 * one)).collect(), "under one key");
+        for keys in [1, 7, 1000] {
+            let shares = shares_of_a_full_store(bytes, |what| Id::from_high(what % keys));
+            assert_eq!(shares, (0..4).map(|house| (house, 25 * one)).collect(), "{keys} keys");
+        }
+    }
+
+    #[test]
+    fn what_leaves_a_full_store_leaves_its_share() {
+        let limits = PostingLimits { keys: 10, ..PostingLimits::default() };
+        let mut postings = Postings::default();
+        for what in 0..12 {
+            let _ = postings.put(Id::from_high(what), posting(what, 0, 1 + what), &limits, house);
+        }
+        assert_eq!(postings.put(Id::from_high(20), posting(20, 5, 10), &limits, house), Err(Full));
+        postings.put(Id::from_high(20), posting(20, 50, 10), &limits, house).unwrap();
+        assert!(postings.withdraw(Id::from_high(5), 0, Id::from_high(5), house));
+        postings.remove(Id::from_high(6), house);
+        let counted = postings.shares(house).bytes;
+        assert_eq!(postings.full.as_ref().map(|full| &full.bytes), Some(&counted));
+        postings.expire(Time::from_secs(3));
+        assert!(postings.full.is_none());
     }
 }

@@ -325,6 +325,25 @@ fn a_flood_of_postings_stays_within_the_bounds() {
     assert!(world.nodes[&0].state_bytes() < 120_000, "{}", world.nodes[&0].state_bytes());
 }
 
+/// A posting under each of so many keys as a node keeps.
+#[test]
+fn a_stranger_who_fills_a_store_keeps_nobody_out() {
+    let limits = PostingLimits { keys: 200, ..PostingLimits::default() };
+    let mut world = Small::new(15, 160, DhtConfig { limits, ..config() });
+    world.converged(3);
+    for number in 0..300 {
+        let record = record(1000 + number, "spam");
+        let put = Box::new(Put { under: record.key, record });
+        world.inject(99, 0, DhtMessage::Put { rpc: RpcId(number), put });
+    }
+    assert!(world.outside.offences.contains(&(0, Offence::Full)));
+    (0..90).for_each(|number| world.command(1 + number % 2, Command::Publish(record(number, ""))));
+    world.run_for(secs(60));
+    let kept = world.nodes[&0].kept_keys();
+    let honest = (0..90).filter(|&number| kept.contains(&record(number, "").key)).count();
+    assert_eq!((honest, kept.len()), (90, 200));
+}
+
 #[test]
 fn a_flood_of_withdrawals_stays_within_the_bounds() {
     let mut world = converged(14, 3);

@@ -7,7 +7,7 @@
 //! that is not proven goes out if it is little, and waits for a proof as well if not.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use starling_overlay::wire::{Wire, Writer};
@@ -238,6 +238,15 @@ impl<M: Wire> Host<Contact, M, Event<Contact>> for Outside {
         self.roads.round_trip(peer.addr())
     }
 
+    /// Those of one IPv4 address, or of one network of IPv6: of ports and virtual nodes
+    /// anybody has as many as he likes.
+    fn household(&self, peer: Contact) -> u64 {
+        match peer.addr().ip() {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
+        }
+    }
+
     fn send(&mut self, to: Contact, message: M) {
         let message = message.to_wire();
         if HEADER_MAX + message.len() > DATAGRAM_MAX {
@@ -307,6 +316,21 @@ mod tests {
         }
         assert!(a.outputs.is_empty() && b.outputs.is_empty(), "they never end");
         (at_a, at_b)
+    }
+
+    #[test]
+    fn who_has_many_ports_is_one_household() {
+        let here = host(1);
+        let household = |text: &str, node| {
+            let peer = Contact::new(text.parse().unwrap(), node);
+            Host::<Contact, Text, Event<Contact>>::household(&here, peer)
+        };
+        let one = household("10.0.0.1:1", 0);
+        assert_eq!((household("10.0.0.1:2", 0), household("[::ffff:10.0.0.1]:1", 7)), (one, one));
+        assert_ne!(household("10.0.0.2:1", 0), one);
+        let one = household("[2001:db8::1]:1", 0);
+        assert_eq!(household("[2001:db8::2:3]:9", 0), one);
+        assert_ne!(household("[2001:db8:0:1::1]:1", 0), one);
     }
 
     #[test]

@@ -103,7 +103,7 @@ where
             let more = self.app.hands.iter().any(|hand| hand.1 == key);
             let set = self.replica_set(key, self.config.replicas);
             if !more && set.len() == self.config.replicas && !set.contains(&self.me) {
-                self.app.kept.remove(key);
+                self.app.kept.remove(key, |peer| self.host.household(peer));
             }
         }
     }

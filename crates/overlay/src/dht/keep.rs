@@ -102,7 +102,9 @@ where
         if !is_near || !self.routing.is_member() {
             return Err(Offence::Misdirected);
         }
-        self.app.kept.put(under, posting, &self.config.limits).map_err(|_| Offence::Full)?;
+        let household = |peer| self.host.household(peer);
+        let kept = self.app.kept.put(under, posting, &self.config.limits, household);
+        kept.map_err(|_| Offence::Full)?;
         let last = set.get(..self.config.replicas).unwrap_or(&set).last().copied();
         self.app.kept.note_last_replica(under, last);
         Ok(())

@@ -212,7 +212,7 @@ where
 
     /// `provider` no longer has something. Whether it was known.
     pub fn forget(&mut self, provider: P, Gone { under, what }: Gone) -> bool {
-        let known = self.app.kept.withdraw(under, provider, what);
+        let known = self.app.kept.withdraw(under, provider, what, |peer| self.host.household(peer));
         let mine = || (provider, Id::ZERO, Id::ZERO)..=(provider, Id::MAX, Id::MAX);
         let room = self.app.withdrawn.len() < MAX_WITHDRAWN
             && self.app.withdrawn.range(mine()).count() < MAX_WITHDRAWN_BY_ONE;
