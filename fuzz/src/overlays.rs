@@ -17,7 +17,7 @@ use starling_overlay::chord::Chord;
 use starling_overlay::dht::{Dht, DhtConfig};
 use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
-use starling_overlay::wire::Wire;
+use starling_overlay::wire::{MESSAGE_MAX, Wire};
 use starling_overlay::{Command, Event, Host, Id, Input, Message, Offence, Op, Overlay, Query, Record, View};
 use starling_overlay::{fasttrack, gnutella, kelips, napster};
 use starling_sansio::{Rng, Time};
@@ -94,6 +94,7 @@ impl<M: Message<u32>> Host<u32, M, Event<u32>> for World {
     fn send(&mut self, to: u32, message: M) {
         assert_ne!(to, ME, "a node sends to itself");
         let bytes = message.to_wire();
+        assert!(bytes.len() <= MESSAGE_MAX, "a node sends what no driver carries: {message:?}");
         assert!(M::from_wire(&bytes).is_ok(), "a node sends what none can read: {message:?}");
         assert_eq!(bytes.len(), message.wire_len());
         self.sent += 1;

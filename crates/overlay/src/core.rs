@@ -32,7 +32,8 @@ pub trait Host<P, M, E> {
     /// Tells the layer above, or the driver.
     fn emit(&mut self, event: E);
 
-    /// Counts an input that changed nothing because no honest peer sends it.
+    /// Counts an input that changed nothing because no honest peer sends it, or, without
+    /// `from`, because the caller may not ask for that.
     fn refuse(&mut self, from: Option<P>, offence: Offence);
 
     /// Dabek's `forward`: a routed message is about to leave for `next`, which the

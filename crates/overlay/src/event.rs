@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::wire::{Malformed, Reader, Wire, Writer};
-use crate::{Id, Query, Record};
+use crate::wire::{MAX_TEXT, Malformed, Reader, Wire, Writer};
+use crate::{Host, Id, Offence, Query, Record};
 
 /// An operation, as the driver numbers them; a number is free again after its
 /// [`Event::Done`].
@@ -17,16 +17,36 @@ pub enum Command<P> {
     Join(Option<P>),
     /// Leave, and hand over what is kept for others.
     Leave,
-    /// Tell the overlay that this node has `record`, until it is withdrawn.
+    /// Tell the overlay that this node has `record`, until it is withdrawn. A name of more
+    /// than [`MAX_TEXT`] bytes is [`Offence::OutOfRange`], one record too many
+    /// [`Offence::Full`]; then what was published under that key before stays.
     Publish(Record),
     /// This node no longer has the record of that key.
     Withdraw(Id),
     /// Who has the record of that key?
     LookUp(Op, Id),
-    /// Who has records with all these words in their name?
+    /// Who has records with all these words in their name? A text of more than
+    /// [`MAX_TEXT`] bytes is refused.
     Search(Op, Query),
     /// Which nodes are responsible for that key (structured overlays only)?
     Find(Op, Id),
+}
+
+impl<P> Command<P> {
+    /// The command; one with a text that no message holds is refused instead.
+    pub(crate) fn sayable<M>(self, host: &mut impl Host<P, M, Event<P>>) -> Option<Self> {
+        match self {
+            Command::Publish(record) if record.name.len() > MAX_TEXT => {
+                host.refuse(None, Offence::OutOfRange);
+                None
+            }
+            Command::Search(op, query) if query.text.len() > MAX_TEXT => {
+                host.emit(Event::Done { op, outcome: Outcome::Refused, cost: Cost::default() });
+                None
+            }
+            command => Some(command),
+        }
+    }
 }
 
 /// What the locating layer tells.
@@ -103,7 +123,8 @@ pub enum Outcome {
     NotFound,
     /// Without an answer: nobody who should know was reached.
     Failed,
-    /// This overlay has no such operation, or this node has too many under way.
+    /// This overlay has no such operation, no message holds it, or this node has too many
+    /// under way.
     Refused,
 }
 

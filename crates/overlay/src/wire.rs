@@ -3,11 +3,20 @@
 //! A format of our own, for the overlays that never had one in common: integers
 //! big-endian, lists behind a 16-bit count, enums behind a tag byte. It is bounded
 //! and strict: a list has its largest length in its type, and a datagram must be
-//! used up to its last byte. What it deliberately lacks: versions and optional
-//! fields; the network's name is checked by whoever opens the socket.
+//! used up to its last byte. No message is longer than [`MESSAGE_MAX`]. What it
+//! deliberately lacks: versions and optional fields; the network's name is checked by
+//! whoever opens the socket.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+
+/// Longest message, in bytes. No core makes a longer one and no driver carries one. It is
+/// more than a datagram holds unfragmented because an answer to a search may name many
+/// providers, 60 bytes and more each.
+pub const MESSAGE_MAX: usize = 16 << 10;
+
+/// Bytes of a list of records in a message; the rest is for what stands beside it.
+pub const LIST_BYTES: usize = MESSAGE_MAX - 512;
 
 /// Where encoded bytes go.
 pub trait Writer {
@@ -189,6 +198,21 @@ impl<T, const MAX: usize> List<T, MAX> {
         List(values)
     }
 
+    /// As many of `values`, from the first one on, as fit: `MAX` of them, and
+    /// [`LIST_BYTES`].
+    pub fn fitting(values: impl IntoIterator<Item = T>) -> Self
+    where
+        T: Wire,
+    {
+        let mut room = LIST_BYTES;
+        let fits = |value: &T| {
+            let left = room.checked_sub(value.wire_len());
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        List(values.into_iter().take(MAX).take_while(fits).collect())
+    }
+
     /// The values.
     pub fn into_vec(self) -> Vec<T> {
         self.0
@@ -235,7 +259,8 @@ impl<T: Wire, const MAX: usize> Wire for List<T, MAX> {
     }
 }
 
-/// Longest text in a message, in bytes.
+/// Longest text in a message, in bytes; longer ones are refused before they get there
+/// ([`crate::Command::Publish`], [`crate::Command::Search`]).
 pub const MAX_TEXT: usize = 1024;
 
 impl Wire for Arc<str> {
@@ -336,6 +361,16 @@ mod tests {
         assert_eq!(List::<u16, 3>::from_wire(&list.to_wire()[..7]), Err(Malformed::Short));
         assert_eq!(u8::from_wire(&[1, 2]), Err(Malformed::Long(1)));
         assert_eq!(bool::from_wire(&[2]), Err(Malformed::Unknown(2)));
+    }
+
+    #[test]
+    fn a_list_takes_what_fits_by_number_and_by_bytes() {
+        let text = |length: usize| Arc::<str>::from("x".repeat(length));
+        let of = |lengths: &[usize]| List::<_, 20>::fitting(lengths.iter().map(|&length| text(length))).len();
+        assert_eq!(of(&[10; 30]), 20);
+        let whole = LIST_BYTES / (2 + MAX_TEXT);
+        assert_eq!(of(&[MAX_TEXT; 20]), whole);
+        assert_eq!(of(&[&[MAX_TEXT; 15][..], &[600, 0]].concat()), whole, "nothing is left out in between");
     }
 
     #[test]

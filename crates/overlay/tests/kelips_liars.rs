@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::World;
 use common::user::{self, found, record};
-use starling_overlay::kelips::{Config, Kelips, MAX_OF_HOME, Message, Seen, Tuple, group_of};
+use starling_overlay::kelips::{Config, Kelips, MAX_OF_HOME, MAX_TUPLES, Message, Seen, Tuple, group_of};
 use starling_overlay::wire::List;
 use starling_overlay::{Command, Core, Id, Offence, Op, Outcome, Record, RpcId};
 
@@ -234,9 +234,8 @@ fn one_home_node_has_no_more_than_its_share_of_a_store() {
         let (entries, tuples) = (List::default(), List::new(tuples));
         net.inject(STRANGER, 0, Message::Gossip { entries, tuples, pull: false });
     };
-    for datagram in 0..MAX_OF_HOME / 16 + 1 {
-        tell(&mut net, (0..16).map(|n| tuple(datagram * 16 + n, 9)).collect());
-    }
+    let flood: Vec<Tuple<u32>> = (0..MAX_OF_HOME + 16).map(|number| tuple(number, 9)).collect();
+    flood.chunks(MAX_TUPLES).for_each(|part| tell(&mut net, part.to_vec()));
     assert_eq!(net.outside.offences, [(0, Offence::Full); 16]);
     assert_eq!(net.nodes[&0].tuples(), MAX_OF_HOME);
     tell(&mut net, vec![tuple(0, 8)]);

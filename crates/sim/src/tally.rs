@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use starling_overlay::wire::MESSAGE_MAX;
 use starling_overlay::{Message, Offence, Purpose};
 use starling_sansio::Time;
 
@@ -33,7 +34,9 @@ impl Tally {
     /// Counts a message that is sent; gives its bytes.
     #[inline]
     pub(crate) fn sent<M: Message<Node>>(&mut self, message: &M) -> u64 {
-        let bytes = message.wire_len() as u64 + HEADER_BYTES;
+        let bytes = message.wire_len();
+        assert!(bytes <= MESSAGE_MAX, "no driver sends {bytes} bytes: {message:?}");
+        let bytes = bytes as u64 + HEADER_BYTES;
         let purpose = message.purpose() as usize;
         self.messages[purpose] += 1;
         self.bytes[purpose] += bytes;

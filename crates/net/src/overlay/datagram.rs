@@ -19,16 +19,15 @@
 //! one has waited for the challenge.
 
 use starling_overlay::Id;
-use starling_overlay::wire::{Malformed, Reader, Wire, Writer};
+use starling_overlay::wire::{MESSAGE_MAX, Malformed, Reader, Wire, Writer};
 
 /// Longest datagram over an Ethernet (1,500 less 28 of IPv4 and UDP) that is not cut into
 /// fragments. Nearly everything is shorter.
 pub const UNFRAGMENTED_MAX: usize = 1472;
 
-/// Longest datagram that is sent or understood. It is above [`UNFRAGMENTED_MAX`] because
-/// an answer to a search names up to 128 providers in one message, 60 bytes and more
-/// each; how often that happens is counted.
-pub const DATAGRAM_MAX: usize = 16 << 10;
+/// Longest datagram that is sent or understood: that of the longest message. It is above
+/// [`UNFRAGMENTED_MAX`]; how often that happens is counted.
+pub const DATAGRAM_MAX: usize = HEADER_MAX + MESSAGE_MAX;
 
 /// Bytes of the longest header.
 pub(super) const HEADER_MAX: usize = 15 + 8 + 8 + 8;

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use starling_overlay::wire::{Wire, Writer};
+use starling_overlay::wire::{MESSAGE_MAX, Wire, Writer};
 use starling_overlay::{Contact, Event, Host, Id, Offence};
 use starling_sansio::{Rng, Time};
 
-use super::datagram::{DATAGRAM_MAX, HEADER_MAX, Header, UNFRAGMENTED_MAX, tag};
+use super::datagram::{Header, UNFRAGMENTED_MAX, tag};
 use super::held::{HELD_FOR, Held};
 use super::proofs::Proofs;
 use super::roads::{Roads, stamp};
@@ -48,8 +48,8 @@ pub struct Counts {
     pub held: u64,
     /// Messages that were given up because none came, or not in time.
     pub dropped: u64,
-    /// Messages that were not sent because they are longer than [`DATAGRAM_MAX`] with the
-    /// longest header.
+    /// Messages that were not sent because they are longer than [`MESSAGE_MAX`]; no core
+    /// makes such.
     pub too_large: u64,
     /// Datagrams that the system did not take.
     pub unsent: u64,
@@ -249,7 +249,7 @@ impl<M: Wire> Host<Contact, M, Event<Contact>> for Outside {
 
     fn send(&mut self, to: Contact, message: M) {
         let message = message.to_wire();
-        if HEADER_MAX + message.len() > DATAGRAM_MAX {
+        if message.len() > MESSAGE_MAX {
             self.counts.too_large += 1;
         } else {
             self.say(to, message);
@@ -473,7 +473,7 @@ mod tests {
         say(&mut a, b.me, SHORT);
         talk(&mut a, &mut b);
         let before = a.counts.sent;
-        let lengths = [100, UNFRAGMENTED_MAX, DATAGRAM_MAX - HEADER_MAX - 1];
+        let lengths = [100, UNFRAGMENTED_MAX, MESSAGE_MAX - 1];
         lengths.iter().for_each(|&length| say(&mut a, b.me, length));
         assert_eq!((a.counts.sent - before, a.counts.fragmented, a.counts.too_large), (2, 1, 1));
         assert_eq!(leaving(&mut a).len(), 2);

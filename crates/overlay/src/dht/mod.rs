@@ -341,6 +341,7 @@ where
     H: Host<P, DhtMessage<P, K::Message>, Event<P>>,
 {
     fn command(&mut self, command: Command<P>) {
+        let Some(command) = command.sayable(self.host) else { return };
         match command {
             Command::Join(through) => self.drive(Purpose::Maintenance, Input::Command(Route::Join(through))),
             Command::Leave => self.leave(),

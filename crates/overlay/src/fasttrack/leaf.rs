@@ -11,7 +11,8 @@ use super::{Asked, FastTrack, MAX_ASKED, MAX_SPARES, State, TRIES, World};
 use crate::gnutella::What;
 use crate::gnutella::config::count;
 use crate::gnutella::shelf::Shelf;
-use crate::{Event, Id, Offence, Peer, RpcId};
+use crate::wire::List;
+use crate::{Event, Id, Offence, Peer, Record, RpcId};
 
 /// A leaf's super-peer, and what it has not been told.
 #[derive(Debug)]
@@ -151,9 +152,14 @@ impl<P: Peer> FastTrack<P> {
         }
     }
 
-    fn send_share(&mut self, now: Time, sent: Vec<Id>, gone: Vec<Id>, tries: u8, host: &mut impl World<P>) {
-        let Some(peer) = self.parent() else { return };
-        let records = sent.iter().flat_map(|&key| self.shelf.find(&What::Key(key))).collect();
+    /// Puts keys to the super-peer, with their records; those that do not fit have to wait.
+    fn send_share(&mut self, now: Time, keys: Vec<Id>, gone: Vec<Id>, tries: u8, host: &mut impl World<P>) {
+        let Some(parent) = &mut self.parent else { return };
+        let peer = parent.peer;
+        let found: Vec<Record> = keys.iter().flat_map(|&key| self.shelf.find(&What::Key(key))).collect();
+        let records: List<Record, MAX_BATCH> = List::fitting(found.iter().cloned());
+        parent.unsent.extend(found[records.len()..].iter().map(|record| record.key));
+        let sent = records.iter().map(|record| record.key).collect();
         let withdrawn = gone.iter().copied().collect();
         let asked = Asked::Share { sent, gone, tries };
         if let Some(rpc) = self.asked.open(peer, now + self.config.timeout, asked, host.rng()) {

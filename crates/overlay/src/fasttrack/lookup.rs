@@ -42,12 +42,14 @@ impl<P: Peer> FastTrack<P> {
         if !new && !again {
             return;
         }
-        let found = self.find(&what, from);
-        for batch in found.chunks(MAX_BATCH) {
-            host.send(from, Message::Hits { id, hops: 0, hits: List::new(batch.to_vec()) });
-        }
+        let mut found = self.find(&what, from);
         if leaf && found.is_empty() {
             host.send(from, Message::Hits { id, hops: 0, hits: List::default() });
+        }
+        while !found.is_empty() {
+            let hits = List::fitting(found.iter().cloned());
+            found.drain(..hits.len().max(1));
+            host.send(from, Message::Hits { id, hops: 0, hits });
         }
         let ttl = if leaf { self.config.ttl.min(MAX_TTL) } else { ttl - 1 };
         if new {

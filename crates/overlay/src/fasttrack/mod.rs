@@ -174,6 +174,7 @@ impl<P: Peer> FastTrack<P> {
     }
 
     fn on_command(&mut self, now: Time, command: Command<P>, host: &mut impl World<P>) {
+        let Some(command) = command.sayable(host) else { return };
         match command {
             Command::Join(boot) => self.join(now, boot, host),
             Command::Leave => self.leave(now, host),

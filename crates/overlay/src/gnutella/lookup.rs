@@ -57,10 +57,10 @@ impl<P: Peer> Gnutella<P> {
         new
     }
 
-    /// This node's own records that match, if any.
+    /// This node's own records that match, if any: as many as fit into a hit.
     pub(super) fn own(&self, what: &What) -> Option<List<Record, MAX_RECORDS_A_HIT>> {
         let records = self.shelf.find(what);
-        (!records.is_empty()).then(|| List::new(records))
+        (!records.is_empty()).then(|| List::fitting(records))
     }
 
     /// Takes a hit of an own search, or passes it on the way its query came.

@@ -53,6 +53,7 @@ use self::shelf::Shelf;
 use self::table::{Hosts, Neighbours};
 use self::walk::Held;
 use crate::graph::{Graph, mix};
+use crate::wire::MAX_TEXT;
 use crate::{Command, Core, Counts, Event, Host, Input, Offence, Overlay, Peer, Row, Rpcs, View};
 
 /// TTL and hops of a descriptor together at most. The specification's default is 7.
@@ -115,6 +116,7 @@ impl<P: Peer> Gnutella<P> {
     }
 
     fn on_command(&mut self, now: Time, command: Command<P>, host: &mut impl World<P>) {
+        let Some(command) = command.sayable(host) else { return };
         match command {
             Command::Join(boot) => self.join(now, boot, host),
             Command::Leave => self.leave(now, host),
@@ -128,8 +130,12 @@ impl<P: Peer> Gnutella<P> {
                 self.search(now, op, What::Key(key), self.config.providers, host);
             }
             Command::Search(op, query) => {
-                let wanted = query.wanted;
-                self.search(now, op, What::Words(origin::plain(query)), wanted, host);
+                let (wanted, query) = (query.wanted, origin::plain(query));
+                if query.text.len() > MAX_TEXT {
+                    // Some letters are longer in lower case.
+                    return origin::done(op, crate::Outcome::Refused, host);
+                }
+                self.search(now, op, What::Words(query), wanted, host);
             }
             Command::Find(op, _) => origin::done(op, crate::Outcome::Refused, host),
         }

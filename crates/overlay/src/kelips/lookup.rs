@@ -343,8 +343,10 @@ impl<P: Peer> Kelips<P> {
             return host.send(from, Message::Group { rpc, peers });
         }
         let most = sought.wanted().saturating_sub(usize::from(skip)).min(MAX_HITS);
-        let (hits, more) = self.hits(under, &sought, (usize::from(skip), most));
-        let hits = List::new(hits);
+        let (found, more) = self.hits(under, &sought, (usize::from(skip), most));
+        let count = found.len();
+        let hits = List::fitting(found);
+        let more = more || hits.len() < count;
         host.send(from, Message::Answer { rpc, why, hits, more, complete: self.complete });
     }
 

@@ -7,8 +7,9 @@ use crate::{Hit, Id, Purpose, Query, Record, RpcId, wire_enum};
 
 /// Most membership entries in one gossip.
 pub const MAX_ENTRIES: usize = 96;
-/// Most tuples in one gossip, and in one part of a copied store.
-pub const MAX_TUPLES: usize = 16;
+/// Most tuples in one gossip, and in one part of a copied store: as many as fit into a
+/// message beside the entries, however long their names are.
+pub const MAX_TUPLES: usize = 12;
 /// Most membership entries in one part of a copied view.
 pub const MAX_PART: usize = 128;
 /// Most hits in one answer.

@@ -370,6 +370,7 @@ impl<P: Peer> Kelips<P> {
     }
 
     fn command(&mut self, command: Command<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Some(command) = command.sayable(host) else { return };
         match command {
             Command::Join(boot) => self.join(boot, host),
             Command::Leave => self.leave(host),

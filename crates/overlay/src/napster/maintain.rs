@@ -10,6 +10,7 @@ use super::index::digest;
 use super::message::{MAX_OFFERED, Message};
 use super::seek::Refuge;
 use super::{Asked, Napster, Part, Role};
+use crate::wire::List;
 use crate::{Event, Host, Id, Offence, Peer, Record, View};
 
 /// Most records that a node publishes.
@@ -205,7 +206,7 @@ impl<P: Peer> Napster<P> {
             Phase::Registered(_) => {
                 let offered = self.take(Standing::ToOffer, Standing::Offering);
                 if !offered.is_empty() {
-                    Message::Offer { rpc, records: offered.into_iter().collect() }
+                    Message::Offer { rpc, records: offered }
                 } else {
                     let withdrawn = self.take(Standing::ToWithdraw, Standing::Withdrawing);
                     if withdrawn.is_empty() {
@@ -232,13 +233,12 @@ impl<P: Peer> Napster<P> {
     }
 
     /// Up to a message's worth of the records that stand so, which then stand otherwise.
-    fn take(&mut self, from: Standing, to: Standing) -> Vec<Record> {
-        let some = self.own.iter_mut().filter(|own| own.standing == from).take(MAX_OFFERED);
-        some.map(|own| {
-            own.standing = to;
-            own.record.clone()
-        })
-        .collect()
+    fn take(&mut self, from: Standing, to: Standing) -> List<Record, MAX_OFFERED> {
+        let some = self.own.iter().filter(|own| own.standing == from);
+        let taken = List::fitting(some.map(|own| own.record.clone()));
+        let some = self.own.iter_mut().filter(|own| own.standing == from);
+        some.take(taken.len()).for_each(|own| own.standing = to);
+        taken
     }
 
     fn change(&mut self, from: Standing, to: Standing) {

@@ -98,7 +98,7 @@ impl<P: Peer> Log<P> {
     fn from(&self, first: u64) -> Option<List<Change<P>, MAX_CHANGES>> {
         let oldest = self.made - self.changes.len() as u64 + 1;
         let skip = usize::try_from(first.checked_sub(oldest)?).ok()?;
-        Some(self.changes.iter().skip(skip).cloned().collect())
+        Some(List::fitting(self.changes.iter().skip(skip).cloned()))
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -444,11 +444,13 @@ fn copied_part<P: Peer>(
     after: Option<Cursor<P>>,
 ) -> Message<P> {
     let part = server.index.copy(me, after.map(|cursor| (cursor.0, cursor.1)), MAX_CHANGES);
-    let more = part.len() == MAX_CHANGES;
+    let full = part.len() == MAX_CHANGES;
     let offered =
-        part.into_iter().map(|(client, life, record)| Change { client, life, what: Did::Offered { record } });
+        part.iter().map(|(client, life, record)| (*client, *life, Did::Offered { record: record.clone() }));
+    let changes = List::fitting(offered.map(|(client, life, what)| Change { client, life, what }));
+    let more = full || changes.len() < part.len();
     let (epoch, made) = (server.log.epoch, server.log.made);
-    Message::Copied { rpc, epoch, made, changes: offered.collect(), more }
+    Message::Copied { rpc, epoch, made, changes, more }
 }
 
 fn cursor_of<P: Copy>(change: &Change<P>) -> Option<Cursor<P>> {

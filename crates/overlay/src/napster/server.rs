@@ -11,7 +11,7 @@ use super::message::{Change, Did, HEIRS, MAX_HEIRS, MAX_HITS, MAX_SERVERS, Messa
 use super::replicate::{Copying, Departed, Link, Log};
 use super::{Config, Napster, Part};
 use crate::wire::List;
-use crate::{Event, Host, Id, Offence, Peer, Record, RpcId, View};
+use crate::{Event, Hit, Host, Id, Offence, Peer, Record, RpcId, View};
 
 /// A client that claims to have registered so often since it was last heard of lies.
 const MAX_LEAP: u32 = 1 << 16;
@@ -406,17 +406,23 @@ impl<P: Peer> Napster<P> {
             }
             Message::LookUp { rpc, key, skip } => {
                 server.load.look_ups += 1;
-                let (hits, more) = server.index.look_up(key, usize::from(skip), MAX_HITS);
-                Message::Answer { rpc, search: false, hits: List::new(hits), more }
+                answer(rpc, false, server.index.look_up(key, usize::from(skip), MAX_HITS))
             }
             Message::Search { rpc, query, skip } => {
                 server.load.searches += 1;
                 let most = usize::from(query.wanted.saturating_sub(skip)).min(MAX_HITS);
-                let (hits, more) = server.index.search(&query, usize::from(skip), most);
-                Message::Answer { rpc, search: true, hits: List::new(hits), more }
+                answer(rpc, true, server.index.search(&query, usize::from(skip), most))
             }
             _ => return,
         };
         host.send(from, answer);
     }
+}
+
+/// What was found, as far as it fits into a message.
+fn answer<P: Peer>(rpc: RpcId, search: bool, (found, more): (Vec<Hit<P>>, bool)) -> Message<P> {
+    let count = found.len();
+    let hits = List::fitting(found);
+    let more = more || hits.len() < count;
+    Message::Answer { rpc, search, hits, more }
 }

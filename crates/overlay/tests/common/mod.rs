@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use starling_overlay::wire::MESSAGE_MAX;
 use starling_overlay::{Core, Host, Id, Input, Message, Offence, Purpose, View};
 use starling_sansio::{Rng, Time};
 
@@ -215,6 +216,15 @@ impl<M, E> Outside<M, E> {
     }
 }
 
+/// Bytes that a message of so many has where peers are named by their IPv6 addresses.
+fn longest<M: Message<u32>>(message: &M, bytes: usize) -> usize {
+    let mut peers = 0;
+    if bytes > MESSAGE_MAX / 16 {
+        message.clone().visit_peers(&mut |_| peers += 1);
+    }
+    bytes + (20 - 4) * peers
+}
+
 /// Where a node lies on a square whose side takes 100 ms, in microseconds.
 fn on_plane(node: u32) -> (f64, f64) {
     let mut chance = Rng::from_seed(0x504c_414e ^ u64::from(node));
@@ -248,7 +258,9 @@ impl<M: Message<u32>, E> Host<u32, M, E> for Outside<M, E> {
             log.push((from, to, message.clone()));
         }
         // What one node says another can read: every test also tests the wire.
-        let message = M::from_wire(&message.to_wire()).expect("what a core sends can be read");
+        let bytes = message.to_wire();
+        assert!(longest(&message, bytes.len()) <= MESSAGE_MAX, "too long to be sent: {message:?}");
+        let message = M::from_wire(&bytes).expect("what a core sends can be read");
         let cut = self.cut.as_ref().is_some_and(|cut| cut(from, to));
         if self.rng.below(1000) >= self.loss_permille && !cut {
             let jitter = if self.jitter_us > 0 { self.rng.below(self.jitter_us) } else { 0 };
