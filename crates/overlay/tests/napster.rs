@@ -50,6 +50,30 @@ fn a_look_up_takes_one_round_trip_and_recall_is_full() {
 }
 
 #[test]
+fn a_converged_server_has_no_more_clients_than_it_may() {
+    // With so many 97 clients of three servers find room, 90 of them, or none at home.
+    for (most, fit) in [(97, 97), (33, 97), (30, 90), (1, 3)] {
+        let mut net = Net::new(1, 160, Config { max_clients: most, ..Config::default() });
+        net.converged(100);
+        let members = |net: &Net| net.nodes.values().filter(|core| core.is_member()).count();
+        let count = |net: &Net| servers(net).iter().map(|s| net.nodes[s].load().unwrap().clients).collect();
+        let clients: Vec<u64> = count(&net);
+        assert!(clients.iter().all(|&clients| clients <= most as u64), "{clients:?}");
+        assert_eq!((clients.iter().sum::<u64>(), members(&net)), (fit, 3 + fit as usize));
+        net.run_for(Duration::from_secs(120));
+        assert_eq!((count(&net), members(&net)), (clients, 3 + fit as usize), "and so it stays");
+        let client = servers(&net)
+            .iter()
+            .find_map(|s| net.nodes[s].known().iter().copied().find(|c| !net.nodes[c].is_server()))
+            .unwrap();
+        net.command(client, Command::Leave);
+        net.run_for(Duration::from_secs(120));
+        let others = if fit < 97 { 3 + fit } else { 2 + fit };
+        assert_eq!(members(&net), others as usize, "whoever waits takes the place");
+    }
+}
+
+#[test]
 fn an_answer_of_many_pages_is_complete() {
     let mut net = Net::new(4, 160, Config::default());
     net.converged(20);

@@ -136,21 +136,23 @@ impl<P: Peer> Napster<P> {
         host.emit(Event::Left);
     }
 
-    /// A client with perfect tables: registered, and a heartbeat at a time by chance.
+    /// A client with perfect tables: registered, and a heartbeat at a time by chance; if no
+    /// server has room, one that looks for a server at such a time.
     pub(super) fn converge_client(
         &mut self,
         view: &View<'_, P>,
         servers: &[P],
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
-        let server = servers[home(host.id(self.me), servers.len())];
+        let place = view.successor(host.id(self.me));
+        let server = self.converged_home(view, servers.len(), place).map(|at| servers[at]);
         let phase = host.rng().below(self.config.heartbeat_interval.as_micros() as u64);
-        self.life = 1;
+        self.life = u32::from(server.is_some());
         self.part = Part::Client(Box::new(Client {
-            phase: Phase::Registered(server),
+            phase: server.map_or(Phase::Seeking, Phase::Registered),
             servers: servers.to_vec(),
             refuge: Refuge::new(servers, self.converged_heirs(view, servers.len())),
-            joined: true,
+            joined: server.is_some(),
             asking: false,
             failures: 0,
             next: self.now + Duration::from_micros(phase),

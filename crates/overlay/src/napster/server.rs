@@ -260,15 +260,17 @@ impl<P: Peer> Napster<P> {
         let others: Vec<P> = servers.iter().copied().filter(|&server| server != me).collect();
         // Equal epochs everywhere: nobody has anything to copy.
         let mut server = Server::new(now, &self.config, &others, true, 1);
-        let at_home = |server: P, id: Id| servers[home(id, servers.len())] == server;
+        let at_home = |server: P, place: usize| {
+            self.converged_home(view, servers.len(), place).is_some_and(|at| servers[at] == server)
+        };
         let heirs = |of: P| {
-            let all = self.converged_heirs(view, servers.len());
-            all.filter(|&heir| at_home(of, host.id(heir))).take(HEIRS).collect::<Vec<P>>()
+            let all = self.converged_heirs(view, servers.len()).zip(servers.len()..);
+            all.filter(|&(_, place)| at_home(of, place)).map(|heir| heir.0).take(HEIRS).collect::<Vec<P>>()
         };
         server.links.iter_mut().for_each(|link| link.converge(1, List::new(heirs(link.peer))));
         server.heirs = heirs(me);
-        let mine = |member: &&(Id, P)| at_home(me, member.0) && !servers.contains(&member.1);
-        for &(_, client) in view.members().iter().filter(mine) {
+        let mine = view.members().iter().enumerate().filter(|&(place, _)| at_home(me, place));
+        for (_, &(_, client)) in mine {
             server.welcome(client, Presence::new(now, 1, &self.config));
         }
         let phase = host.rng().below(self.config.beat_interval.as_micros() as u64);
@@ -277,6 +279,17 @@ impl<P: Peer> Napster<P> {
         server.ready = true;
         self.life = 1;
         self.part = Part::Server(Box::new(server));
+    }
+
+    /// Which of the first `servers` members of a view has the one at `place` for a client
+    /// when all is quiet. If one of them might have more than it may, they take them in
+    /// turn, and whoever is left has none.
+    pub(super) fn converged_home(&self, view: &View<'_, P>, servers: usize, place: usize) -> Option<usize> {
+        let (number, most) = (place.checked_sub(servers)?, self.config.max_clients);
+        if view.len() - servers <= most {
+            return view.members().get(place).map(|member| home(member.0, servers));
+        }
+        (number / servers < most).then_some(number % servers)
     }
 
     /// Who would take the place of the first `servers` members of a view.
