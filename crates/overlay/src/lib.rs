@@ -34,6 +34,7 @@ mod id;
 pub mod kademlia;
 pub mod kelips;
 pub mod napster;
+mod past;
 pub mod pastry;
 mod peer;
 mod postings;

@@ -21,7 +21,7 @@
 //! spare one and publish again; if none answers they become super-peers themselves.
 //!
 //! **Repair.** Whoever has no super-peer, or too few links, turns to the spare names
-//! and then, ever more rarely, to those it knew once ([`past`](self)): the boot peer,
+//! and then, ever more rarely, to those it knew once (`past`): the boot peer,
 //! super-peers that fell silent or were full. A super-peer whose links died looks for
 //! half as many at once and for the mean in the course of time, so that parts of the
 //! network that lost each other meet again. A super-peer with few links also names its
@@ -50,7 +50,6 @@ mod leaf;
 mod lookup;
 mod message;
 mod office;
-mod past;
 mod repair;
 mod search;
 mod upkeep;
@@ -64,16 +63,16 @@ pub use self::index::MAX_SCAN;
 pub use self::lookup::MAX_TTL;
 pub use self::message::{MAX_BATCH, MAX_NAMED, Message};
 pub use self::office::{MAX_LEAVES, MAX_LINKS, MAX_VOUCHERS};
-pub use self::past::MAX_PAST;
 pub use self::search::{MAX_HITS, MAX_SEARCHES};
 
 use self::leaf::Parent;
 use self::office::Office;
-use self::past::Past;
 use self::search::Search;
 use crate::gnutella::What;
 use crate::gnutella::shelf::Shelf;
 use crate::graph::{Graph, mix};
+pub use crate::past::MAX_PAST;
+use crate::past::Past;
 use crate::{Command, Core, Counts, Event, Host, Input, Offence, Outcome, Overlay, Peer, Row, Rpcs, View};
 
 /// Names of super-peers that a node keeps.

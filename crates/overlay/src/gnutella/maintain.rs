@@ -19,7 +19,7 @@ impl<P: Peer> Gnutella<P> {
         self.enter(now, host);
         match boot.filter(|&boot| boot != self.me) {
             Some(boot) => {
-                self.boot = Some(boot);
+                self.past.remember_first(boot);
                 self.connect(now, boot, host);
             }
             None => {
@@ -39,6 +39,8 @@ impl<P: Peer> Gnutella<P> {
         let interval = self.config.ping_interval.as_micros() as u64;
         self.tick = now + std::time::Duration::from_micros(1 + host.rng().below(interval));
         self.tries = self.tries_a_tick();
+        self.past.found();
+        self.past.tick(true);
     }
 
     /// Leaves: neighbours get each other's names, to close the gap.
@@ -181,6 +183,10 @@ impl<P: Peer> Gnutella<P> {
             return host.refuse(Some(from), Offence::UnknownReply);
         }
         self.learn(now, from, hosts, host);
+        if self.neighbours.len() > 0 {
+            // It lives, and whom it named leads to where it is.
+            self.past.forget(from);
+        }
         self.fill(now, host);
     }
 
@@ -202,7 +208,7 @@ impl<P: Peer> Gnutella<P> {
         self.hosts.remove(peer);
         while self.connects.abandon(peer).is_some() {}
         while self.held.abandon(peer).is_some() {}
-        self.cut(peer, host);
+        self.lose(peer, host);
         self.fill(now, host);
     }
 
@@ -235,9 +241,14 @@ impl<P: Peer> Gnutella<P> {
         }
         for peer in dead {
             self.hosts.remove(peer);
-            self.cut(peer, host);
+            self.lose(peer, host);
         }
+        let alone = self.neighbours.len() == 0;
+        self.past.tick(alone);
         self.fill(now, host);
+        if !alone && self.has_room() && self.past.take_try() {
+            self.ask_of_old(now, host);
+        }
     }
 
     /// Looks for neighbours until there are enough.
@@ -249,11 +260,18 @@ impl<P: Peer> Gnutella<P> {
         {
             self.connect(now, peer, host);
         }
-        if let Some(boot) = self.boot
-            && self.state != State::Out
+        while self.state != State::Out
             && self.neighbours.len() + self.connects.len() == 0
+            && self.past.take_try()
         {
-            self.connect(now, boot, host);
+            self.ask_of_old(now, host);
+        }
+    }
+
+    /// Asks somebody who was known once for a link.
+    fn ask_of_old(&mut self, now: Time, host: &mut impl World<P>) {
+        if let Some(peer) = self.past.next_name() {
+            self.connect(now, peer, host);
         }
     }
 
@@ -272,6 +290,7 @@ impl<P: Peer> Gnutella<P> {
     fn link(&mut self, peer: P, host: &mut impl World<P>) {
         if self.neighbours.add(peer) {
             self.hosts.remove(peer);
+            self.past.forget(peer);
             host.emit(Event::Update { peer, joined: true });
         }
     }
@@ -282,6 +301,13 @@ impl<P: Peer> Gnutella<P> {
             host.emit(Event::Update { peer, joined: false });
         }
         was
+    }
+
+    /// A neighbour fell silent: it may be dead, or only cut off.
+    fn lose(&mut self, peer: P, host: &mut impl World<P>) {
+        if self.cut(peer, host) {
+            self.past.remember(peer);
+        }
     }
 
     /// Keeps the hosts that `from` named.

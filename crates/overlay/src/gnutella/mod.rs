@@ -12,6 +12,11 @@
 //! others to try, the polite Bye, and pong caching: pings are not relayed. Searches
 //! are one of four [`Strategy`]s.
 //!
+//! A node keeps the names of neighbours that fell silent, as old servents kept their host
+//! caches, and now and then asks one of them for a link again, if it has room for one: so
+//! the parts of a network that lost each other become one again within minutes. A node
+//! that has no neighbour at all asks them and its boot peer one after another.
+//!
 //! A node that never was dialled by a stranger believes that it is behind a firewall
 //! and says so in its hits. The origin then sends a Push the way the hit came and the
 //! provider answers with a Giv, straight to the origin, which opens its firewall for
@@ -53,6 +58,8 @@ use self::shelf::Shelf;
 use self::table::{Hosts, Neighbours};
 use self::walk::Held;
 use crate::graph::{Graph, mix};
+pub use crate::past::MAX_PAST;
+use crate::past::Past;
 use crate::wire::MAX_TEXT;
 use crate::{Command, Core, Counts, Event, Host, Input, Offence, Overlay, Peer, Row, Rpcs, View};
 
@@ -83,7 +90,7 @@ pub struct Gnutella<P> {
     now: Time,
     tick: Time,
     due: Option<Time>,
-    boot: Option<P>,
+    past: Past<P>,
     neighbours: Neighbours<P>,
     hosts: Hosts<P>,
     shelf: Shelf,
@@ -209,7 +216,7 @@ impl<P: Peer> Core<P> for Gnutella<P> {
             now: Time::ZERO,
             tick: Time::ZERO,
             due: None,
-            boot: None,
+            past: Past::new(),
             neighbours: Neighbours::new(),
             hosts: Hosts::new(),
             shelf: Shelf::new(),
@@ -291,7 +298,8 @@ impl<P: Peer> Core<P> for Gnutella<P> {
     fn rows(&self, _host: &impl Host<P, Message<P>, Event<P>>) -> Vec<Row<P>> {
         let neighbours = Row { label: "neighbours".into(), peers: self.neighbours.peers().collect() };
         let hosts = Row { label: "host cache".into(), peers: self.hosts.peers().collect() };
-        [neighbours, hosts].into_iter().filter(|row| !row.peers.is_empty()).collect()
+        let past = Row { label: "known once".into(), peers: self.past.peers().to_vec() };
+        [neighbours, hosts, past].into_iter().filter(|row| !row.peers.is_empty()).collect()
     }
 
     fn state_bytes(&self) -> usize {
@@ -300,6 +308,7 @@ impl<P: Peer> Core<P> for Gnutella<P> {
         size_of::<Self>()
             + self.neighbours.heap_bytes()
             + self.hosts.heap_bytes()
+            + self.past.heap_bytes()
             + self.shelf.heap_bytes()
             + self.seen.heap_bytes()
             + self.pushes.heap_bytes()

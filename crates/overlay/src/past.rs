@@ -1,7 +1,7 @@
-//! Whom a node knew once: its boot peer, super-peers that fell silent, that sent it
-//! away, or that it could not reach.
+//! Whom a node of Gnutella or FastTrack knew once: its boot peer, neighbours and
+//! super-peers that fell silent, that sent it away, or that it could not reach.
 //!
-//! A node's spare names are of those who were said to live not long ago; when a third
+//! A node's other names are of those who were said to live not long ago; when a third
 //! of the network dies at once, or the network was in two parts, all of them may be
 //! useless. Then these are asked, one after another and over and over, ever more rarely.
 
@@ -9,7 +9,7 @@
 pub const MAX_PAST: usize = 16;
 /// Names up to which strangers are remembered.
 const FEW: usize = 4;
-/// Names tried at one tick by a node without a super-peer or link.
+/// Names tried at one tick by a node without a super-peer, neighbour or link.
 const AT_ONCE: u8 = 8;
 /// Ticks of rest between two tries, at most.
 const MAX_REST: u8 = 3;
