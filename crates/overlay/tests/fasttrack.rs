@@ -99,6 +99,25 @@ fn those_who_leave_take_their_records_along_and_nothing_else() {
 }
 
 #[test]
+fn a_super_peer_that_leaves_hands_its_house_over_at_once() {
+    for seed in 0..5 {
+        let mut net = grown(seed, 60, Duration::from_secs(1), config(seed));
+        let leaving = supers(&net)[seed as usize];
+        let house: Vec<u32> = net.nodes[&leaving].leaves().collect();
+        net.command(leaving, Command::Leave);
+        net.kill(leaving);
+        net.run_for(Duration::from_secs(1));
+        let heirs: Vec<u32> = house.iter().copied().filter(|leaf| net.nodes[leaf].is_super()).collect();
+        assert_eq!(heirs.len(), 1, "seed {seed}: {heirs:?}");
+        // One that asked the heir before it knew of its luck was sent elsewhere.
+        let moved = house.iter().filter(|&leaf| net.nodes[leaf].parent() == Some(heirs[0])).count();
+        assert!(moved + 2 >= house.len(), "seed {seed}: {moved} of {house:?}");
+        let here: Vec<u32> = house.iter().copied().take(5).collect();
+        assert_eq!(found(&mut net, &here), 1.0, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_third_of_the_super_peers_dies_at_once_and_their_leaves_find_others() {
     for seed in 0..10 {
         let mut net = grown(seed, 100, Duration::from_millis(300), config(seed));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::World;
 use common::user::{self, record, result};
-use starling_overlay::gnutella::{Config, Counters, Gnutella, MAX_SEARCHES, Strategy as How};
+use starling_overlay::gnutella::{Config, Counters, Gnutella, MAX_SEARCHES, Message, Strategy as How};
 use starling_overlay::{Command, Core, Event, Id, Input, Op, Outcome, Query, Record};
 use starling_sansio::Rng;
 
@@ -103,6 +103,28 @@ fn those_who_leave_take_their_records_along_and_nothing_else() {
     assert_sound(&net);
     assert_eq!(found(&mut net, &[0, 11, 29]), 1.0);
     assert_eq!(found(&mut net, &[45]), 0.0);
+}
+
+#[test]
+fn who_leaves_says_so_and_the_gap_is_closed_at_once() {
+    let mut net = grown(3, 60, Duration::from_secs(1), FLOOD);
+    let neighbours: Vec<u32> = net.nodes[&7].neighbours().collect();
+    net.outside.log = Some(Vec::new());
+    net.command(7, Command::Leave);
+    net.kill(7);
+    let log = net.outside.log.take().unwrap();
+    for &neighbour in &neighbours {
+        let mut told = log.iter().filter(|entry| entry.1 == neighbour).map(|entry| &entry.2);
+        let Some(Message::Bye { hosts }) = told.next() else { panic!("{neighbour} was not told") };
+        let names = |&other: &u32| hosts.iter().any(|host| host.peer == other);
+        assert!(neighbours.iter().any(names), "{neighbour} was named no other neighbour");
+    }
+    net.run_for(Duration::from_secs(1));
+    for neighbour in neighbours {
+        let links: Vec<u32> = net.nodes[&neighbour].neighbours().collect();
+        assert!(!links.contains(&7) && links.len() >= 5, "{neighbour} has {links:?}");
+    }
+    assert_sound(&net);
 }
 
 #[test]
