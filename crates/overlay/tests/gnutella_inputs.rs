@@ -62,6 +62,7 @@ fn bad_messages_change_nothing_and_are_counted() {
         (STRANGER, walk(7, 0), Offence::Misdirected),
         (NEIGHBOUR, walk(0, 9), Offence::OutOfRange),
         (NEIGHBOUR, walk(u16::MAX, u16::MAX), Offence::OutOfRange),
+        (NEIGHBOUR, walk(7, 0), Offence::Misdirected),
         (STRANGER, Message::Push { id, ttl: 3, servent: 1, to: 2 }, Offence::Misdirected),
         (NEIGHBOUR, Message::Push { id, ttl: 3, servent: 1, to: 0 }, Offence::OutOfRange),
         (NEIGHBOUR, Message::Push { id, ttl: 200, servent: 1, to: 2 }, Offence::OutOfRange),
@@ -120,6 +121,28 @@ fn a_hostile_flood_meets_bounds() {
         let bytes = net.nodes[&0].state_bytes();
         assert!(bytes < STRANGERS_BYTES, "{bytes} after {n}");
         assert!(net.nodes[&0].neighbours().count() <= 8);
+    }
+}
+
+/// Who is named as the origin of a walk gets hits that it did not ask for: in a network
+/// without walkers none, else as many as there are steps to the first question, and that.
+#[test]
+fn whoever_is_named_as_an_origin_hears_of_one_walk_a_few_times() {
+    for (strategy, most) in [(FLOOD, 0), (How::Walkers { count: 4, check_every: 4, ttl: 512 }, 5)] {
+        let mut net = net(17, strategy);
+        net.converged(60);
+        for node in 0..60 {
+            net.command(node, Command::Publish(record(node)));
+        }
+        let liar = net.nodes[&0].neighbours().next().unwrap();
+        net.outside.log = Some(Vec::new());
+        let what = What::Words(Query { text: "starling".into(), wanted: 1 });
+        let (id, origin) = (QueryId(1), STRANGER);
+        net.inject(liar, 0, Message::Walk { id, origin, walker: 0, ttl: 4000, hops: 0, what });
+        net.run_for(MINUTE);
+        let log = net.outside.log.take().unwrap();
+        let heard = log.iter().filter(|entry| entry.1 == STRANGER).count();
+        assert!(heard <= most, "{strategy:?}: {heard} messages");
     }
 }
 

@@ -50,6 +50,11 @@ impl<P: Peer> Gnutella<P> {
         if walk.ttl == 0 || walk.ttl.saturating_add(walk.hops) > MAX_WALK {
             return host.refuse(Some(from), Offence::OutOfRange);
         }
+        let Strategy::Walkers { check_every, .. } = self.config.strategy else {
+            // Nobody here sends walkers; and without checks all whom one meets would
+            // answer an origin that never asked.
+            return host.refuse(Some(from), Offence::Misdirected);
+        };
         if self.first_time(now, walk.id, from)
             && walk.origin != self.me
             && let Some(records) = self.own(&walk.what)
@@ -60,9 +65,6 @@ impl<P: Peer> Gnutella<P> {
         }
         walk.ttl -= 1;
         walk.hops += 1;
-        let Strategy::Walkers { check_every, .. } = self.config.strategy else {
-            return self.step(walk, host);
-        };
         if walk.origin == self.me {
             self.step(walk, host);
         } else if walk.ttl == 0 {
