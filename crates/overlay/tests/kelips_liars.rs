@@ -9,7 +9,7 @@ use common::World;
 use common::user::{self, found, record};
 use starling_overlay::kelips::{Config, Kelips, MAX_OF_HOME, MAX_TUPLES, Message, Seen, Tuple, group_of};
 use starling_overlay::wire::List;
-use starling_overlay::{Command, Core, Id, Offence, Op, Outcome, Record, RpcId};
+use starling_overlay::{Command, Core, Hit, Id, Offence, Op, Outcome, Purpose, Query, Record, RpcId};
 
 type Net = World<Kelips<u32>>;
 
@@ -192,6 +192,40 @@ fn a_copy_that_never_ends_is_given_up() {
         asked += few.min(full);
     }
     assert!(asked > 0, "the liar was asked");
+}
+
+/// Questions that somebody who searches asks holders who have a page of `page` hits for
+/// each, other ones each time, and always more.
+fn questions_of_a_search(page: u16) -> usize {
+    let mut net = Net::new(1, 160, config());
+    net.converged(60);
+    net.outside.log = Some(Vec::new());
+    net.outside.cut = Some(Box::new(|_, _| true));
+    let query = Query { text: "starling".into(), wanted: 6400 };
+    net.command(0, Command::Search(Op(1), query));
+    let mut asked = 0;
+    while user::result(&net, 0, 1).1.is_none() {
+        for (from, to, message) in net.outside.log.replace(Vec::new()).unwrap_or_default() {
+            let Message::Search { rpc, skip, .. } = message else { continue };
+            assert_eq!(from, 0);
+            asked += 1;
+            let hit = |n| Hit { record: record(u32::from(skip + n)), provider: 7 };
+            let hits = List::new((0..page).map(hit).collect());
+            net.inject(
+                to,
+                0,
+                Message::Answer { rpc, why: Purpose::Search, hits, more: true, complete: true },
+            );
+        }
+        net.run_for(Duration::from_millis(10));
+    }
+    asked
+}
+
+#[test]
+fn a_search_is_not_kept_alive_by_a_hit_at_a_time() {
+    assert_eq!(questions_of_a_search(64), 100, "full pages are an honest answer");
+    assert!(questions_of_a_search(1) <= 10, "{}", questions_of_a_search(1));
 }
 
 #[test]

@@ -380,6 +380,9 @@ impl<P: Peer> Kelips<P> {
                 if hits.len() < sent {
                     host.refuse(Some(from), Offence::OutOfRange);
                 }
+                // Whoever follows the rules fills a page before there is another: a hit at
+                // a time would keep a search alive for days.
+                let more = more && hits.len() == MAX_HITS;
                 if hits.is_empty() {
                     quest.negatives += u8::from(complete && sent == 0);
                     return self.step(number, host);
