@@ -11,7 +11,8 @@ use super::clock::AGES;
 use super::message::{Place, Tuple};
 use crate::{Hit, Id, Peer, Record};
 
-/// Tuples that wait to be sent as new; what finds no place is sent in its turn.
+/// Tuples that wait to be sent as new. When there are more, those that waited longest give
+/// way: what waits ages, and is worth less to others.
 const MAX_NEWS: usize = 256;
 /// A heartbeat count so far ahead of the one that is known is a lie: an honest home node
 /// counts one up every few minutes.
@@ -43,6 +44,8 @@ struct Kept<P> {
     /// When the heartbeat was, in seconds of this node's time.
     heard: i32,
     live: bool,
+    /// Whether it waits among the news.
+    waits: bool,
 }
 
 /// What a tuple did.
@@ -76,6 +79,8 @@ pub(super) fn believable(ours: u32, beat: u32) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Tuples<P> {
     kept: BTreeMap<Place, Kept<P>>,
+    /// No heartbeat of them is older.
+    oldest: i32,
     /// Bytes of their names.
     names: usize,
     /// How many each home node has, once they are so many that one could have too many.
@@ -90,6 +95,7 @@ impl<P> Default for Tuples<P> {
     fn default() -> Self {
         Tuples {
             kept: BTreeMap::new(),
+            oldest: i32::MAX,
             names: 0,
             homes: BTreeMap::new(),
             news: VecDeque::new(),
@@ -102,6 +108,12 @@ impl<P> Default for Tuples<P> {
 pub(super) fn place(under: u64, record: &Record, home: Id) -> Place {
     let tag = record.key.high().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ home.high();
     Place { under, tag: tag.wrapping_mul(0xbf58_476d_1ce4_e5b9) }
+}
+
+/// How many of the `most` tuples in a message may be news: of more heartbeats than fit, a
+/// part is lost on the way, and those tuples stay alive by what is told in its turn.
+fn news_of(most: usize) -> usize {
+    most - most / 4
 }
 
 fn seconds(now: Time) -> i32 {
@@ -147,18 +159,24 @@ impl<P: Peer> Tuples<P> {
         } else if self.kept.len() >= most || self.of_home(home) >= MAX_OF_HOME {
             return Taken::Full;
         }
-        let before = self.kept.get(&at).map_or(0, |kept| kept.record.name.len());
+        let known = self.kept.get(&at);
+        let (before, waited) = known.map_or((0, false), |kept| (kept.record.name.len(), kept.waits));
         let names = self.names.saturating_sub(before) + record.name.len();
         if names > MIN_NAMES.max(most.saturating_mul(NAME_SHARE)) {
             return Taken::Full;
         }
         self.names = names;
-        let old = self.kept.insert(at, Kept { record, home, beat, heard, live });
+        self.oldest = self.oldest.min(heard);
+        if rounds > 0 && !waited {
+            if self.news.len() >= MAX_NEWS {
+                self.end_news();
+            }
+            self.news.push_back((at, rounds));
+        }
+        let waits = waited || rounds > 0;
+        let old = self.kept.insert(at, Kept { record, home, beat, heard, live, waits });
         if old.is_none() && !self.homes.is_empty() {
             *self.homes.entry(home).or_default() += 1;
-        }
-        if self.news.len() < MAX_NEWS && rounds > 0 && !self.news.iter().any(|news| news.0 == at) {
-            self.news.push_back((at, rounds));
         }
         Taken::Beat(beat)
     }
@@ -187,8 +205,8 @@ impl<P: Peer> Tuples<P> {
 
     /// Up to `most` tuples to send: new ones first, then the next in turn.
     pub(super) fn gossip(&mut self, now: Time, most: usize) -> Vec<Tuple<P>> {
+        let new = self.news.iter().take(news_of(most)).map(|news| news.0);
         let most = most.min(self.kept.len());
-        let new = self.news.iter().take(most).map(|news| news.0);
         let mut tuples = Vec::with_capacity(most);
         tuples.extend(new.clone().filter_map(|at| Some(self.kept.get(&at)?.tuple(now, at))));
         let later = self.kept.range((Bound::Excluded(self.cursor), Bound::Unbounded));
@@ -205,15 +223,28 @@ impl<P: Peer> Tuples<P> {
         tuples
     }
 
-    /// The round is over: what it sent as new is a little less so.
-    pub(super) fn end_round(&mut self, sent: usize) {
-        for _ in 0..sent.min(self.news.len()) {
-            if let Some((at, rounds)) = self.news.pop_front().filter(|news| news.1 > 1) {
-                self.news.push_back((at, rounds - 1));
+    /// The round is over: what it sent as new, in messages of `most` tuples, is a little
+    /// less so.
+    pub(super) fn end_round(&mut self, most: usize) {
+        for _ in 0..news_of(most).min(self.news.len()) {
+            match self.news.front_mut() {
+                Some((_, rounds)) if *rounds > 1 => {
+                    *rounds -= 1;
+                    self.news.rotate_left(1);
+                }
+                _ => self.end_news(),
             }
         }
         if self.news.is_empty() && self.news.capacity() > 0 {
             self.news = VecDeque::new();
+        }
+    }
+
+    /// The first of the news is no longer one.
+    fn end_news(&mut self) {
+        let first = self.news.pop_front();
+        if let Some(kept) = first.and_then(|(at, _)| self.kept.get_mut(&at)) {
+            kept.waits = false;
         }
     }
 
@@ -231,13 +262,23 @@ impl<P: Peer> Tuples<P> {
         kept.map(|(&at, kept)| kept.tuple(now, at)).collect()
     }
 
-    /// Drops what is past its time-out.
+    /// Drops what is past its time-out. Nothing is looked at before something can be.
     pub(super) fn sweep(&mut self, now: Time, timeout: Duration) {
         let timeout = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
         let now = i64::from(seconds(now));
-        self.kept.retain(|_, kept| now - i64::from(kept.heard) <= timeout);
-        self.names = self.kept.values().map(|kept| kept.record.name.len()).sum();
-        self.homes = BTreeMap::new();
+        if now - i64::from(self.oldest) <= timeout {
+            return;
+        }
+        (self.oldest, self.names, self.homes) = (i32::MAX, 0, BTreeMap::new());
+        let (oldest, names) = (&mut self.oldest, &mut self.names);
+        self.kept.retain(|_, kept| {
+            let stays = now - i64::from(kept.heard) <= timeout;
+            if stays {
+                *oldest = kept.heard.min(*oldest);
+                *names += kept.record.name.len();
+            }
+            stays
+        });
     }
 
     /// Tuples of that home node, or fewer, if it cannot have too many.

@@ -1,0 +1,58 @@
+//! Kelips where nodes die, and more is told than gossip can carry.
+
+mod common;
+
+use std::time::Duration;
+
+use common::World;
+use common::user::{self, found, record};
+use starling_overlay::kelips::{Config, Kelips};
+use starling_overlay::Command;
+
+type Net = World<Kelips<u32>>;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A hundred nodes in ten groups that all know each other; every tenth has a record.
+fn a_hundred(seed: u64, config: Config) -> Net {
+    let mut net = Net::new(seed, 160, config);
+    net.converged(100);
+    (0..10).for_each(|number| net.command(number * 10, Command::Publish(record(number))));
+    net.run_for(MINUTE);
+    net
+}
+
+#[test]
+fn what_the_dead_had_is_forgotten_and_what_the_living_have_is_not() {
+    let config = Config::for_nodes(100);
+    let mut net = a_hundred(1, config.clone());
+    let kept = |net: &Net| net.nodes.values().map(Kelips::tuples).sum::<usize>();
+    let all = kept(&net);
+    for number in 0..5 {
+        net.kill(number * 10);
+    }
+    let before = kept(&net);
+    net.run_for(config.tuple_timeout - config.refresh_interval - MINUTE);
+    assert_eq!(kept(&net), before, "all are in their time, of {all}");
+    // A tick of the clock, and that age is told in whole seconds at each step.
+    net.run_for(config.refresh_interval + 6 * MINUTE);
+    let ended = user::look_for_all(&mut net, &[0, 1, 2, 3, 4], Duration::from_secs(20));
+    assert_eq!(found(&ended), 0);
+    assert!(kept(&net) < before * 2 / 3, "{} of {before}", kept(&net));
+    let ended = user::look_for_all(&mut net, &[5, 6, 7, 8, 9], Duration::from_secs(20));
+    assert_eq!(found(&ended), ended.len());
+}
+
+/// Heartbeats of so many tuples that they do not all fit as news: the others have their turn.
+#[test]
+fn more_news_than_gossip_can_carry_starve_nobody() {
+    let config = Config { groups: 1, search_words: false, ..Config::for_nodes(16) };
+    let mut net = Net::new(1, 160, config);
+    net.converged(16);
+    for node in 0..16 {
+        (0..62).for_each(|number| net.command(node, Command::Publish(record(node * 1000 + number))));
+    }
+    net.run_for(100 * MINUTE);
+    let kept: Vec<usize> = net.nodes.values().map(Kelips::tuples).collect();
+    assert!(kept.iter().all(|&kept| kept >= 980), "{kept:?}");
+}
