@@ -33,6 +33,7 @@ mod graph;
 mod id;
 pub mod kademlia;
 pub mod kelips;
+mod lost;
 pub mod napster;
 mod past;
 pub mod pastry;

@@ -9,19 +9,21 @@ use crate::{Id, Offence, Op, Peer, RpcId, prefetch};
 
 /// What a find is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose {
+pub enum Purpose<P> {
     /// A user's, who may want a value that is met on the way.
     User(Op, bool),
     /// The finger at distance `Id::bit(.0)`.
     Finger(u8),
     /// The own place in the ring.
     Join,
+    /// The own place in the ring of this peer, which was lost.
+    Beyond(P),
 }
 
 /// A find.
 #[derive(Debug)]
 pub struct Find<P> {
-    pub purpose: Purpose,
+    pub purpose: Purpose<P>,
     pub key: Id,
     /// Peers that were asked, and those of them that did not answer.
     pub questions: u16,
@@ -95,7 +97,7 @@ impl<P> Asked<P> {
 }
 
 impl<P: Peer> Find<P> {
-    pub fn new(purpose: Purpose, key: Id) -> Box<Self> {
+    pub fn new(purpose: Purpose<P>, key: Id) -> Box<Self> {
         Box::new(Find {
             purpose,
             key,
@@ -114,7 +116,7 @@ impl<P: Peer> Find<P> {
             Purpose::User(op, false) => (Aim::Key, op.0),
             Purpose::User(op, true) => (Aim::Value, op.0),
             Purpose::Finger(_) => (Aim::Finger, 0),
-            Purpose::Join => (Aim::Join, 0),
+            Purpose::Join | Purpose::Beyond(_) => (Aim::Join, 0),
         }
     }
 
@@ -221,7 +223,7 @@ impl<P: Peer> Find<P> {
                 let first = peers.first().copied();
                 let reached = match first {
                     Some(first) => self.key.between_or_at(start, host.id(first)),
-                    None => self.purpose == Purpose::Join,
+                    None => self.aim().0 == Aim::Join,
                 };
                 if reached { Ok(()) } else { Err(Offence::OutOfRange) }
             }

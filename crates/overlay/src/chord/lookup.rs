@@ -116,7 +116,7 @@ impl<P: Peer> Chord<P> {
     }
 
     /// Begins a find with what this node knows itself.
-    pub(super) fn find<H: Outside<P>>(&mut self, purpose: Purpose, key: Id, host: &mut H) {
+    pub(super) fn find<H: Outside<P>>(&mut self, purpose: Purpose<P>, key: Id, host: &mut H) {
         let mut find = Find::new(purpose, key);
         match self.hop(key, false, host) {
             Hop::Root => return self.finish(&find, self.own_replicas(), 0, host),
@@ -197,12 +197,15 @@ impl<P: Peer> Chord<P> {
                     .for_each(|peer| find.add(peer, hops + 1, false, host));
                 self.go_on(find, host);
             }
-            Answer::Last(peers) if find.purpose == Purpose::Join => self.found_place(from, peers, host),
-            Answer::Last(peers) => {
-                find.has_named(from, Some(0));
-                peers.iter().for_each(|&peer| find.add(peer, hops + 1, true, host));
-                self.go_on(find, host);
-            }
+            Answer::Last(peers) => match find.purpose {
+                Purpose::Join => self.found_place(from, peers, host),
+                Purpose::Beyond(lost) => self.found_beyond(lost, &peers, host),
+                Purpose::User(..) | Purpose::Finger(_) => {
+                    find.has_named(from, Some(0));
+                    peers.iter().for_each(|&peer| find.add(peer, hops + 1, true, host));
+                    self.go_on(find, host);
+                }
+            },
             Answer::Root { before, replicas } => self.on_root(from, before, replicas, find, hops, host),
         }
     }
@@ -278,7 +281,7 @@ impl<P: Peer> Chord<P> {
         match find.asked.take().and_then(|asked| asked.to) {
             Some(To { peer, .. }) => {
                 find.has_named(peer, None);
-                self.suspect(peer);
+                self.suspect(peer, host);
                 self.go_on(find, host);
             }
             None => self.fail(&find, host),
@@ -300,7 +303,7 @@ impl<P: Peer> Chord<P> {
                 host.emit(Routing::Closest { op, peers, cost });
             }
             Purpose::Finger(place) => self.set_finger(place, peers.first().copied(), host),
-            Purpose::Join => {} // ends with `found_place`
+            Purpose::Join | Purpose::Beyond(_) => {} // end with `found_place`, `found_beyond`
         }
     }
 
@@ -312,7 +315,7 @@ impl<P: Peer> Chord<P> {
                 host.emit(Routing::Closest { op, peers: Vec::new(), cost });
             }
             Purpose::Finger(place) => self.no_finger(place),
-            Purpose::Join => {} // `Joining` tries again
+            Purpose::Join | Purpose::Beyond(_) => {} // `Joining` tries again, `Lost` another time
         }
     }
 

@@ -15,7 +15,10 @@ impl<P: Peer> Chord<P> {
         }
         match through {
             Some(peer) if peer == self.me => host.refuse(None, Offence::NamesItself),
-            Some(peer) => self.look_for_place(vec![peer], host),
+            Some(peer) => {
+                self.lost.came_through(peer);
+                self.look_for_place(vec![peer], host);
+            }
             None => {
                 self.enter(host);
                 self.small = true;
@@ -177,8 +180,7 @@ impl<P: Peer> Chord<P> {
     /// `peer` is gone: nothing here names it any more.
     pub(super) fn bury<H: Outside<P>>(&mut self, peer: P, host: &mut H) {
         let orphan = self.predecessor() == Some(peer);
-        self.notified.take_if(|&mut one| one == peer);
-        let notified = self.notified.take_if(|_| orphan);
+        let notified = self.take_notified(|one| one == peer || orphan);
         let (listed, before) = (self.successors().contains(&peer), self.predecessors);
         if !listed && !before.iter().any(|one| one == peer) {
             self.table.remove(peer);
@@ -242,7 +244,7 @@ impl<P: Peer> Chord<P> {
         });
         let predecessors: Few<P> = backwards.collect();
         if predecessors != self.predecessors && predecessors.first().is_some() {
-            self.notified = None;
+            self.take_notified(|_| true);
             self.change(host, |node, _| node.predecessors = predecessors);
         }
     }
@@ -264,6 +266,9 @@ impl<P: Peer> Chord<P> {
     /// distance whose finger is not in the successor list.
     pub(super) fn fix_finger<H: Outside<P>>(&mut self, host: &mut H) {
         self.fix_at = self.now + self.config.fix_fingers;
+        if !self.rush {
+            self.look_beyond(host);
+        }
         if self.busy.as_ref().is_some_and(|busy| busy.finds.iter().any(|find| find.is_for_finger())) {
             return;
         }
@@ -310,9 +315,10 @@ impl<P: Peer> Chord<P> {
     }
 
     /// What a node does that hears of a peer's silence on the way of a find.
-    pub(super) fn suspect(&mut self, peer: P) {
+    pub(super) fn suspect<H: Outside<P>>(&mut self, peer: P, host: &mut H) {
         if self.table.fingers().contains(&peer) {
             if self.config.forget_fingers {
+                self.lost.note(peer, host.rng());
                 self.table.remove(peer);
             }
         } else if self.member && self.successor() == Some(peer) {

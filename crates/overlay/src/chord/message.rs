@@ -171,7 +171,7 @@ where
             },
             Carry { .. } | Ack { .. } | Nack { .. } | Found { .. } | Lost { .. } | Detour { .. } => {
                 Purpose::LookUp
-            },
+            }
             _ => Purpose::Maintenance,
         }
     }

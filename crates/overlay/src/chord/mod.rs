@@ -27,9 +27,11 @@
 //! successors up to four of their predecessors, so that a replica knows which keys it
 //! is a replica of.
 //!
-//! Deliberately absent: proximity in the choice of fingers or servers, merging of two
-//! rings that each believe to be whole, and virtual nodes, which are nothing but
-//! further nodes with names of their own.
+//! Two rings, each of which believes to be whole, become one (`merge.rs`), which is in
+//! neither paper.
+//!
+//! Deliberately absent: proximity in the choice of fingers or servers, and virtual nodes,
+//! which are nothing but further nodes with names of their own.
 
 mod check;
 mod config;
@@ -37,6 +39,7 @@ mod find;
 pub mod invariant;
 mod lookup;
 mod maintain;
+mod merge;
 mod message;
 mod neighbours;
 mod route;
@@ -53,6 +56,7 @@ use starling_sansio::Time;
 pub use config::*;
 pub use message::{Aim, Body, Carried, FEW, Few, Message};
 
+use crate::lost::Lost;
 use crate::{
     Core, Host, Id, Input, KeyBased, Offence, Op, Peer, Route, Routing, Row, RpcId, Rpcs, View, Wanted,
     prefetch,
@@ -69,11 +73,10 @@ pub struct Chord<P> {
     table: Table<P>,
     /// The predecessor, its predecessor, and so on.
     predecessors: Few<P>,
-    /// Who says to be our predecessor, while the old one is asked whether it lives.
-    notified: Option<P>,
     /// Zave: a node does one maintenance operation at a time.
     question: Option<Question<P>>,
     busy: Option<Box<Busy<P>>>,
+    lost: Lost<P>,
     now: Time,
     stabilize_at: Time,
     fix_at: Time,
@@ -104,6 +107,8 @@ struct Busy<P> {
     finds: SmallVec<[Box<Find<P>>; 2]>,
     carries: Rpcs<P, Carrying<P>, MAX_CARRIES>,
     joining: Option<Joining<P>>,
+    /// Who says to be our predecessor, while the old one is asked whether it lives.
+    notified: Option<P>,
     due: Time,
 }
 
@@ -129,9 +134,9 @@ impl<P: Peer> Core<P> for Chord<P> {
             config: config.clone(),
             table: Table::default(),
             predecessors: Few::NONE,
-            notified: None,
             question: None,
             busy: None,
+            lost: Lost::default(),
             now: Time::ZERO,
             stabilize_at: Time::NEVER,
             fix_at: Time::NEVER,
@@ -220,7 +225,7 @@ impl<P: Peer> Core<P> for Chord<P> {
 
     fn state_bytes(&self) -> usize {
         let busy = self.busy.as_ref().map_or(0, |busy| busy.bytes());
-        size_of::<Self>() + self.table.heap_bytes() + busy
+        size_of::<Self>() + self.table.heap_bytes() + self.lost.heap_bytes() + busy
     }
 }
 
@@ -395,13 +400,21 @@ impl<P: Peer> Chord<P> {
             self.next_question(host);
         }
         let Some(busy) = &mut self.busy else { return };
+        if busy.finds.is_empty() && busy.finds.spilled() {
+            busy.finds = SmallVec::new();
+        }
         let finds = busy.finds.iter().map(|find| find.deadline());
         let joining = busy.joining.iter().map(|joining| joining.retry_at);
         let due = finds.chain(joining).chain(busy.carries.next_deadline()).min();
         match due {
-            Some(due) => busy.due = due,
-            None => self.busy = None,
+            None if busy.notified.is_none() => self.busy = None,
+            due => busy.due = due.unwrap_or(Time::NEVER),
         }
+    }
+
+    /// Who says to be our predecessor, no longer.
+    fn take_notified(&mut self, which: impl Fn(P) -> bool) -> Option<P> {
+        self.busy.as_mut()?.notified.take_if(|one| which(*one))
     }
 
     fn busy(&mut self) -> &mut Busy<P> {
@@ -410,6 +423,7 @@ impl<P: Peer> Chord<P> {
                 finds: SmallVec::new(),
                 carries: Rpcs::default(),
                 joining: None,
+                notified: None,
                 due: Time::NEVER,
             })
         })
@@ -431,7 +445,7 @@ impl<P: Peer> Chord<P> {
             (question.left, question.deadline) = (0, self.now);
             self.expire_question(host);
         }
-        self.bury(peer, host);
+        self.lose_sight(peer, host);
         self.find_lost(peer, host);
         self.carry_lost(peer, host);
     }

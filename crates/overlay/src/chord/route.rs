@@ -349,7 +349,7 @@ impl<P: Peer> Chord<P> {
 
     /// `peer` does not carry on: somebody else shall.
     fn carry_otherwise<H: Outside<P>>(&mut self, peer: P, mut carrying: Carrying<P>, host: &mut H) {
-        self.suspect(peer);
+        self.suspect(peer, host);
         carrying.busy.take_if(|&mut busy| busy == peer);
         carrying.carried.timeouts = carrying.carried.timeouts.saturating_add(1);
         self.carry_without(peer, carrying, host);

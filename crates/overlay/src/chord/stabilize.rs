@@ -43,10 +43,11 @@ impl<P: Peer> Chord<P> {
     /// The next maintenance operation that is due, if none is under way.
     pub(super) fn next_question<H: Outside<P>>(&mut self, host: &mut H) {
         while self.question.is_none() {
+            let notified = self.busy.as_ref().and_then(|busy| busy.notified);
             if self.stabilize_at <= self.now {
                 self.stabilize_at = self.now + self.config.stabilize;
                 self.stabilize(host);
-            } else if let (Some(_), Some(predecessor)) = (self.notified, self.predecessor()) {
+            } else if let (Some(_), Some(predecessor)) = (notified, self.predecessor()) {
                 self.pose(Step::Check, predecessor, host);
             } else if let (true, Some(successor)) = (self.want_table, self.successor()) {
                 self.want_table = false;
@@ -105,14 +106,14 @@ impl<P: Peer> Chord<P> {
         self.question = None;
         match step {
             Step::Successor(_) => {
-                self.bury(peer, host);
+                self.lose_sight(peer, host);
                 self.stabilize(host);
             }
             // Nothing is adopted, and the notification makes the successor rectify.
             Step::Predecessor => self.stabilized(host),
-            Step::Check => self.bury(peer, host),
+            Step::Check => self.lose_sight(peer, host),
             Step::Finger(place) => {
-                self.bury(peer, host);
+                self.lose_sight(peer, host);
                 self.find_finger(place, host);
             }
             Step::Table => self.rush = true,
@@ -266,10 +267,9 @@ impl<P: Peer> Chord<P> {
         let nearer = |old: P, host: &H| host.id(from).between(host.id(old), mine);
         match self.predecessor() {
             Some(old) if old != from && !nearer(old, host) => {
-                if self.config.variant.checks_predecessor()
-                    && self.notified.is_none_or(|other| nearer(other, host))
-                {
-                    self.notified = Some(from);
+                let other = self.busy.as_ref().and_then(|busy| busy.notified);
+                if self.config.variant.checks_predecessor() && other.is_none_or(|other| nearer(other, host)) {
+                    self.busy().notified = Some(from);
                 }
             }
             old => {
@@ -301,7 +301,8 @@ impl<P: Peer> Chord<P> {
         if self.open(rpc, from, |step| step == Step::Check).is_none() {
             return host.refuse(Some(from), Offence::UnknownReply);
         }
-        (self.question, self.notified) = (None, None);
+        self.question = None;
+        self.take_notified(|_| true);
     }
 
     /// An answer to a finger's check; `false` if there is no such question.

@@ -20,9 +20,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// An attempt to join.
 #[derive(Clone, Copy, Debug)]
 pub struct Joining<P> {
-    through: P,
-    nonce: u32,
-    wait: Duration,
+    pub through: P,
+    pub nonce: u32,
+    pub wait: Duration,
     pub deadline: Time,
 }
 
@@ -33,6 +33,7 @@ impl<P: Peer> Pastry<P> {
             Some(peer) if self.stage == Stage::Member => self.probe_leaf(peer, host),
             Some(through) => {
                 self.stage = Stage::Joining;
+                self.past.came_through(through);
                 let wait = self.config.join_timeout;
                 self.busy().joining = Some(Joining { through, nonce: 0, wait, deadline: Time::ZERO });
                 self.join_again(host);
@@ -46,7 +47,11 @@ impl<P: Peer> Pastry<P> {
     pub(super) fn join_again<H: World<P>>(&mut self, host: &mut H) {
         let now = self.now;
         let Some(joining) = self.busy.as_mut().and_then(|busy| busy.joining.as_mut()) else { return };
-        if self.stage != Stage::Joining || joining.deadline > now {
+        if self.stage == Stage::Settling || joining.deadline > now {
+            return;
+        }
+        if self.stage == Stage::Member {
+            self.busy().joining = None;
             return;
         }
         joining.deadline = now + joining.wait;
@@ -94,7 +99,7 @@ impl<P: Peer> Pastry<P> {
     /// Whether `nonce` is that of the attempt under way.
     fn is_joining(&self, nonce: u32) -> bool {
         let joining = self.busy.as_ref().and_then(|busy| busy.joining.as_ref());
-        self.stage != Stage::Member && joining.is_some_and(|joining| joining.nonce == nonce)
+        joining.is_some_and(|joining| joining.nonce == nonce)
     }
 
     /// A node on the way shows rows of its table.
@@ -105,6 +110,8 @@ impl<P: Peer> Pastry<P> {
         if peers.contains(&from) || peers.contains(&self.me) {
             return host.refuse(Some(from), Offence::NamesItself);
         }
+        // A member has been asked for more than it wants, and believes only who it has asked.
+        let peers = if self.stage == Stage::Member { &[] } else { peers };
         for &peer in peers.iter().chain([&from]) {
             self.offer_table(peer, host);
         }
@@ -112,11 +119,14 @@ impl<P: Peer> Pastry<P> {
 
     /// The root shows its leaf set: this node can route now.
     pub(super) fn on_join_leaf<H: World<P>>(&mut self, from: P, nonce: u32, leaf: &[P], host: &mut H) {
-        if !self.is_joining(nonce) || self.stage != Stage::Joining {
+        if !self.is_joining(nonce) || self.stage == Stage::Settling {
             return host.refuse(Some(from), Offence::UnknownReply);
         }
         if leaf.contains(&from) || leaf.contains(&self.me) {
             return host.refuse(Some(from), Offence::NamesItself);
+        }
+        if self.stage == Stage::Member {
+            return self.found_beyond(from, leaf, host);
         }
         self.stage = Stage::Settling;
         if let Some(joining) = self.busy.as_mut().and_then(|busy| busy.joining.as_mut()) {

@@ -318,6 +318,9 @@ impl<P: Peer> Pastry<P> {
     /// one of them `told` this node.
     pub(super) fn lost<H: World<P>>(&mut self, peer: P, told: bool, host: &mut H) {
         let was_leaf = self.leaf.contains(peer);
+        if self.everyone().any(|one| one == peer) {
+            self.past.note(peer, host.rng());
+        }
         let told = told || self.asking(peer, |what| matches!(what, What::Leaf { told: true }));
         self.forget(peer, host);
         if was_leaf && !told && self.is_in() {
@@ -413,6 +416,7 @@ impl<P: Peer> Pastry<P> {
         }
         self.scan = if self.stage == Stage::Member { self.now + self.config.scan } else { Time::NEVER };
         self.scans = self.scans.wrapping_add(1);
+        self.look_beyond(host);
         if let Some(&near) = self.neighborhood.get(host.rng().index(self.neighborhood.len().max(1)))
             && self.scans % 8 == 1
         {

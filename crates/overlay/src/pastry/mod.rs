@@ -28,6 +28,7 @@ mod kbr;
 mod leaf;
 mod lookup;
 mod maintain;
+mod merge;
 mod message;
 mod table;
 
@@ -39,6 +40,7 @@ use starling_sansio::Time;
 pub use message::{Find, Join, MAX_LEAF, MAX_PAYLOAD, MAX_ROWS, MAX_SET, Parcel, PastryMessage};
 pub use table::MAX_DIGIT_BITS;
 
+use crate::lost::Lost;
 use crate::wire::List;
 use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View, prefetch};
 use join::Joining;
@@ -142,6 +144,7 @@ pub struct Pastry<P> {
     table: Table<P>,
     neighborhood: Vec<P>,
     busy: Option<Box<Busy<P>>>,
+    past: Lost<P>,
 }
 
 /// How far a node is in.
@@ -233,6 +236,7 @@ impl<P: Peer> Core<P> for Pastry<P> {
             table: Table::default(),
             neighborhood: Vec::new(),
             busy: None,
+            past: Lost::default(),
         }
     }
 
@@ -337,6 +341,7 @@ impl<P: Peer> Core<P> for Pastry<P> {
             + self.leaf.heap_bytes()
             + self.table.heap_bytes()
             + self.neighborhood.capacity() * size_of::<P>()
+            + self.past.heap_bytes()
             + self.busy.as_ref().map_or(0, |busy| busy.bytes())
     }
 }
