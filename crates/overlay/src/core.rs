@@ -241,6 +241,10 @@ pub trait KeyBased<P: Peer>: Core<P, Command = Route<P>, Event = Routing<P>> + C
         0
     }
 
+    /// The find `op`, just begun, shall name more than the replica set, if only a longer
+    /// search can: whoever is near the key. By default what a find names is all there is.
+    fn widen(&mut self, _op: Op) {}
+
     /// What `message`, sent by `from`, asks for, if it asks for the nodes closest to a
     /// key and would take a value instead. See [`Route::Find`].
     fn wants(from: P, message: &Self::Message) -> Option<Wanted<P>>;

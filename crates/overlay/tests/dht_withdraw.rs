@@ -67,7 +67,7 @@ fn withdrawn_after_crowds<K: KeyBased<u32, Config: Default>>(
 }
 
 fn gone_after_crowds<K: KeyBased<u32, Config: Default>>() {
-    for (crowds, loss_permille) in [(1, 0), (2, 0), (1, 200)] {
+    for (crowds, loss_permille) in [(1, 0), (2, 0), (1, 50), (2, 50)] {
         for seed in 0..2 {
             let found = withdrawn_after_crowds::<K>(seed, crowds, loss_permille);
             assert_eq!(found, 0, "{}, {crowds} crowds, seed {seed}, loss {loss_permille}", K::NAME);

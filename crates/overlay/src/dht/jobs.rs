@@ -145,9 +145,21 @@ where
             let Some(task) = self.app.waiting.pop_front().or_else(|| chore(self.app)) else { return };
             let values = matches!(task, Task::LookUp { .. });
             let op = self.fresh_op();
-            let (key, cause, cost) = (task.key(), task.cause(), Cost::default());
-            self.app.jobs.insert(op, Job { task, phase: Phase::Finding, cost, again: false });
-            self.drive(cause, Input::Command(Route::Find { op: Op(op), key, values }));
+            self.app
+                .jobs
+                .insert(op, Job { task, phase: Phase::Finding, cost: Cost::default(), again: false });
+            self.begin_find(op, values);
+        }
+    }
+
+    /// Who withdraws looks wider: some keep a posting who are no longer, or never were,
+    /// in the replica set, and do not know it.
+    fn begin_find(&mut self, op: u32, values: bool) {
+        let Some(job) = self.app.jobs.get(&op) else { return };
+        let (key, wide) = (job.task.key(), matches!(job.task, Task::Withdraw(_)));
+        self.drive(job.task.cause(), Input::Command(Route::Find { op: Op(op), key, values }));
+        if wide && self.app.leaving.is_none() {
+            self.routing.widen(Op(op));
         }
     }
 
@@ -177,10 +189,11 @@ where
                     Phase::Asking(Asking { peers, at: 0, answered, second, deadline, pages: 0, seen });
                 self.ask(op);
             }
-            Task::Publish(_) | Task::Withdraw(_) => {
+            Task::Publish(_) => {
                 peers.truncate(self.config.replicas);
                 self.tell_all(op, peers);
             }
+            Task::Withdraw(_) => self.tell_all(op, peers),
         }
     }
 
@@ -191,8 +204,7 @@ where
             return self.finish(op, Outcome::Failed);
         }
         job.again = true;
-        let (key, cause) = (job.task.key(), job.task.cause());
-        self.drive(cause, Input::Command(Route::Find { op: Op(op), key, values: false }));
+        self.begin_find(op, false);
     }
 
     /// Asks the replica whose turn it is, and those after it as long as this node is
@@ -380,7 +392,7 @@ where
         };
         match job.task {
             Task::Publish(put) if !told => self.publish_later(put.record.key),
-            Task::Withdraw(one) if missed => self.withdraw_later(*one),
+            Task::Withdraw(one) if missed || one.is_unsure(job.cost) => self.withdraw_later(*one),
             _ => {}
         }
     }

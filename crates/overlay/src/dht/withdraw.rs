@@ -1,10 +1,10 @@
 //! What this node has no longer, and what others tell it of that.
 //!
 //! Whom a provider told when it published it tells first of a withdrawal, several records
-//! in one message: they may be responsible no longer without knowing it. Whoever is
-//! responsible now is found and told, again and again until all of them have said so. Who
-//! is told remembers it for as long as a posting lasts, so that nobody who has not heard
-//! yet hands the posting back to it.
+//! in one message: they may be responsible no longer without knowing it. Whoever is near
+//! the key now is found and told, again and again until all of them have said so, and a few
+//! times if the find met silence. Who is told remembers it for as long as a posting lasts,
+//! so that nobody who has not heard yet hands the posting back to it.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::message::{Gone, MAX_GONE, Put};
 use super::publish::keys;
 use super::{Ctx, DhtMessage};
 use crate::wire::List;
-use crate::{Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Purpose, Record, Route, RpcId};
+use crate::{Cost, Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Purpose, Record, Route, RpcId};
 
 /// Withdrawals that wait at most, each for a find: of all that a node may publish, under
 /// four keys each.
@@ -30,6 +30,9 @@ pub const MAX_WITHDRAWN: usize = 4096;
 /// Those of one provider.
 const MAX_WITHDRAWN_BY_ONE: usize = MAX_WITHDRAWN / 16;
 
+/// How often a withdrawal is tried again because somebody was silent.
+const UNSURE_TRIES: u8 = 3;
+
 /// A record to be withdrawn from the replica set of one of its keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Withdrawal {
@@ -38,6 +41,14 @@ pub struct Withdrawal {
     until: Time,
     /// How often that has been tried.
     tries: u8,
+}
+
+impl Withdrawal {
+    /// Whether its find met silence, which may have been that of one who should be told.
+    /// Of the dead there is no end: after a few times it is over.
+    pub fn is_unsure(&self, cost: Cost) -> bool {
+        cost.timeouts > 0 && self.tries < UNSURE_TRIES
+    }
 }
 
 /// All that a record's provider would withdraw of it.

@@ -268,6 +268,16 @@ impl<P: Copy + PartialEq> IterativeLookup<P> {
         self.timeouts
     }
 
+    /// How many of the closest must have answered in the end.
+    pub fn enough(&self) -> usize {
+        self.plan.enough
+    }
+
+    /// All k of the closest must answer.
+    pub fn widen(&mut self) {
+        self.plan.enough = self.plan.k;
+    }
+
     /// How many nodes did not answer, or not soon enough for patience.
     pub fn in_vain(&self) -> u32 {
         self.timeouts + self.late as u32

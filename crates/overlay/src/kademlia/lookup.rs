@@ -45,6 +45,15 @@ impl<P: Peer> Kademlia<P> {
         self.begin(Task::User { op, values }, key, &[], host);
     }
 
+    /// The user's find `op` is to be over when all k have answered.
+    pub(super) fn widen_find(&mut self, op: Op) {
+        for find in self.finds().iter_mut().flatten() {
+            if matches!(find.task, Task::User { op: other, .. } if other == op) {
+                find.lookup.widen();
+            }
+        }
+    }
+
     /// Forgets the user's find without a word.
     pub(super) fn cancel(&mut self, op: Op) {
         for find in self.finds().iter_mut().flatten() {
@@ -200,7 +209,7 @@ impl<P: Peer> Kademlia<P> {
     }
 
     fn finish(&mut self, find: &Find<P>, host: &mut impl World<P>) {
-        let closest = find.lookup.closest(self.given(), |peer| host.id(peer));
+        let closest = find.lookup.closest(self.given(&find.lookup), |peer| host.id(peer));
         match find.task {
             Task::Join => self.joined(!closest.is_empty(), host),
             Task::Refresh | Task::Neighbors => self.refreshing = false,
@@ -226,7 +235,7 @@ impl<P: Peer> Kademlia<P> {
             let here = host.id(self.me).xor(key);
             let place = peers.partition_point(|&peer| host.id(peer).xor(key) < here);
             peers.insert(place, self.me);
-            peers.truncate(self.given());
+            peers.truncate(self.given(lookup));
             if place == 0 {
                 cost.hops = 0;
             }
@@ -235,8 +244,8 @@ impl<P: Peer> Kademlia<P> {
     }
 
     /// How many nodes a find gives: none of which it is not sure.
-    fn given(&self) -> usize {
-        self.config.replicas.min(self.config.enough).max(1)
+    fn given(&self, lookup: &IterativeLookup<P>) -> usize {
+        self.config.replicas.min(lookup.enough()).max(1)
     }
 
     fn finds(&mut self) -> &mut [Option<Box<Find<P>>>] {

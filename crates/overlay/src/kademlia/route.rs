@@ -29,6 +29,11 @@ impl<P: Peer> KeyBased<P> for Kademlia<P> {
         self.vain(op)
     }
 
+    /// All k must answer, as in the paper.
+    fn widen(&mut self, op: Op) {
+        self.widen_find(op);
+    }
+
     fn wants(from: P, message: &KademliaMessage<P>) -> Option<Wanted<P>> {
         match *message {
             KademliaMessage::Find { key, op, hops, why: Why::Value, .. } => {
