@@ -27,6 +27,9 @@ where
     /// A neighbour came or went: some keys may have got another replica set. At once
     /// with it came the `newcomers`.
     pub fn neighbours_changed(&mut self, peer: P, joined: bool, newcomers: &[P]) {
+        if !self.routing.is_member() {
+            return;
+        }
         let replicas = self.config.replicas;
         for key in self.app.kept.keys().collect::<Vec<Id>>() {
             let wide = self.replica_set(key, replicas + newcomers.len());

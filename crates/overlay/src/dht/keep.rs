@@ -95,11 +95,13 @@ where
 
     /// Keeps a posting if this node is responsible, or nearly so: views of who is
     /// differ a little. One that a neighbour hands on is kept as well if it is not known who
-    /// is: who has just become the last replica of a key may not know its root.
+    /// is: who has just become the last replica of a key may not know its root. And it is kept
+    /// though this node is still joining: others know it by then, and hand it what it will
+    /// be responsible for once.
     pub fn keep(&mut self, under: Id, posting: Posting<P>, handed: bool) -> Result<(), Offence> {
         let set = self.replica_set(under, 2 * self.config.replicas);
         let is_near = set.contains(&self.me) || (handed && set.is_empty());
-        if !is_near || !self.routing.is_member() {
+        if !is_near || !(handed || self.routing.is_member()) {
             return Err(Offence::Misdirected);
         }
         let household = |peer| self.host.household(peer);
