@@ -273,6 +273,10 @@ impl Trace {
     }
 
     fn put_end(&self, text: &mut String) {
+        if self.is_found() && self.steps.is_empty() {
+            let asking = self.tables.first().map_or(String::new(), |table| self.name(table.0));
+            let _ = writeln!(text, "\nno message: node {asking} knows it itself; --from lets another ask");
+        }
         let _ = match (&self.end, self.answer.first()) {
             (Some((Outcome::Found, cost)), Some(&root)) => {
                 let is = if self.of_record { "has it" } else { "is responsible" };

@@ -14,6 +14,8 @@ use starling_sim::trace::{self, Request};
 
 /// A small lively network: joins by the protocol, churn, loss, records, all questions.
 fn lively(overlay: &str, seeds: u64) -> Scenario {
+    let unstructured = ["napster", "gnutella", "fasttrack"].contains(&overlay);
+    let finds = if unstructured { "" } else { "[[traffic]]\nask = \"find\"\nfrom_s = 120\ntotal = 20\n" };
     let text = format!(
         r#"
 nodes = 300
@@ -53,11 +55,7 @@ ask = "search"
 from_s = 120
 total = 20
 
-[[traffic]]
-ask = "find"
-from_s = 120
-total = 20
-"#
+{finds}"#
     );
     Scenario::parse("lively", &text).unwrap()
 }
@@ -288,6 +286,21 @@ fn every_overlay_can_be_traced() {
         let structured = choice.root().is_some() || *name == "kelips";
         assert!(text.contains(if structured { "is responsible" } else { "has it" }), "{name}: {text}");
     }
+}
+
+/// Node 0 is one of Napster's servers.
+#[test]
+fn who_knows_the_answer_itself_says_so() {
+    let trace = |from| {
+        let choice = Choice::for_class("napster", 4).unwrap();
+        let request =
+            Request { nodes: 16, bits: 4, even: true, from, key: starling_sim::key(15, 4), seed: 1 };
+        trace::trace(&choice, &request)
+    };
+    let (server, client) = (trace(0), trace(9));
+    assert!(server.is_found() && server.steps.is_empty());
+    assert!(server.text().contains("no message: node 0 knows it itself"), "{}", server.text());
+    assert!(client.is_found() && client.steps.len() == 2 && !client.text().contains("no message"));
 }
 
 #[test]

@@ -141,6 +141,9 @@ fn what_cannot_be_told_apart_is_refused() {
             "give each variant a label",
         ),
         ("total = 3\n", partition, 8, "from_s is -1"),
+        ("chord", "napster", 5, "ask = \"lookup\""),
+        ("chord", "gnutella", 5, "ask = \"lookup\""),
+        ("[overlay.chord]", "[overlay.chord]\n[overlay.fasttrack]", 6, "in fasttrack"),
     ] {
         let error = Scenario::parse("x.toml", &good.replacen(from, to, 1)).unwrap_err();
         assert_eq!(error.line, line, "{error}");

@@ -230,6 +230,13 @@ fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
     if traffic.ask != Ask::Find && file.records.is_none() {
         return blame("ask", "nothing is published to be found: add [records]".into());
     }
+    let choices = file.overlay.choices(file.bits, file.upkeep);
+    if let Some(choice) = choices.iter().find(|choice| traffic.ask == Ask::Find && !choice.finds()) {
+        let name = choice.name();
+        let what =
+            format!("nobody is responsible for a key in {name}: ask = \"lookup\" asks who has a record");
+        return blame("ask", what);
+    }
     Ok(())
 }
 

@@ -91,6 +91,11 @@ impl Choice {
         self.table.root()
     }
 
+    /// Whether it knows nodes that are responsible for a key, to be found.
+    pub fn finds(&self) -> bool {
+        !matches!(self.table, Table::Napster(_) | Table::Gnutella(_) | Table::FastTrack(_))
+    }
+
     /// Shows `visitor` the overlay, configured for so many nodes.
     pub fn visit<V: Visit>(&self, nodes: u32, visitor: V) -> V::Output {
         self.table.visit(&Surroundings { bits: self.bits, nodes, upkeep: self.upkeep }, visitor)
