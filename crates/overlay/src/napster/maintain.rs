@@ -272,7 +272,9 @@ impl<P: Peer> Napster<P> {
                 self.registered(life, first, host);
             }
             (Message::Offered { refused, .. }, Phase::Registered(_)) => {
-                for own in self.own.iter_mut().filter(|own| refused.contains(&own.record.key)) {
+                // One that changed meanwhile was not offered as it is, or is not wanted.
+                let offered = self.own.iter_mut().filter(|own| own.standing == Standing::Offering);
+                for own in offered.filter(|own| refused.contains(&own.record.key)) {
                     own.standing = Standing::Refused;
                 }
                 self.change(Standing::Offering, Standing::Held);

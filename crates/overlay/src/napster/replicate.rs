@@ -15,8 +15,8 @@ use crate::{Event, Host, Offence, Peer, RpcId};
 
 /// Changes that a server remembers.
 pub const MAX_LOG: usize = 8192;
-/// Most messages in answer to one pull.
-const MAX_PULLED: usize = 8;
+/// Most changes in answer to one pull, and a message more.
+const MAX_PULLED: u64 = 8 * MAX_CHANGES as u64;
 /// Of so many beats one goes also to those who may have been cut off.
 const PROBES: u64 = 8;
 /// Most clients to whom a leaving server says so.
@@ -29,6 +29,8 @@ pub(super) struct Link<P> {
     epoch: u32,
     /// How many of its changes are in the index; `None` until it is copied.
     applied: Option<u64>,
+    /// Up to which number they are on their way, as they were pulled; 0 if all are here.
+    pulled: u64,
     heard: Time,
     /// Those of its clients that would take the servers' place.
     pub(super) heirs: List<P, HEIRS>,
@@ -36,7 +38,20 @@ pub(super) struct Link<P> {
 
 impl<P> Link<P> {
     pub(super) fn new(now: Time, peer: P) -> Link<P> {
-        Link { peer, epoch: 0, applied: None, heard: now, heirs: List::default() }
+        Link { peer, epoch: 0, applied: None, pulled: 0, heard: now, heirs: List::default() }
+    }
+
+    /// From which number on to pull its changes, of which there are `made`: once what was
+    /// pulled before is here, since each message of it tells that others are lacking.
+    fn lacks(&mut self, made: u64) -> Option<u64> {
+        let applied = self.applied?;
+        if applied >= made {
+            self.pulled = 0;
+            return None;
+        }
+        let due = applied >= self.pulled;
+        self.pulled = if due { applied.saturating_add(MAX_PULLED) } else { self.pulled };
+        due.then_some(applied + 1)
     }
 
     /// Whether its part of the index is here.
@@ -268,9 +283,10 @@ impl<P: Peer> Napster<P> {
         if link.epoch != epoch {
             (link.epoch, link.applied) = (epoch, None);
         }
-        match link.applied {
-            Some(applied) if applied < made => host.send(from, Message::Pull { epoch, first: applied + 1 }),
-            _ => {}
+        // What is not here by now got lost.
+        link.pulled = 0;
+        if let Some(first) = link.lacks(made) {
+            host.send(from, Message::Pull { epoch, first });
         }
         if server.ready {
             let known = |peer: &P| *peer == me || server.links.iter().any(|link| link.peer == *peer);
@@ -305,8 +321,8 @@ impl<P: Peer> Napster<P> {
             }
         }
         server.links[at].applied = Some(applied);
-        if applied < made {
-            host.send(peer, Message::Pull { epoch, first: applied + 1 });
+        if let Some(first) = server.links[at].lacks(made) {
+            host.send(peer, Message::Pull { epoch, first });
         }
     }
 
@@ -423,8 +439,8 @@ fn send_changes<P: Peer>(
     mut first: u64,
     host: &mut impl Host<P, Message<P>, Event<P>>,
 ) {
-    let made = server.log.made;
-    for _ in 0..MAX_PULLED {
+    let (made, last) = (server.log.made, first.saturating_add(MAX_PULLED));
+    while first < last {
         match server.log.from(first).filter(|_| epoch == server.log.epoch) {
             None => return host.send(to, Message::Gap { epoch }),
             Some(changes) if changes.is_empty() => return,

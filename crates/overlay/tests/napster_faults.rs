@@ -1,0 +1,57 @@
+//! Napster where messages get lost at a bad moment.
+
+#[path = "common/clients.rs"]
+mod clients;
+mod common;
+
+use std::time::Duration;
+
+use clients::{Net, a_hundred, servers};
+use common::user::{hits, record};
+use starling_overlay::napster::{Config, IndexLimits, MAX_CHANGES, Message};
+use starling_overlay::{Command, Op};
+
+#[test]
+fn a_server_that_lags_is_told_what_it_lacks_about_once() {
+    let mut net = a_hundred(8);
+    let lagging = servers(&net)[2];
+    // It hears nobody, but not for so long that it would be given up.
+    net.outside.cut = Some(Box::new(move |_, to| to == lagging));
+    for number in 200..2200 {
+        net.command(number % 100, Command::Publish(record(number)));
+    }
+    net.run_for(Duration::from_secs(5));
+    net.outside.cut = None;
+    net.outside.log = Some(Vec::new());
+    net.run_for(Duration::from_secs(5));
+    let log = net.outside.log.take().unwrap();
+    let told = log.iter().filter(|entry| entry.1 == lagging && matches!(entry.2, Message::Changes { .. }));
+    let pulls = log.iter().filter(|entry| entry.0 == lagging && matches!(entry.2, Message::Pull { .. }));
+    let records: Vec<usize> = servers(&net).iter().map(|server| net.nodes[server].records()).collect();
+    assert!(records.iter().all(|&count| count == 2100), "{records:?}");
+    let (told, pulls, least) = (told.count(), pulls.count(), 2000 / MAX_CHANGES);
+    assert!(told < 4 * least && pulls < least, "{told} messages after {pulls} questions; {least} are enough");
+}
+
+/// What is refused when it is no longer wanted is not offered to the next server.
+#[test]
+fn a_record_withdrawn_on_its_way_to_a_full_server_stays_away() {
+    let limits = IndexLimits { records_per_client: 1, ..IndexLimits::default() };
+    let mut net = Net::new(1, 160, Config { limits, servers: 2, ..Config::default() });
+    net.converged(6);
+    let client = (0..6).find(|node| !net.nodes[node].is_server()).unwrap();
+    net.command(client, Command::Publish(record(1)));
+    net.run_for(Duration::from_secs(5));
+    // The second one is refused, but the answer comes when it is withdrawn already.
+    net.command(client, Command::Publish(record(2)));
+    net.command(client, Command::Withdraw(record(2).key));
+    net.command(client, Command::Withdraw(record(1).key));
+    net.run_for(Duration::from_secs(5));
+    // The next server has room for one.
+    net.kill(net.nodes[&client].server().unwrap());
+    net.run_for(Duration::from_secs(60));
+    let asking = servers(&net)[0];
+    net.command(asking, Command::LookUp(Op(1), record(2).key));
+    net.run_for(Duration::from_secs(5));
+    assert_eq!(hits(&net, Op(1)), []);
+}
