@@ -139,6 +139,33 @@ fn a_third_of_the_super_peers_dies_at_once_and_their_leaves_find_others() {
     }
 }
 
+/// Whether its super-peer died or only no longer answers queries.
+#[test]
+fn a_search_moves_on_from_a_super_peer_that_does_not_answer() {
+    for (seed, dies) in (0..4).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let mut net = grown(seed, 60, Duration::from_secs(1), config(seed));
+        let silent = supers(&net)[1];
+        let house: Vec<u32> = net.nodes[&silent].leaves().collect();
+        let other = (0..60).find(|node| *node != silent && !house.contains(node)).unwrap();
+        if dies {
+            net.kill(silent);
+        } else {
+            net.outside.drops = Some(Box::new(move |from, _, message| {
+                from == silent && matches!(message, Message::Hits { .. })
+            }));
+        }
+        for &leaf in &house {
+            net.command(leaf, Command::LookUp(Op(1), record(other).key));
+        }
+        net.run_for(MINUTE);
+        let ends = house.iter().map(|&leaf| result(&net, leaf, 1).1);
+        let found = ends.filter(|end| *end == Some(Outcome::Found)).count();
+        // Others go on naming one that lives, and pass queries to it.
+        let least = if dies { house.len() } else { house.len() / 2 };
+        assert!(found >= least, "seed {seed}, it dies: {dies}: {found} of {}", house.len());
+    }
+}
+
 #[test]
 fn a_third_of_all_dies_at_once() {
     for seed in 0..10 {

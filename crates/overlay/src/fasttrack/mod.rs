@@ -18,7 +18,9 @@
 //! of its leaves. A leaf past its probation that can bear twice as much, and has
 //! vouchers, takes a super-peer's place. A super-peer with hardly a leaf goes to one
 //! with more; one that leaves names an heir. Leaves whose super-peer dies move to a
-//! spare one and publish again; if none answers they become super-peers themselves.
+//! spare one and publish again; if none answers they become super-peers themselves. A
+//! super-peer that answers none of a search's questions counts as dead too, and the search
+//! goes on at the next one.
 //!
 //! **Repair.** Whoever has no super-peer, or too few links, turns to the spare names
 //! and then, ever more rarely, to those it knew once (`past`): the boot peer,
@@ -38,7 +40,7 @@
 //! until it is promoted; somebody who keeps leaves at several super-peers for as long
 //! as a probation and has them search for each other's files; a flash crowd, in which
 //! full super-peers promote whoever claims most, since nobody has earned anything yet;
-//! and a super-peer that keeps its leaves but drops their queries.
+//! and a super-peer that answers its leaves' queries with nothing.
 //!
 //! Deliberately absent: downloads, encryption, the UDP probes by which KaZaA's leaves
 //! choose the nearest of several super-peers, shuffling of links over time.

@@ -40,6 +40,12 @@ pub(super) struct Search<P> {
 }
 
 impl<P> Search<P> {
+    /// It waits for somebody to be put to, until then.
+    fn strand(&mut self, until: Time) {
+        (self.heard, self.tries) = (false, TRIES + 1);
+        self.due = if self.moves < MAX_MOVES { until } else { self.due };
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.found.capacity() * size_of::<(Id, P)>() + self.what.heap_bytes()
@@ -105,6 +111,13 @@ impl<P: Peer> FastTrack<P> {
         }
     }
 
+    /// Nobody is there any more to whom hits come: searches wait for a moment, to be put
+    /// again where this node belongs next.
+    pub(super) fn strand_searches(&mut self, now: Time) {
+        let until = now + self.config.timeout * u32::from(TRIES);
+        self.searches.iter_mut().for_each(|search| search.strand(until));
+    }
+
     /// A new super-peer: those queries that are not on their way are put again. One that
     /// moved too often only has the tries that it has left, so that it ends.
     pub(super) fn ask_again(&mut self, now: Time, host: &mut impl World<P>) {
@@ -128,6 +141,14 @@ impl<P: Peer> FastTrack<P> {
             } else if !search.heard && search.tries < TRIES {
                 search.timeouts += 1;
                 self.ask(now, at, host);
+                at += 1;
+            } else if !search.heard && search.tries == TRIES {
+                // Whoever leaves that many questions without an answer is of no use.
+                search.timeouts += 1;
+                search.strand(now + self.config.timeout * u32::from(TRIES));
+                if let Some(parent) = self.parent() {
+                    self.lost(now, parent, host);
+                }
                 at += 1;
             } else {
                 let outcome = match (search.found.is_empty(), search.heard) {

@@ -243,7 +243,7 @@ impl<P: Peer> FastTrack<P> {
     pub(super) fn on_bye(&mut self, now: Time, from: P, supers: &[P], host: &mut impl World<P>) {
         // Farewells may cross: one from a stranger is no offence, and no news.
         let asked = self.asked.abandon(from).is_some();
-        if self.forget(from, host) || asked {
+        if self.forget(now, from, host) || asked {
             self.learn_all(from, supers, host);
             self.look_around(now, host);
         }
@@ -253,15 +253,16 @@ impl<P: Peer> FastTrack<P> {
     pub(super) fn lost(&mut self, now: Time, peer: P, host: &mut impl World<P>) {
         while self.asked.abandon(peer).is_some() {}
         self.spares.retain(|&spare| spare != peer);
-        self.forget(peer, host);
+        self.forget(now, peer, host);
         self.look_around(now, host);
     }
 
     /// Takes a peer out of all roles; whether it had one.
-    fn forget(&mut self, peer: P, host: &mut impl World<P>) -> bool {
+    fn forget(&mut self, now: Time, peer: P, host: &mut impl World<P>) -> bool {
         let was_parent = self.parent() == Some(peer);
         if was_parent {
             self.parent = None;
+            self.strand_searches(now);
             count(&mut self.counters.moves);
             self.asked.retain(|asked| !matches!(asked, Asked::Share { .. } | Asked::Ping { .. }));
         }
@@ -280,7 +281,7 @@ impl<P: Peer> FastTrack<P> {
         self.tick = now + self.config.interval / if lonely { SOON } else { 1 };
         self.tries = TRIES_A_TICK;
         if self.office.is_some() {
-            self.check_links(host);
+            self.check_links(now, host);
             self.check_leaves(now, host);
             self.promote_for_room(now, host);
             self.promote_the_better(now, host);
@@ -304,7 +305,7 @@ impl<P: Peer> FastTrack<P> {
         self.look_around(now, host);
     }
 
-    fn check_links(&mut self, host: &mut impl World<P>) {
+    fn check_links(&mut self, now: Time, host: &mut impl World<P>) {
         let Some(office) = &mut self.office else { return };
         let mut dead = Vec::new();
         for link in &mut office.links {
@@ -319,7 +320,7 @@ impl<P: Peer> FastTrack<P> {
             host.send(link.peer, Message::Ping { rpc });
         }
         for peer in dead {
-            self.forget(peer, host);
+            self.forget(now, peer, host);
         }
     }
 
@@ -431,6 +432,7 @@ impl<P: Peer> FastTrack<P> {
         let Some(office) = self.office.take() else { return };
         self.dissolve(&office, Some(heir), host);
         self.asked.retain(|asked| matches!(asked, Asked::Fetch));
+        self.strand_searches(now);
         count(&mut self.counters.demotions);
         self.learn(heir, host);
         self.seek(now, host);

@@ -21,6 +21,9 @@ enum Due<M> {
     Wake { node: u32 },
 }
 
+/// Whether a message from one node to another gets lost.
+pub type Lost<M> = Box<dyn Fn(u32, u32, &M) -> bool>;
+
 /// The part of the world that a core sees.
 pub struct Outside<M, E> {
     /// The time.
@@ -33,6 +36,8 @@ pub struct Outside<M, E> {
     pub loss_permille: u64,
     /// Between whom every message gets lost, if set: sender, receiver.
     pub cut: Option<Box<dyn Fn(u32, u32) -> bool>>,
+    /// Which messages get lost, if set: sender, receiver, message.
+    pub drops: Option<Lost<M>>,
     /// By how many microseconds at most a message takes longer than it should.
     pub jitter_us: u64,
     /// One way takes this long for every pair, if set; else see `delay`.
@@ -72,6 +77,7 @@ impl<C: Core<u32>> World<C> {
             blind: false,
             loss_permille: 0,
             cut: None,
+            drops: None,
             jitter_us: 0,
             fixed_delay: None,
             log: None,
@@ -261,7 +267,8 @@ impl<M: Message<u32>, E> Host<u32, M, E> for Outside<M, E> {
         let bytes = message.to_wire();
         assert!(longest(&message, bytes.len()) <= MESSAGE_MAX, "too long to be sent: {message:?}");
         let message = M::from_wire(&bytes).expect("what a core sends can be read");
-        let cut = self.cut.as_ref().is_some_and(|cut| cut(from, to));
+        let cut = self.cut.as_ref().is_some_and(|cut| cut(from, to))
+            || self.drops.as_ref().is_some_and(|drops| drops(from, to, &message));
         if self.rng.below(1000) >= self.loss_permille && !cut {
             let jitter = if self.jitter_us > 0 { self.rng.below(self.jitter_us) } else { 0 };
             let arrival = self.now + self.delay(from, to) + Duration::from_micros(jitter);
