@@ -108,6 +108,29 @@ fn a_leaf_that_shares_too_much_is_heard_in_part() {
 }
 
 #[test]
+fn long_names_of_a_leaf_take_no_more_than_their_share() {
+    let (mut net, house, _) = houses();
+    let leaf = net.nodes[&house].leaves().next().unwrap();
+    let share = |net: &mut Net, number: u32, length: usize| {
+        let records = List::new(vec![Record { name: "x".repeat(length).into(), ..record(number) }]);
+        net.outside.offences.clear();
+        net.inject(leaf, house, Message::Share { rpc: RpcId(number), records, withdrawn: List::default() });
+        net.outside.offences.is_empty()
+    };
+    // Fifty records with 128 bytes each.
+    let taken = (0..50).filter(|&number| share(&mut net, number, 1000)).count();
+    assert_eq!(taken, 6);
+    assert!(share(&mut net, 60, 400) && !share(&mut net, 61, 1), "the rest");
+    assert!(share(&mut net, 0, 900) && share(&mut net, 62, 100), "a shorter name makes room");
+    net.inject(
+        leaf,
+        house,
+        Message::Share { rpc: RpcId(1), records: List::default(), withdrawn: List::new(vec![record(0).key]) },
+    );
+    assert!(share(&mut net, 63, 900) && !share(&mut net, 64, 1));
+}
+
+#[test]
 fn super_peers_that_pass_a_leaf_to_and_fro_do_not_keep_its_search_from_ending() {
     let mut net = net(1);
     net.add(1);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clients::{Net, a_hundred, servers};
 use common::user::{hits, record};
 use starling_overlay::napster::{Config, IndexLimits, MAX_CHANGES, Message};
-use starling_overlay::{Command, Op};
+use starling_overlay::{Command, Op, Record};
 
 #[test]
 fn a_server_that_lags_is_told_what_it_lacks_about_once() {
@@ -54,4 +54,33 @@ fn a_record_withdrawn_on_its_way_to_a_full_server_stays_away() {
     net.command(asking, Command::LookUp(Op(1), record(2).key));
     net.run_for(Duration::from_secs(5));
     assert_eq!(hits(&net, Op(1)), []);
+}
+
+#[test]
+fn long_names_take_no_more_than_their_share_and_leave_no_ghost() {
+    let limits = IndexLimits { records_per_client: 10, ..IndexLimits::default() };
+    let mut net = Net::new(1, 160, Config { limits, servers: 2, ..Config::default() });
+    net.converged(6);
+    let client = (0..6).find(|node| !net.nodes[node].is_server()).unwrap();
+    let long = |number: u32, length: usize| {
+        let name = format!("long{number} {}", "x".repeat(length - 6));
+        Record { name: name.into(), ..record(number) }
+    };
+    let kept = |net: &mut Net| -> Vec<usize> {
+        net.run_for(Duration::from_secs(5));
+        servers(net).iter().map(|server| net.nodes[server].records()).collect()
+    };
+    // Ten records with 128 bytes each.
+    for number in 0..3 {
+        net.command(client, Command::Publish(long(number, 600)));
+    }
+    assert_eq!(kept(&mut net), [2, 2]);
+    // What takes its place is too long: it is gone, from all servers.
+    net.command(client, Command::Publish(long(1, 700)));
+    assert_eq!(kept(&mut net), [1, 1]);
+    net.command(client, Command::Publish(long(1, 650)));
+    assert_eq!(kept(&mut net), [2, 2]);
+    net.command(client, Command::Withdraw(record(0).key));
+    net.command(client, Command::Withdraw(record(1).key));
+    assert_eq!(kept(&mut net), [0, 0]);
 }

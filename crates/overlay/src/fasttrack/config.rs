@@ -19,7 +19,8 @@ pub struct Config {
     pub links: u16,
     /// How many links far a query goes among super-peers.
     pub ttl: u8,
-    /// Records a leaf may publish at a super-peer.
+    /// Records a leaf may publish at a super-peer, with [`super::NAME_BYTES`] of name each
+    /// on average.
     pub records: u16,
     /// Providers after which a look-up by key stops.
     pub providers: u16,

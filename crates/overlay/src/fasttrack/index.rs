@@ -47,14 +47,15 @@ impl<P: Copy + Eq> Index<P> {
         place
     }
 
-    /// Takes out the record at `place`.
-    pub fn remove(&mut self, place: u32) {
-        let Some(hit) = self.entries.get_mut(place as usize).and_then(Option::take) else { return };
+    /// Takes out the record at `place`; gives the bytes of its name.
+    pub fn remove(&mut self, place: u32) -> usize {
+        let Some(hit) = self.entries.get_mut(place as usize).and_then(Option::take) else { return 0 };
         self.keys.remove(&(hit.record.key.high(), place));
         for word in hit.record.words() {
             self.words.remove(&(start(&word), place));
         }
         self.free.push(place);
+        hit.record.name.len()
     }
 
     /// The key of the record at `place`.

@@ -64,7 +64,7 @@ pub use self::config::{Config, Counters};
 pub use self::index::MAX_SCAN;
 pub use self::lookup::MAX_TTL;
 pub use self::message::{MAX_BATCH, MAX_NAMED, Message};
-pub use self::office::{MAX_LEAVES, MAX_LINKS, MAX_VOUCHERS};
+pub use self::office::{MAX_LEAVES, MAX_LINKS, MAX_VOUCHERS, NAME_BYTES};
 pub use self::search::{MAX_HITS, MAX_SEARCHES};
 
 use self::leaf::Parent;

@@ -13,6 +13,9 @@ use crate::{Id, Record, RpcId};
 pub const MAX_LEAVES: u16 = 512;
 /// Links of a super-peer, whatever the configuration says.
 pub const MAX_LINKS: u16 = 64;
+/// Bytes of the names of a leaf's records for each that it may have: those with long names
+/// are fewer.
+pub const NAME_BYTES: usize = 128;
 /// Vouchers remembered for a leaf; more do not count.
 pub const MAX_VOUCHERS: usize = 8;
 
@@ -40,6 +43,8 @@ pub(super) struct Leaf<P> {
     pub vouchers: Vec<P>,
     /// Places of its records in the index.
     pub places: Vec<u32>,
+    /// Bytes of their names.
+    pub bytes: usize,
 }
 
 /// A neighbour among the super-peers.
@@ -126,7 +131,7 @@ impl<P: Copy + Ord> Office<P> {
     /// Takes a leaf in.
     pub fn add_leaf(&mut self, now: Time, peer: P, capacity: u8) {
         let (vouchers, places) = (Vec::new(), Vec::new());
-        let leaf = Leaf { peer, capacity, heard: true, missed: 0, since: now, vouchers, places };
+        let leaf = Leaf { peer, capacity, heard: true, missed: 0, since: now, vouchers, places, bytes: 0 };
         if let Err(at) = self.leaf_at(peer) {
             self.leaves.insert(at, leaf);
         }
@@ -135,6 +140,7 @@ impl<P: Copy + Ord> Office<P> {
     /// Takes all that a leaf has out of the index.
     pub fn empty(&mut self, peer: P) {
         let Ok(at) = self.leaf_at(peer) else { return };
+        self.leaves[at].bytes = 0;
         for place in std::mem::take(&mut self.leaves[at].places) {
             self.index.remove(place);
         }
@@ -169,8 +175,10 @@ impl<P: Copy + Ord> Office<P> {
         self.withdraw(peer, record.key);
         let Ok(at) = self.leaf_at(peer) else { return false };
         let leaf = &mut self.leaves[at];
-        let room = leaf.places.len() < usize::from(config.records);
+        let (most, bytes) = (usize::from(config.records), leaf.bytes + record.name.len());
+        let room = leaf.places.len() < most && bytes <= most * NAME_BYTES;
         if room {
+            leaf.bytes = bytes;
             leaf.places.push(self.index.insert(record, peer));
         }
         room
@@ -181,7 +189,7 @@ impl<P: Copy + Ord> Office<P> {
         let Ok(at) = self.leaf_at(peer) else { return };
         let leaf = &mut self.leaves[at];
         if let Some(at) = leaf.places.iter().position(|&place| self.index.key(place) == Some(key)) {
-            self.index.remove(leaf.places.swap_remove(at));
+            leaf.bytes -= self.index.remove(leaf.places.swap_remove(at));
         }
     }
 

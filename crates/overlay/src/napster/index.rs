@@ -13,6 +13,9 @@ use crate::{Hit, Id, Peer, Query, Record};
 
 /// Most entries that one search looks at.
 const MAX_SCANNED: usize = 1 << 16;
+/// Bytes of names for each record that there may be, of a client and in all: records with
+/// long names are fewer.
+pub const NAME_BYTES: usize = 128;
 /// Bytes that B-tree nodes take for each byte of entries: they are three quarters full.
 const TREE_OVERHEAD: (usize, usize) = (4, 3);
 
@@ -32,6 +35,8 @@ pub(super) struct Holding<P> {
     pub(super) life: u32,
     /// In the order of the records' keys.
     entries: Vec<u32>,
+    /// Bytes of their names.
+    bytes: usize,
 }
 
 /// What an addition did.
@@ -50,9 +55,9 @@ pub(super) enum Added {
 /// Bounds of an index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IndexLimits {
-    /// Records of all clients together.
+    /// Records of all clients together, with [`NAME_BYTES`] of name each on average.
     pub records: usize,
-    /// Records of one client.
+    /// Records of one client, likewise.
     pub records_per_client: usize,
     /// Nodes of the tree of words.
     pub tree_nodes: usize,
@@ -71,6 +76,8 @@ pub(super) struct Index<P> {
     entries: Vec<Option<Entry<P>>>,
     spare: Vec<u32>,
     keys: BTreeSet<(Id, u32)>,
+    /// Bytes of all names.
+    bytes: usize,
     words: Tree,
     holdings: BTreeMap<P, Holding<P>>,
 }
@@ -92,6 +99,7 @@ impl<P: Peer> Index<P> {
             entries: Vec::new(),
             spare: Vec::new(),
             keys: BTreeSet::new(),
+            bytes: 0,
             words: Tree::new(limits.tree_nodes),
             holdings: BTreeMap::new(),
         }
@@ -117,7 +125,13 @@ impl<P: Peer> Index<P> {
         digest(held.iter().filter_map(|&at| Some(&self.entry(at)?.record)))
     }
 
-    /// Adds a record of a client.
+    /// Whether a client has the record of that key.
+    pub(super) fn has(&self, client: P, key: Id) -> bool {
+        self.held(client, key).is_ok()
+    }
+
+    /// Adds a record of a client, in place of the one of that key, which is gone also if
+    /// there is no room for the new one.
     pub(super) fn add(&mut self, client: P, origin: P, life: u32, record: Record) -> Added {
         match self.holdings.get(&client) {
             Some(holding) if holding.life > life || (holding.life == life && holding.origin != origin) => {
@@ -132,8 +146,12 @@ impl<P: Peer> Index<P> {
             }
             self.drop_entry(at);
         }
-        let held = self.holdings.get(&client).map_or(0, |holding| holding.entries.len());
-        if held >= self.limits.records_per_client || self.keys.len() >= self.limits.records {
+        let held = self.holdings.get(&client).map_or((0, 0), |held| (held.entries.len(), held.bytes));
+        let is_full = |(records, bytes): (usize, usize), most: usize| {
+            records >= most || bytes + record.name.len() > most.saturating_mul(NAME_BYTES)
+        };
+        let all = (self.keys.len(), self.bytes);
+        if is_full(held, self.limits.records_per_client) || is_full(all, self.limits.records) {
             return Added::Full;
         }
         let at = self.spare.pop().unwrap_or(self.entries.len() as u32);
@@ -146,9 +164,15 @@ impl<P: Peer> Index<P> {
         }
         self.keys.insert((record.key, at));
         let place = self.held(client, record.key).map_or_else(|place| place, |(place, _)| place);
-        let holding =
-            self.holdings.entry(client).or_insert_with(|| Holding { origin, life, entries: vec![] });
+        let holding = self.holdings.entry(client).or_insert_with(|| Holding {
+            origin,
+            life,
+            entries: vec![],
+            bytes: 0,
+        });
         holding.entries.insert(place, at);
+        holding.bytes += record.name.len();
+        self.bytes += record.name.len();
         self.entries.resize_with(self.entries.len().max(at as usize + 1), || None);
         self.entries[at as usize] = Some(Entry { record, provider: client });
         Added::New
@@ -191,10 +215,12 @@ impl<P: Peer> Index<P> {
             && let Some(holding) = self.holdings.get_mut(&client)
         {
             holding.entries.remove(place);
+            holding.bytes -= self.entries[at as usize].as_ref().map_or(0, |entry| entry.record.name.len());
         }
         let Some(entry) = self.entries[at as usize].take() else { return };
         entry.record.words().iter().for_each(|word| self.words.remove(word, at));
         self.keys.remove(&(key, at));
+        self.bytes -= entry.record.name.len();
         self.spare.push(at);
     }
 

@@ -54,7 +54,7 @@ use std::time::Duration;
 
 use starling_sansio::Time;
 
-pub use index::IndexLimits;
+pub use index::{IndexLimits, NAME_BYTES};
 pub use lookup::MAX_QUESTS;
 pub use maintain::MAX_RECORDS;
 pub use message::{

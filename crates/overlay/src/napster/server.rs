@@ -196,12 +196,17 @@ impl<P: Peer> Server<P> {
     /// Takes a record of an own client; false if there is no room.
     pub(super) fn offer(&mut self, me: P, client: P, life: u32, record: Record) -> bool {
         self.load.records += 1;
-        match self.index.add(client, me, life, record.clone()) {
-            Added::New => self.log.note(Change { client, life, what: Did::Offered { record } }),
-            Added::Same => {}
+        let (key, had) = (record.key, self.index.has(client, record.key));
+        let what = match self.index.add(client, me, life, record.clone()) {
+            Added::New => Did::Offered { record },
+            Added::Same => return true,
+            // The one that it was to replace is gone.
+            Added::Full if had => Did::Withdrew { key },
             Added::Full | Added::Old => return false,
-        }
-        true
+        };
+        let taken = matches!(what, Did::Offered { .. });
+        self.log.note(Change { client, life, what });
+        taken
     }
 
     pub(super) fn withdraw(&mut self, me: P, client: P, life: u32, key: Id) {
