@@ -1,4 +1,5 @@
-//! Kelips where nodes die, and more is told than gossip can carry.
+//! Kelips where messages are lost, halves lose each other, nodes die, and more is told than
+//! gossip can carry.
 
 mod common;
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 use common::World;
 use common::user::{self, found, record};
 use starling_overlay::kelips::{Config, Kelips};
-use starling_overlay::Command;
+use starling_overlay::{Command, Core};
 
 type Net = World<Kelips<u32>>;
 
@@ -20,6 +21,54 @@ fn a_hundred(seed: u64, config: Config) -> Net {
     (0..10).for_each(|number| net.command(number * 10, Command::Publish(record(number))));
     net.run_for(MINUTE);
     net
+}
+
+/// Pairs of mates of whom the first does not know the second.
+fn strangers(net: &Net) -> usize {
+    let group = |core: &Kelips<u32>, peer| core.group_of(net.outside.place(peer)) == core.group();
+    let missing = |(&node, core): (&u32, &Kelips<u32>)| {
+        let known = core.known();
+        let mates = net.nodes.keys().filter(|&&peer| peer != node && group(core, peer));
+        mates.filter(|peer| !known.contains(peer)).count()
+    };
+    net.nodes.iter().map(missing).sum()
+}
+
+#[test]
+fn a_farewell_is_heard_though_messages_are_lost() {
+    for seed in 0..5 {
+        let mut net = a_hundred(seed, Config::for_nodes(100));
+        let group = net.nodes[&10].group();
+        net.outside.loss_permille = 100;
+        net.command(10, Command::Leave);
+        net.run_for(Duration::from_secs(3));
+        net.kill(10);
+        net.outside.loss_permille = 0;
+        let mates = net.nodes.values().filter(|core| core.group() == group);
+        assert_eq!(mates.filter(|mate| mate.known().contains(&10)).count(), 0, "seed {seed}");
+        net.run_for(MINUTE);
+        let ended = user::look_for_all(&mut net, &[1], Duration::from_secs(20));
+        assert_eq!(found(&ended), 0, "seed {seed}: what it had is withdrawn");
+    }
+}
+
+#[test]
+fn two_halves_that_forgot_each_other_become_one_again() {
+    for seed in 0..3 {
+        let config = Config::for_nodes(100);
+        let mut net = a_hundred(seed, config.clone());
+        net.outside.cut = Some(Box::new(|a, b| (a < 50) != (b < 50)));
+        net.run_for(config.contact_timeout * 3);
+        let other = |(&node, core): (&u32, &Kelips<u32>)| {
+            core.known().iter().filter(|&&peer| (peer < 50) != (node < 50)).count()
+        };
+        assert_eq!(net.nodes.iter().map(other).sum::<usize>(), 0, "nobody knows the other half");
+        net.outside.cut = None;
+        net.run_for(20 * MINUTE);
+        assert_eq!(strangers(&net), 0, "seed {seed}");
+        let ended = user::look_for_all(&mut net, &[0, 3, 5, 9], Duration::from_secs(20));
+        assert_eq!(found(&ended), ended.len(), "seed {seed}");
+    }
 }
 
 #[test]

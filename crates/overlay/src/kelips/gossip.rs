@@ -23,6 +23,8 @@ const MAX_NEWS: usize = 64;
 const SAMPLE: usize = 4;
 /// Members of the own group in a gossip to another group, which keeps few of them.
 const MEMBERS_ABROAD: usize = 4;
+/// Of so many rounds, somebody who timed out is asked in one.
+const PROBE_ROUNDS: usize = 32;
 /// Members of a group that tell a home node of a withdrawal that they only heard of.
 const TELLERS: usize = 3;
 
@@ -80,8 +82,20 @@ impl<P: Peer> Kelips<P> {
             let tuples = List::new(self.strays(group, most_tuples, host));
             host.send(contact, Message::Gossip { entries, tuples, pull: true });
         }
+        self.probe(host);
         self.news.end_round(self.news_ration());
         self.tuples.end_round(if mates.is_empty() { 0 } else { most_tuples });
+    }
+
+    /// Now and then, gossip to somebody who timed out: if the network was in two parts, and
+    /// is no longer, that is how they find each other.
+    fn probe(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        let Some(lost) = self.table.lost(host.rng()) else { return };
+        let alone = self.table.members().is_empty() && self.target_abroad(host).is_none();
+        if alone || host.rng().index(PROBE_ROUNDS) == 0 {
+            let entries = self.entries(self.table.group_of(host.id(lost)), host);
+            host.send(lost, Message::Gossip { entries, tuples: List::default(), pull: true });
+        }
     }
 
     fn news_ration(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Join, leave and time-outs (section 2.1).
+//! Join and time-outs (section 2.1).
 
 use std::time::Duration;
 
@@ -11,8 +11,6 @@ use super::routing::arc_start;
 use super::table::{MAX_CONTACTS, group_of};
 use super::{Kelips, Time};
 
-/// Most messages that a leaving node sends to say so.
-const MAX_FAREWELLS: usize = 256;
 /// After joining, a node asks group mates for gossip in return for so long.
 pub(super) const YOUTH: Duration = Duration::from_secs(60);
 /// Unanswered questions before a joining node asks somebody else.
@@ -54,6 +52,7 @@ impl<P: Peer> Kelips<P> {
         if self.member || self.joining.is_some() {
             return;
         }
+        self.end_leave(host);
         self.table.begin(host.id(self.me));
         match boot.filter(|&boot| boot != self.me) {
             Some(boot) => {
@@ -66,42 +65,6 @@ impl<P: Peer> Kelips<P> {
                 self.joined(host);
             }
         }
-    }
-
-    pub(super) fn leave(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let out = !self.member && self.joining.is_none();
-        if self.member {
-            self.say_farewell(host);
-        }
-        self.end_all(host);
-        let fresh = <Self as crate::Core<P>>::new(self.me, &self.config);
-        let own = std::mem::take(&mut self.own);
-        *self = Kelips { own, now: self.now, ..fresh };
-        if !out {
-            host.emit(Event::Left);
-        }
-    }
-
-    /// Withdraws the own records, and tells mates and contacts.
-    fn say_farewell(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let keys: Vec<Id> = self.own.iter().map(super::Own::key).collect();
-        for key in keys {
-            for what in self.farewells(key) {
-                if let Some(&holder) = self
-                    .local_lookup(Id::from_high(what.under), 2, false, host)
-                    .iter()
-                    .find(|&&p| p != self.me)
-                {
-                    host.send(holder, Message::Announce { rpc: RpcId(0), what: Box::new(what) });
-                }
-            }
-        }
-        let known = crate::Core::known(self);
-        let first = host.rng().index(known.len());
-        let (late, early) = known.split_at(first);
-        let mates = self.table.members().iter();
-        let told: Vec<P> = mates.chain(early).chain(late).copied().take(MAX_FAREWELLS).collect();
-        told.into_iter().for_each(|peer| host.send(peer, Message::Leave {}));
     }
 
     /// From now on this node takes part.
@@ -360,13 +323,14 @@ impl<P: Peer> Kelips<P> {
 
     /// A peer did not answer.
     fn suspect(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        if self.table.suspect(self.now, peer) {
+        if self.table.suspect(self.now, peer, host.rng()) {
             host.emit(Event::Update { peer, joined: false });
         }
     }
 
-    /// A peer left, or cannot be reached.
-    pub(super) fn forget(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+    /// A peer cannot be reached.
+    pub(super) fn lose(&mut self, peer: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        self.table.lose(peer, host.rng());
         if self.table.forget(self.now, peer) {
             host.emit(Event::Update { peer, joined: false });
         }
@@ -376,7 +340,7 @@ impl<P: Peer> Kelips<P> {
     pub(super) fn sweep(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
         self.sweep_at = self.now + self.sweep_interval();
         self.tuples.sweep(self.now, self.config.tuple_timeout);
-        for peer in self.table.sweep(self.now) {
+        for peer in self.table.sweep(self.now, host.rng()) {
             host.emit(Event::Update { peer, joined: false });
         }
     }

@@ -164,6 +164,8 @@ wire_enum! {
         13 => Accepted { rpc: RpcId, beat: u32 },
         /// The sender leaves.
         14 => Leave { },
+        /// The sender knows that the receiver leaves.
+        15 => Gone { },
     }
 }
 

@@ -12,7 +12,7 @@
 //! that fails, other contacts, then the contacts of a group mate. The rooms:
 //!
 //! - `table`: members, contacts; `clock`: their heartbeats; `tuples`: the file tuples;
-//! - `maintain`: join, leave, time-outs; `gossip`: what is told each round;
+//! - `maintain`: join, time-outs; `leave`: a farewell; `gossip`: what is told each round;
 //! - `lookup`: questions with several tries; `publish`: a home node's own records;
 //! - `routing`: the common API's answers for a group as replica set.
 //!
@@ -22,7 +22,9 @@
 //! and a count. Search by words, which the paper lacks, keeps a tuple under the hash of
 //! each word; the holder filters by the other words, so a search needs one whole word
 //! (a prefix alone is refused). While a group is empty, the next one clockwise serves
-//! it, so that networks smaller than their number of groups work.
+//! it, so that networks smaller than their number of groups work. A leaving node says so,
+//! and some who timed out are gossiped to now and then, so that two halves of a network
+//! find each other again; the paper has neither.
 //!
 //! Memory, counted as the paper does ([`Kelips::paper_bytes`]): 40 B a membership entry
 //! and 60 B a tuple, the sizes with which n/k + c(k - 1) entries and F/k tuples are its
@@ -45,6 +47,7 @@
 mod check;
 mod clock;
 mod gossip;
+mod leave;
 mod lookup;
 mod maintain;
 mod message;
@@ -69,6 +72,7 @@ pub use tuples::MAX_OF_HOME;
 
 use crate::{Command, Core, Counts, Event, Host, Id, Input, Offence, Overlay, Peer, Row, View, prefetch};
 use gossip::News;
+use leave::Leaving;
 use lookup::Busy;
 use maintain::Joining;
 use publish::Own;
@@ -184,6 +188,7 @@ pub struct Kelips<P> {
     own: Vec<Own>,
     busy: Option<Box<Busy<P>>>,
     joining: Option<Box<Joining<P>>>,
+    leaving: Option<Box<Leaving<P>>>,
     member: bool,
     /// Whether the group's tuples have been copied, so that a tuple that is not here
     /// does not exist.
@@ -211,6 +216,7 @@ impl<P: Peer> Core<P> for Kelips<P> {
             own: Vec::new(),
             busy: None,
             joining: None,
+            leaving: None,
             member: false,
             complete: false,
             gossip_at: Time::NEVER,
@@ -234,7 +240,7 @@ impl<P: Peer> Core<P> for Kelips<P> {
             Input::Message { from, message } => self.message(from, message, host),
             Input::Command(command) => self.command(command, host),
             Input::Unreachable(peer) => {
-                self.forget(peer, host);
+                self.lose(peer, host);
                 self.abandon(peer, host);
             }
         }
@@ -246,6 +252,9 @@ impl<P: Peer> Core<P> for Kelips<P> {
             return;
         }
         self.expire(host);
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.next <= now) {
+            self.say_farewell(host);
+        }
         if self.member && now >= self.gossip_at {
             self.gossip_round(host);
         }
@@ -312,6 +321,7 @@ impl<P: Peer> Core<P> for Kelips<P> {
             + self.own.capacity() * size_of::<Own>()
             + self.busy.as_ref().map_or(0, |busy| busy.heap_bytes())
             + self.joining.as_ref().map_or(0, |_| size_of::<Joining<P>>())
+            + self.leaving.as_ref().map_or(0, |leaving| leaving.heap_bytes())
     }
 }
 
@@ -347,14 +357,23 @@ impl<P: Peer> Kelips<P> {
     }
 
     fn message(&mut self, from: P, message: Message<P>, host: &mut impl Host<P, Message<P>, Event<P>>) {
+        if self.leaving.is_some() {
+            return self.farewell_heard(from, &message, host);
+        }
         if message.answers().is_some() {
             return self.answer(from, message, host);
         }
-        if !self.member {
+        if !self.member || matches!(message, Message::Gone {}) {
             // They may not know yet that this node left, or has not joined.
             return host.refuse(Some(from), Offence::Misdirected);
         }
-        if !matches!(message, Message::Leave {}) {
+        let leaves = match &message {
+            Message::Leave {} => true,
+            // It may be said by one who leaves.
+            Message::Announce { what, .. } => !what.live,
+            _ => false,
+        };
+        if !leaves {
             self.hear(from, host);
         }
         match message {
@@ -363,7 +382,7 @@ impl<P: Peer> Kelips<P> {
             }
             Message::CopyView { rpc, part } => self.copy_view(from, rpc, part, host),
             Message::CopyTuples { rpc, after } => self.copy_tuples(from, rpc, after, host),
-            Message::Leave {} => self.forget(from, host),
+            Message::Leave {} => self.left(from, host),
             Message::Announce { rpc, what } => self.announced(from, rpc, *what, host),
             question => self.question(from, question, host),
         }
@@ -384,6 +403,7 @@ impl<P: Peer> Kelips<P> {
 
     fn set_alarm(&mut self) {
         let asked = self.busy.as_ref().and_then(|busy| busy.next_deadline()).unwrap_or(Time::NEVER);
-        self.wake_at = asked.min(self.gossip_at).min(self.sweep_at).min(self.refresh_at);
+        let leaving = self.leaving.as_ref().map_or(Time::NEVER, |leaving| leaving.next);
+        self.wake_at = asked.min(self.gossip_at).min(self.sweep_at).min(self.refresh_at).min(leaving);
     }
 }

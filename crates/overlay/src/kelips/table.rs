@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use starling_sansio::Time;
+use starling_sansio::{Rng, Time};
 
 use super::clock::{Clock, LIFE, Moment};
 use super::message::Seen;
@@ -23,6 +23,9 @@ pub const MAX_GROUPS: u32 = 8192;
 pub const MAX_CONTACTS: usize = 8;
 /// Peers that did not answer, or left, of which older news is not believed.
 pub const MAX_SUSPECTS: usize = 32;
+
+/// Peers that timed out or did not answer, who are tried again now and then.
+pub(super) const MAX_LOST: usize = 16;
 
 /// A tick of age weighs as much as this much distance when contacts are compared.
 const TICK_WEIGHS: Duration = Duration::from_millis(10);
@@ -81,6 +84,7 @@ pub(super) struct Table<P> {
     slots: Vec<P>,
     slots_heard: Vec<u8>,
     suspects: Vec<(P, Time)>,
+    lost: Vec<P>,
     members_clock: Clock,
     contacts_clock: Clock,
 }
@@ -97,6 +101,7 @@ impl<P: Peer> Table<P> {
             slots: Vec::new(),
             slots_heard: Vec::new(),
             suspects: Vec::new(),
+            lost: Vec::new(),
             members_clock: Clock::new(config.member_timeout),
             contacts_clock: Clock::new(config.contact_timeout),
         }
@@ -115,7 +120,7 @@ impl<P: Peer> Table<P> {
     pub(super) fn clear(&mut self) {
         (self.peers, self.heard) = (Vec::new(), Vec::new());
         (self.slots, self.slots_heard) = (Vec::new(), Vec::new());
-        self.suspects = Vec::new();
+        (self.suspects, self.lost) = (Vec::new(), Vec::new());
     }
 
     pub(super) fn group_of(&self, id: Id) -> u32 {
@@ -313,14 +318,21 @@ impl<P: Peer> Table<P> {
         self.suspects.iter().any(|suspect| suspect.0 == peer)
     }
 
-    /// `peer` did not answer. Once may be chance; a suspect who does it again is
-    /// forgotten: then true if it was a member of the own group.
-    pub(super) fn suspect(&mut self, now: Time, peer: P) -> bool {
+    /// `peer` did not answer. Once may be chance; a suspect who does it again is lost:
+    /// then true if it was a member of the own group.
+    pub(super) fn suspect(&mut self, now: Time, peer: P, rng: &mut Rng) -> bool {
         if self.is_suspect(peer) {
+            self.lose(peer, rng);
             return self.forget(now, peer);
         }
         self.note(now, peer);
         false
+    }
+
+    /// `peer` left: it is not looked for any more.
+    pub(super) fn leaves(&mut self, now: Time, peer: P) -> bool {
+        self.lost.retain(|&lost| lost != peer);
+        self.forget(now, peer)
     }
 
     fn note(&mut self, now: Time, peer: P) {
@@ -343,12 +355,37 @@ impl<P: Peer> Table<P> {
         true
     }
 
+    /// `peer` may be dead, or only cut off. Once there are many such, chance decides who
+    /// of them is remembered: deaths one by one do not displace at once all who were lost
+    /// together.
+    pub(super) fn lose(&mut self, peer: P, rng: &mut Rng) {
+        if self.lost.contains(&peer) {
+            return;
+        }
+        match self.lost.len() < MAX_LOST {
+            true => self.lost.push(peer),
+            false => self.lost[rng.index(MAX_LOST)] = peer,
+        }
+    }
+
+    /// Somebody who was lost, by chance, if that one is not known again.
+    pub(super) fn lost(&mut self, rng: &mut Rng) -> Option<P> {
+        let at = (!self.lost.is_empty()).then(|| rng.index(self.lost.len()))?;
+        let peer = self.lost[at];
+        if self.peers.binary_search(&peer).is_err() && !self.slots.contains(&peer) {
+            return Some(peer);
+        }
+        self.lost.swap_remove(at);
+        None
+    }
+
     /// Drops entries past their time-out and tells the members among them.
-    pub(super) fn sweep(&mut self, now: Time) -> Vec<P> {
+    pub(super) fn sweep(&mut self, now: Time, rng: &mut Rng) -> Vec<P> {
         let when = self.when(now);
-        for (slot, &heard) in self.slots.iter_mut().zip(&self.slots_heard) {
-            if when.contacts.ticks(heard) > LIFE {
-                *slot = self.me;
+        for at in 0..self.slots.len() {
+            if self.slots[at] != self.me && when.contacts.ticks(self.slots_heard[at]) > LIFE {
+                let gone = std::mem::replace(&mut self.slots[at], self.me);
+                self.lose(gone, rng);
             }
         }
         let life = self.contacts_clock.life();
@@ -362,6 +399,7 @@ impl<P: Peer> Table<P> {
         let gone: Vec<P> = gone.map(|(&peer, _)| peer).collect();
         self.peers.retain(|peer| gone.binary_search(peer).is_err());
         self.heard.retain(|heard| !dead(heard));
+        gone.iter().for_each(|&peer| self.lose(peer, rng));
         gone
     }
 
@@ -439,5 +477,6 @@ impl<P: Peer> Table<P> {
             + self.heard.capacity()
             + self.slots_heard.capacity()
             + self.suspects.capacity() * size_of::<(P, Time)>()
+            + self.lost.capacity() * size_of::<P>()
     }
 }
