@@ -238,6 +238,30 @@ fn more_records_than_memory_are_refused_before_the_run() {
     assert!(wrong.to_string().contains("10000000 records need about"), "{wrong}");
 }
 
+/// What is estimated of a Kelips node is what one takes at the end of a run, whatever its
+/// groups are; and what a scenario that is too large is told to try does fit.
+#[test]
+fn the_memory_of_kelips_is_estimated_from_its_groups_and_contacts() {
+    for parameters in ["", "groups = 1", "groups = 400\ncontacts = 8", "contacts = 1"] {
+        let text = format!("nodes = 2000\nduration_s = 10\n[overlay.kelips]\n{parameters}\n");
+        let scenario = Scenario::parse("x.toml", &text).unwrap();
+        let report = runner::run(&scenario, 1, &|_: &Progress| true);
+        let state = report::column("state_bytes").unwrap();
+        let measured = (state.value)(&report.rows[0].trials[0].1).unwrap();
+        let estimated = scenario.overlays[0].bytes_a_node(2000) as f64;
+        let ratio = estimated / measured;
+        assert!((0.67..1.5).contains(&ratio), "{parameters}: {estimated} B, not {measured}");
+    }
+    let text = "nodes = 1_000_000\nduration_s = 10\n[overlay.kelips]\ngroups = 400\n\
+                [records]\nper_node = 0.1\n";
+    let scenario = Scenario::parse("x.toml", text).unwrap();
+    let said = scenario.fits(Some(4 << 30), 1).unwrap_err().to_string();
+    let (_, tried) = said.split_once(", or ").unwrap();
+    let tried: u32 = tried.split_once(' ').unwrap().0.parse().unwrap();
+    let fits = |nodes| scenario.clone().with_nodes(nodes).unwrap().fits(Some(4 << 30), 1).is_ok();
+    assert!(fits(tried) && !fits(tried + tried / 10), "{said}");
+}
+
 /// Somebody who interrupts need not wait for the tables of a million nodes.
 #[test]
 fn a_run_can_be_stopped_before_its_world_stands() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use starling_overlay::Overlay;
+use starling_overlay::{Overlay, kelips};
 
 use super::params::{ChordTable, KademliaTable, Overlays, PastryTable, Style, Surroundings, Table};
 use crate::judge::Root;
@@ -31,6 +31,8 @@ const RECORD_BYTES: u64 = 300;
 const POSTING_BYTES: u64 = 150;
 /// Bytes of a tuple of Kelips at one node of the group.
 const TUPLE_BYTES: u64 = 85;
+/// Bytes of an entry of a Kelips node, in 16ths: a name and a heartbeat, with some room.
+const ENTRY_BYTES_16: u64 = 85;
 
 /// An overlay that runs, with its parameters.
 #[derive(Clone, Debug)]
@@ -98,14 +100,20 @@ impl Choice {
 
     /// Shows `visitor` the overlay, configured for so many nodes.
     pub fn visit<V: Visit>(&self, nodes: u32, visitor: V) -> V::Output {
-        self.table.visit(&Surroundings { bits: self.bits, nodes, upkeep: self.upkeep }, visitor)
+        self.table.visit(&self.surroundings(nodes), visitor)
+    }
+
+    fn surroundings(&self, nodes: u32) -> Surroundings {
+        Surroundings { bits: self.bits, nodes, upkeep: self.upkeep }
     }
 
     /// About how many bytes of memory a node takes, what it has under way included.
     pub fn bytes_a_node(&self, nodes: u32) -> u64 {
-        let root = f64::from(nodes).sqrt() as u64;
         let state = match self.name() {
-            "kelips" => 400 + 14 * root,
+            "kelips" => {
+                let (mates, contacts) = self.kelips_entries(nodes);
+                500 + (mates + contacts) * ENTRY_BYTES_16 / 16
+            }
             "kademlia" => 2_200,
             "pastry" => 1_000,
             "gnutella" => 1_500,
@@ -115,15 +123,22 @@ impl Choice {
         state + PENDING_BYTES
     }
 
+    /// How many mates and contacts a Kelips node knows.
+    fn kelips_entries(&self, nodes: u32) -> (u64, u64) {
+        let Table::Kelips(table) = &self.table else { return (0, 0) };
+        let config = table.config(&self.surroundings(nodes));
+        let mates = u64::from(nodes.div_ceil(config.groups)).min(kelips::MAX_MEMBERS as u64);
+        (mates, u64::from(config.groups - 1) * u64::from(config.contacts))
+    }
+
     /// About how many bytes a record takes that one node publishes, wherever it is kept, with
     /// a name of so many words.
     pub fn bytes_a_record(&self, nodes: u32, words: u32) -> u64 {
         let by_words = !matches!(&self.table, Table::Kelips(table) if table.search_words == Some(false));
         let keys = 1 + if by_words { u64::from(words) } else { 0 };
-        let root = f64::from(nodes).sqrt() as u64;
         let postings = match self.name() {
             // All of a group keep it, but what it says is in memory once.
-            "kelips" => return RECORD_BYTES + keys * root * TUPLE_BYTES,
+            "kelips" => return RECORD_BYTES + keys * (1 + self.kelips_entries(nodes).0) * TUPLE_BYTES,
             "chord" | "pastry" | "kademlia" => 8 * keys,
             "gnutella" => 1,
             _ => 3,

@@ -126,20 +126,25 @@ impl Scenario {
         let Some(free) = free else { return Ok(()) };
         let trials = self.overlays.len() as u64 * self.seeds;
         let at_once = trials.min(threads as u64).max(1);
-        let of_nodes = self.overlays.iter().map(|choice| self.bytes_of_nodes(choice)).max().unwrap_or(0);
-        let of_records = self.overlays.iter().map(|choice| self.bytes_of_records(choice)).max().unwrap_or(0);
-        let needed = of_nodes.saturating_add(of_records).saturating_mul(at_once);
-        if needed <= free {
+        let most = |bytes: &dyn Fn(&Choice) -> u64| self.overlays.iter().map(bytes).max().unwrap_or(0);
+        let of_nodes = |nodes| most(&|choice| self.bytes_of_nodes(choice, nodes));
+        let of_records = |nodes, count| most(&|choice| self.bytes_of_records(choice, nodes, count));
+        let needed =
+            |nodes, count| of_records(nodes, count).saturating_add(of_nodes(nodes)).saturating_mul(at_once);
+        let records = |nodes| self.file.records.as_ref().map_or(0.0, |records| records.number(nodes));
+        let (nodes, count) = (self.nodes(), records(self.nodes()));
+        let all = needed(nodes, count);
+        if all <= free {
             return Ok(());
         }
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        let possible = |count: f64| (count * free as f64 / needed as f64) as u64;
-        let records = self.file.records.as_ref().map_or(0.0, |records| records.number(self.nodes()));
-        let (key, what, possible) = if of_records > of_nodes {
-            ("records.", format!("{records} records"), format!("{} records", possible(records)))
+        let fewer = largest(nodes.into(), |nodes| needed(nodes as u32, records(nodes as u32)) <= free);
+        let fewer = format!("{fewer} nodes");
+        let (key, what, possible) = if of_records(nodes, count) > of_nodes(nodes) {
+            let possible = largest(count as u64, |count| needed(nodes, count as f64) <= free);
+            ("records.", format!("{count} records"), format!("{possible} records, or {fewer}"))
         } else {
-            let nodes = self.nodes();
-            ("nodes", format!("{nodes} nodes"), format!("{} nodes", possible(nodes.into())))
+            ("nodes", format!("{nodes} nodes"), fewer)
         };
         let one = if at_once > 1 { ", or one thread" } else { "" };
         Err(Wrong {
@@ -147,25 +152,25 @@ impl Scenario {
             line: line_of(&self.text, key),
             what: format!(
                 "{what} need about {:.1} GiB of memory, and {:.1} are free: try {possible}{one}",
-                gib(needed),
+                gib(all),
                 gib(free),
             ),
         })
     }
 
     /// About how many bytes the nodes of a trial take, and what is planned to be asked.
-    fn bytes_of_nodes(&self, choice: &Choice) -> u64 {
-        let numbers = u64::from(self.nodes()) * u64::from(self.file.virtual_nodes);
+    fn bytes_of_nodes(&self, choice: &Choice, nodes: u32) -> u64 {
+        let numbers = u64::from(nodes) * u64::from(self.file.virtual_nodes);
         let asked: u64 = self.file.traffic.iter().filter_map(|traffic| traffic.total).sum();
         let nodes = u32::try_from(numbers).unwrap_or(u32::MAX);
         choice.bytes_a_node(nodes) * numbers + asked * QUESTION_BYTES
     }
 
-    /// About how many bytes all that is published takes where it is kept.
-    fn bytes_of_records(&self, choice: &Choice) -> u64 {
+    /// About how many bytes so many records take where they are kept.
+    fn bytes_of_records(&self, choice: &Choice, nodes: u32, number: f64) -> u64 {
         let Some(records) = &self.file.records else { return 0 };
-        let published = records.number(self.nodes()) * f64::from(records.copies);
-        (published * choice.bytes_a_record(self.nodes(), records.words) as f64) as u64
+        let published = number * f64::from(records.copies);
+        (published * choice.bytes_a_record(nodes, records.words) as f64) as u64
     }
 
     /// Whether it is checked what must hold.
@@ -182,6 +187,16 @@ impl Scenario {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// The largest number up to `most` that fits: what is needed need not grow in proportion.
+fn largest(most: u64, fits: impl Fn(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (0, most);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
 }
 
 /// A file of this kind, if the text is one.

@@ -348,7 +348,7 @@ impl FastTrackTable {
 }
 
 impl KelipsTable {
-    fn config(&self, around: &Surroundings) -> kelips::Config {
+    pub(super) fn config(&self, around: &Surroundings) -> kelips::Config {
         let nodes = u64::from(around.nodes);
         let mut config = kelips::Config::for_nodes(nodes);
         self.apply(&mut config);
