@@ -68,8 +68,9 @@ impl<P: Peer> Kelips<P> {
         let young = self.joining.as_ref().is_some_and(|j| self.now < j.since + YOUTH);
         let mates: Vec<P> =
             (0..self.config.group_targets).filter_map(|n| self.target(n == 0, host)).collect();
+        let new = self.tuples.news(self.now, most_tuples);
         for &mate in &mates {
-            let tuples = List::new(self.tuples.gossip(self.now, most_tuples));
+            let tuples = List::new(self.tuples.gossip(self.now, &new, most_tuples));
             let entries = self.entries(self.table.group, host);
             host.send(mate, Message::Gossip { entries, tuples, pull: young });
         }

@@ -303,9 +303,14 @@ impl<P: Peer> Core<P> for Kelips<P> {
 
     fn warm(&self, message: Option<(P, &Message<P>)>, steps: u32, _id: impl Fn(P) -> Id) {
         match (steps, message) {
-            (1, Some((_, Message::Gossip { entries, .. }))) => {
+            (1, Some((_, Message::Gossip { entries, tuples, .. }))) => {
                 prefetch(&entries[..]);
+                prefetch(&tuples[..]);
                 self.table.warm();
+            }
+            // What a record is kept under is a function of its key.
+            (2, Some((_, Message::Gossip { tuples, .. }))) => {
+                tuples.iter().for_each(|tuple| prefetch(&*tuple.record));
             }
             (1, None) => self.table.warm(),
             _ => {}

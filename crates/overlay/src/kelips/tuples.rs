@@ -203,22 +203,26 @@ impl<P: Peer> Tuples<P> {
         (hits, wanted.next().is_some())
     }
 
-    /// Up to `most` tuples to send: new ones first, then the next in turn.
-    pub(super) fn gossip(&mut self, now: Time, most: usize) -> Vec<Tuple<P>> {
+    /// The tuples that go as new into each message of a round, of up to `most` tuples.
+    pub(super) fn news(&self, now: Time, most: usize) -> Vec<(Place, Tuple<P>)> {
         let new = self.news.iter().take(news_of(most)).map(|news| news.0);
+        new.filter_map(|at| Some((at, self.kept.get(&at)?.tuple(now, at)))).collect()
+    }
+
+    /// Up to `most` tuples to send: `new` ones, then the next in turn.
+    pub(super) fn gossip(&mut self, now: Time, new: &[(Place, Tuple<P>)], most: usize) -> Vec<Tuple<P>> {
         let most = most.min(self.kept.len());
         let mut tuples = Vec::with_capacity(most);
-        tuples.extend(new.clone().filter_map(|at| Some(self.kept.get(&at)?.tuple(now, at))));
+        tuples.extend(new.iter().map(|new| new.1.clone()));
         let later = self.kept.range((Bound::Excluded(self.cursor), Bound::Unbounded));
         for (&at, kept) in later.chain(self.kept.range(..=self.cursor)) {
             if tuples.len() >= most {
                 break;
             }
             self.cursor = at;
-            if new.clone().any(|new| new == at) {
-                break;
+            if !new.iter().any(|new| new.0 == at) {
+                tuples.push(kept.tuple(now, at));
             }
-            tuples.push(kept.tuple(now, at));
         }
         tuples
     }
