@@ -278,3 +278,32 @@ fn one_home_node_has_no_more_than_its_share_of_a_store() {
     tell(&mut net, vec![tuple(0, 9)]);
     assert_eq!(net.nodes[&0].tuples(), 1, "what timed out made room");
 }
+
+#[test]
+fn invented_tuples_leave_room_for_what_a_home_node_says_itself() {
+    let mut net = Net::new(1, 160, Config { groups: 1, max_tuples: 200, search_words: false, ..config() });
+    net.converged(4);
+    let invented = |number: u32| {
+        let record = Arc::new(record(number));
+        // Some are of nodes that exist.
+        let home = if number.is_multiple_of(2) { number } else { number % 4 };
+        Tuple { under: record.key.high(), record, home, beat: 1, age: 0, live: true }
+    };
+    for round in 0..20 {
+        for node in 0..4 {
+            let tuples = List::new((0..16).map(|n| invented(1000 + round * 16 + n)).collect());
+            let message = Message::Gossip { entries: List::default(), tuples, pull: false };
+            net.inject(STRANGER, node, message);
+        }
+        net.run_for(Duration::from_secs(1));
+    }
+    assert!(net.nodes.values().all(|node| node.tuples() <= 100), "half of what fits is hearsay");
+    (0..4).for_each(|node| net.command(node, Command::Publish(record(node))));
+    net.run_for(Duration::from_secs(300));
+    for number in 0..4 {
+        net.outside.events.clear();
+        // From a member's own store: it asks nobody.
+        let ended = user::look_for_all(&mut net, &[number], Duration::ZERO);
+        assert_eq!(found(&ended), 4, "{number}");
+    }
+}

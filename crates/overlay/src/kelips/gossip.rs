@@ -204,12 +204,24 @@ impl<P: Peer> Kelips<P> {
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) {
         self.hear_all(from, entries, host);
+        let asked = |tuple: &Tuple<P>| pull && tuple.home == self.me;
+        let truths: List<_, MAX_TUPLES> =
+            tuples.iter().filter(|&tuple| asked(tuple)).filter_map(|tuple| self.truth(tuple)).collect();
+        let mut doubted = None;
         for tuple in tuples {
-            self.hear_tuple(from, tuple, host);
+            let home = tuple.home;
+            if let Some(tuple) = self.hear_tuple(from, tuple, host) {
+                doubted = Some((home, tuple));
+            }
+        }
+        if let Some((home, tuple)) = doubted {
+            // One of them, so that nobody has it ask others more than he says himself.
+            let tuples = List::new(vec![tuple]);
+            host.send(home, Message::Gossip { entries: List::default(), tuples, pull: true });
         }
         if pull {
             let entries = self.entries(self.table.group_of(host.id(from)), host);
-            host.send(from, Message::Gossip { entries, tuples: List::default(), pull: false });
+            host.send(from, Message::Gossip { entries, tuples: truths, pull: false });
         }
     }
 
@@ -262,25 +274,29 @@ impl<P: Peer> Kelips<P> {
         }
     }
 
-    /// What somebody says of a tuple, which may not be his.
+    /// What somebody says of a tuple, which may not be his. Returns the tuple if its home
+    /// node is to be asked.
     pub(super) fn hear_tuple(
         &mut self,
         from: P,
         tuple: Tuple<P>,
         host: &mut impl Host<P, Message<P>, Event<P>>,
-    ) {
+    ) -> Option<Tuple<P>> {
         // Honest mates may differ on which empty group this one stands in for.
         if tuple.home == self.me && (tuple.live || self.has(tuple.record.key)) {
-            return self.hear_of_own(from, &tuple, host);
+            self.hear_of_own(from, &tuple, host);
+            return None;
         }
         if self.table.home(self.table.group_of(Id::from_high(tuple.under))) != self.table.group {
-            return;
+            return None;
         }
         let home = tuple.home;
         let word = if home == from { Word::Home } else { Word::Hearsay };
         let ends = word == Word::Hearsay && home != self.me && !tuple.live;
         let ended = (ends && self.tuples.is_live(&tuple, host.id(home))).then(|| tuple.clone());
+        let heard = self.tuples.doubts(self.config.max_tuples).then(|| tuple.clone());
         match self.take_tuple(tuple, word, host) {
+            Taken::Doubted => return heard.filter(|_| home != self.me),
             Taken::Full => host.refuse(Some(home), Offence::Full),
             Taken::Leap => host.refuse(Some(from), Offence::OutOfRange),
             Taken::Beat(beat) => {
@@ -290,6 +306,7 @@ impl<P: Peer> Kelips<P> {
             }
             Taken::Old => {}
         }
+        None
     }
 
     /// Lets a home node know that its record is said to be withdrawn, so that it can deny

@@ -167,7 +167,7 @@ impl<P: Peer> Kelips<P> {
         let Some(what) = self.announcement(key, under) else { return };
         match self.keep(self.me, what, host) {
             Taken::Beat(beat) => self.accepted(self.me, key, number, beat, host),
-            Taken::Old | Taken::Full | Taken::Leap => self.not_accepted(key, number),
+            _ => self.not_accepted(key, number),
         }
     }
 
@@ -201,13 +201,19 @@ impl<P: Peer> Kelips<P> {
         let number = if newer { own.places().iter().position(|&under| under == tuple.under) } else { None };
         let Some(number) = number else { return };
         if !own.outdo(number as u8, tuple.beat) {
-            let (record, beat) = (Arc::new(own.record.clone()), own.beat);
-            let truth = Tuple { record, beat, age: 0, live: true, ..*tuple };
-            let tuples = List::new(vec![truth]);
+            let tuples = self.truth(tuple).into_iter().collect();
             host.refuse(Some(from), Offence::OutOfRange);
             host.send(from, Message::Gossip { entries: List::default(), tuples, pull: false });
         }
         self.announce(host);
+    }
+
+    /// What is true of a tuple that is said to be this node's, if it has that record.
+    pub(super) fn truth(&self, tuple: &Tuple<P>) -> Option<Tuple<P>> {
+        let own = self.own.iter().find(|own| own.live && own.record.key == tuple.record.key)?;
+        let (record, beat) = (Arc::new(own.record.clone()), own.beat);
+        let is_of = own.places().contains(&tuple.under);
+        is_of.then(|| Tuple { record, beat, age: 0, live: true, ..*tuple })
     }
 
     /// Nobody took a tuple: later again.
@@ -235,7 +241,7 @@ impl<P: Peer> Kelips<P> {
         if self.serves(under) {
             match self.keep(from, what, host) {
                 Taken::Beat(beat) => return host.send(from, Message::Accepted { rpc, beat }),
-                Taken::Old | Taken::Full | Taken::Leap => host.refuse(Some(from), Offence::Full),
+                _ => host.refuse(Some(from), Offence::Full),
             }
         }
         let peers = self.referral(from, under);

@@ -59,6 +59,9 @@ pub(super) enum Taken {
     Full,
     /// Its heartbeat count is too far ahead to be believed.
     Leap,
+    /// It is hearsay of what is not kept, and half of the room is full: its home node must
+    /// say it itself.
+    Doubted,
 }
 
 /// Whose word a tuple is.
@@ -156,6 +159,8 @@ impl<P: Peer> Tuples<P> {
         } else if word == Word::Hearsay && !live && beat > MAX_LEAP {
             // The end of what nobody here knows can only be meant to hide it later.
             return Taken::Leap;
+        } else if word == Word::Hearsay && self.doubts(most) {
+            return Taken::Doubted;
         } else if self.kept.len() >= most || self.of_home(home) >= MAX_OF_HOME {
             return Taken::Full;
         }
@@ -179,6 +184,12 @@ impl<P: Peer> Tuples<P> {
             *self.homes.entry(home).or_default() += 1;
         }
         Taken::Beat(beat)
+    }
+
+    /// Whether half of the room for `most` is full, so that no more is taken by hearsay:
+    /// names of home nodes cost a liar nothing.
+    pub(super) fn doubts(&self, most: usize) -> bool {
+        self.kept.len() >= most / 2
     }
 
     /// Whether that tuple is kept and live.
