@@ -57,10 +57,23 @@ impl<P: Copy + Eq, T, const MAX: usize> Rpcs<P, T, MAX> {
 
     /// Takes one question whose deadline has passed, the earliest opened first.
     pub fn expire(&mut self, now: Time) -> Option<(P, T)> {
+        self.expire_numbered(now).map(|(_, peer, what)| (peer, what))
+    }
+
+    /// The same with the question's number, under which it may be opened again.
+    pub fn expire_numbered(&mut self, now: Time) -> Option<(RpcId, P, T)> {
         let at = self.open.iter().position(|entry| entry.2 <= now)?;
-        let (_, peer, _, what) = self.open.remove(at);
+        let (id, peer, _, what) = self.open.remove(at);
         self.give_back();
-        Some((peer, what))
+        Some((id, peer, what))
+    }
+
+    /// Opens a question again that has just expired: an answer to what was asked before
+    /// answers it, too.
+    pub fn open_again(&mut self, id: RpcId, peer: P, deadline: Time, what: T) {
+        if self.open.len() < MAX && self.open.iter().all(|entry| entry.0 != id) {
+            self.open.push((id, peer, deadline, what));
+        }
     }
 
     /// Takes one question to `peer`, which is known not to answer.

@@ -5,7 +5,7 @@ use starling_sansio::Time;
 
 use super::leaf::nearness;
 use super::message::MAX_SET;
-use super::{Asked, Find, MAX_HOPS, MAX_LOOKUPS, Parcel, Pastry, PastryMessage, Place, What, World};
+use super::{Find, MAX_HOPS, MAX_LOOKUPS, Parcel, Pastry, PastryMessage, Place, What, World};
 use crate::wire::List;
 use crate::{Cost, Id, Offence, Op, Peer, Routing, RpcId};
 
@@ -240,7 +240,7 @@ impl<P: Peer> Pastry<P> {
             return self.fail_or_retry(op, host);
         };
         let what = What::Step { op, key, hops, values };
-        let waits = self.ask_once(peer, Asked { what, before: 0 }, host);
+        let waits = self.ask_if_waiting(peer, what, host);
         let (now, find_timeout, answer_timeout) =
             (self.now, self.config.find_timeout, self.config.answer_timeout);
         let Some(lookup) = self.lookup(op) else { return };
@@ -384,6 +384,8 @@ impl<P: Peer> Pastry<P> {
     pub(super) fn on_ack<H: World<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) {
         match self.answered_by(from, rpc, host) {
             Some(What::Find(_) | What::Carry(_) | What::Join(_)) | None => {}
+            // It was given up, and asked whether it is there.
+            Some(What::Ping { .. }) => self.heard(from, host),
             Some(_) => host.refuse(Some(from), Offence::OutOfRange),
         }
     }

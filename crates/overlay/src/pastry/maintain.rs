@@ -11,11 +11,9 @@ use crate::{Id, Offence, Peer, Routing, RpcId};
 
 /// Races that one answer begins, at most.
 const MAX_RACES: usize = 4;
-/// How often a leaf is asked before its neighbours hear that it is gone: they must not hear
-/// it of one who is there, and will look for themselves with fewer tries. A newcomer, who
-/// waits for all its leaves to answer or not, does not wait that long.
-const LEAF_TRIES: u8 = 5;
-
+/// How often a leaf, which may be the root, is sent what travels before another is, if
+/// nothing gets lost.
+const LEAF_TRIES: u8 = 2;
 impl<P: Peer> Pastry<P> {
     /// Whether the node takes part, though perhaps not yet in its own opinion.
     pub(super) fn is_in(&self) -> bool {
@@ -289,25 +287,33 @@ impl<P: Peer> Pastry<P> {
         }
     }
 
-    /// Deals with questions that were not answered in time.
+    /// Deals with questions that were not answered in time. Who does not take what travels
+    /// is asked whether it is there, a leaf at once; only who does not answer that is lost.
     pub(super) fn silent<H: World<P>>(&mut self, host: &mut H) {
         let now = self.now;
-        while let Some((peer, asked)) = self.busy.as_mut().and_then(|busy| busy.open.expire(now)) {
-            let tries = match asked.what {
-                What::Step { .. } => STEP_TRIES,
-                What::Find(_) | What::Carry(_) | What::Join(_) if !self.leaf.contains(peer) => 1,
-                What::Leaf { told: false } if self.stage == Stage::Member => LEAF_TRIES,
-                _ => TRIES,
+        while let Some((rpc, peer, asked)) =
+            self.busy.as_mut().and_then(|busy| busy.open.expire_numbered(now))
+        {
+            let (leaf, before) = (self.leaf.contains(peer), asked.before);
+            let tries = |least| self.patience.tries(least);
+            let (tries, probe) = match asked.what {
+                What::Step { .. } => (STEP_TRIES, false),
+                What::Find(_) | What::Carry(_) if leaf => (tries(LEAF_TRIES), false),
+                What::Find(_) | What::Carry(_) | What::Join(_) => (1, false),
+                What::Leaf { .. } | What::Row { .. } | What::Ping { .. } => (tries(TRIES), true),
             };
-            if asked.before + 1 < tries {
-                self.ask_once(peer, Asked { before: asked.before + 1, ..asked }, host);
-            } else if tries < TRIES {
-                if !self.pinging(peer) {
-                    self.ask(peer, What::Ping { rival: None }, host);
-                }
-                self.another_way(peer, asked.what, host);
-            } else {
+            if !probe && leaf {
+                self.probe_leaf(peer, host);
+            }
+            if before + 1 < tries {
+                self.ask_again(peer, rpc, asked, host);
+            } else if probe {
                 self.lost(peer, matches!(asked.what, What::Leaf { told: true }), host);
+            } else {
+                if !leaf && !self.pinging(peer) {
+                    let ping = Asked { what: What::Ping { rival: None }, before: 0, ..asked.clone() };
+                    self.ask_again(peer, rpc, ping, host);
+                }
                 self.another_way(peer, asked.what, host);
             }
         }

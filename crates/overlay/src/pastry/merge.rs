@@ -28,7 +28,8 @@ impl<P: Peer> Pastry<P> {
 
     /// A member that asked to be let in is shown the leaf set of who is next to it there.
     pub(super) fn found_beyond<H: World<P>>(&mut self, from: P, leaf: &[P], host: &mut H) {
-        if let Some(joining) = self.busy.as_mut().and_then(|busy| busy.joining.take()) {
+        // What those on the way have to show may come later.
+        if let Some(joining) = self.busy.as_ref().and_then(|busy| busy.joining.as_ref()) {
             self.past.forget(joining.through);
         }
         self.heard(from, host);

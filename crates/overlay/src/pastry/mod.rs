@@ -22,6 +22,7 @@
 //! self-tuning of probe intervals, and exactly-once delivery: a payload whose
 //! acknowledgement got lost may arrive twice.
 
+mod ask;
 mod check;
 mod join;
 mod kbr;
@@ -30,6 +31,7 @@ mod lookup;
 mod maintain;
 mod merge;
 mod message;
+mod patience;
 mod table;
 
 use std::sync::Arc;
@@ -42,10 +44,12 @@ pub use table::MAX_DIGIT_BITS;
 
 use crate::lost::Lost;
 use crate::wire::List;
-use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, RpcId, Rpcs, View, prefetch};
+use crate::{Core, Host, Id, Input, Offence, Peer, Route, Routing, Row, Rpcs, View, prefetch};
+use ask::{Asked, What};
 use join::Joining;
 use leaf::LeafSet;
 use lookup::Lookup;
+use patience::Patience;
 use table::{Place, Table};
 
 /// Questions open at once at most; more messages are passed on without waiting for
@@ -55,7 +59,7 @@ pub const MAX_OPEN: usize = 256;
 pub const MAX_LOOKUPS: usize = 256;
 /// Nodes remembered as silent at most.
 pub const MAX_SUSPECTS: usize = 64;
-/// How often a node is asked before it is given up.
+/// How often a node is asked before it is given up, if nothing gets lost.
 pub const TRIES: u8 = 3;
 /// No path is longer: with leaf sets alone, N / L hops.
 pub const MAX_HOPS: u16 = 2048;
@@ -80,8 +84,9 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How often one entry of the table is probed; every fourth is asked for its row.
     pub scan: Duration,
-    /// How long to wait for an answer at most. Twice the round trip and a tenth of a second
-    /// if the driver knows it and that is less, twice that when asked again, and so on.
+    /// How long to wait for an answer at most. The round trip if the driver knows it, and
+    /// as much longer as answers are late of late, if that is less; twice that when asked
+    /// again, and so on.
     pub answer_timeout: Duration,
     /// How long to wait for the answer to a recursive find before trying once more; and
     /// how long an iterative find waits that cannot ask because too many questions are open.
@@ -145,6 +150,7 @@ pub struct Pastry<P> {
     neighborhood: Vec<P>,
     busy: Option<Box<Busy<P>>>,
     past: Lost<P>,
+    patience: Patience,
 }
 
 /// How far a node is in.
@@ -183,40 +189,6 @@ impl<P> Default for Busy<P> {
     }
 }
 
-/// A question that is open.
-#[derive(Clone, Debug)]
-struct Asked<P> {
-    what: What<P>,
-    /// How often it was asked before.
-    before: u8,
-}
-
-/// What was asked.
-#[derive(Clone, Debug)]
-enum What<P> {
-    Find(Find<P>),
-    Carry(Box<Parcel>),
-    Join(Join<P>),
-    /// An iterative find's next step.
-    Step {
-        op: u32,
-        key: Id,
-        hops: u16,
-        values: bool,
-    },
-    /// Whether it is there, and its leaf set; `told` if another says that it is not.
-    Leaf {
-        told: bool,
-    },
-    Row {
-        row: u8,
-    },
-    /// Whether it is there; and faster than who stands in its place.
-    Ping {
-        rival: Option<P>,
-    },
-}
-
 impl<P: Peer> Core<P> for Pastry<P> {
     type Message = PastryMessage<P>;
     type Command = Route<P>;
@@ -237,6 +209,7 @@ impl<P: Peer> Core<P> for Pastry<P> {
             neighborhood: Vec::new(),
             busy: None,
             past: Lost::default(),
+            patience: Patience::default(),
         }
     }
 
@@ -405,48 +378,6 @@ impl<P: Peer> Pastry<P> {
 
     fn busy(&mut self) -> &mut Busy<P> {
         self.busy.get_or_insert_with(Box::default)
-    }
-
-    /// Sends a question and waits for its answer.
-    fn ask<H: World<P>>(&mut self, to: P, what: What<P>, host: &mut H) {
-        self.ask_once(to, Asked { what, before: 0 }, host);
-    }
-
-    /// Whether the answer will be known as one: not if too many questions are open.
-    fn ask_once<H: World<P>>(&mut self, to: P, asked: Asked<P>, host: &mut H) -> bool {
-        let longest = self.config.answer_timeout;
-        let first = host.distance(to).map_or(longest, |rtt| 2 * rtt + Duration::from_millis(100));
-        // Who is late once will be late again if asked no longer.
-        let patience = first.saturating_mul(1 << asked.before.min(TRIES)).min(longest);
-        let (deadline, what) = (self.now + patience, asked.what.clone());
-        let rpc = self.busy().open.open(to, deadline, asked, host.rng());
-        let waits = rpc.is_some();
-        let rpc = rpc.unwrap_or_else(|| {
-            host.refuse(None, Offence::Full);
-            RpcId(host.rng().next_u32())
-        });
-        let message = match what {
-            What::Find(find) => PastryMessage::Find { rpc, find },
-            What::Carry(parcel) => PastryMessage::Carry { rpc, parcel },
-            What::Join(join) => PastryMessage::Join { rpc, join },
-            // Nothing would come of its answer.
-            What::Step { .. } if !waits => return false,
-            What::Step { op, key, hops, values } => PastryMessage::Ask { rpc, op, key, hops, values },
-            What::Leaf { .. } => PastryMessage::LeafAsk { rpc, leaf: self.shown_leaf() },
-            What::Row { row } => PastryMessage::RowAsk { rpc, row },
-            What::Ping { .. } => PastryMessage::Ping { rpc },
-        };
-        host.send(to, message);
-        waits
-    }
-
-    /// Takes what question `rpc` to `from` was for; counts it if there is none.
-    fn answered_by<H: World<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) -> Option<What<P>> {
-        let asked = self.busy.as_mut().and_then(|busy| busy.open.close(rpc, from));
-        if asked.is_none() {
-            host.refuse(Some(from), Offence::UnknownReply);
-        }
-        asked.map(|asked| asked.what)
     }
 
     /// The leaf set, each node once.
