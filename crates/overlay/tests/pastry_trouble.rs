@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::World;
@@ -157,5 +158,29 @@ fn a_newcomer_is_in_soon_though_a_third_of_its_leaves_are_dead() {
         let joined = world.outside.events.iter().find(joined).expect("it is in").0.since(start);
         println!("seed {seed}: {joined:?}");
         assert!(joined < Duration::from_millis(2_500), "{joined:?}");
+    }
+}
+
+/// Who did not take a find is not asked again to take it while it is asked whether it is
+/// there: where two are dead the third has its turn.
+#[test]
+fn a_find_does_not_go_back_and_forth_between_the_dead() {
+    for seed in 1..4 {
+        let mut world = converged(seed, 200, Config::default());
+        (0..200).filter(|node| node % 2 == 1).for_each(|node| world.kill(node));
+        world.outside.log = Some(Vec::new());
+        for node in (0..200).step_by(2) {
+            world.command(node, Route::Find { op: Op(node), key: key(node), values: false });
+        }
+        world.run_for(secs(10));
+        let mut asked: BTreeMap<(u32, u32, u32), u32> = BTreeMap::new();
+        for (from, to, message) in world.outside.log.take().unwrap() {
+            if let (1, PastryMessage::Find { find, .. }) = (to % 2, message) {
+                *asked.entry((from, to, find.nonce)).or_default() += 1;
+            }
+        }
+        let most = asked.values().max().copied();
+        println!("seed {seed}: {} dead were asked, at most {most:?} times", asked.len());
+        assert!(most <= Some(2), "a dead node was asked {most:?} times to take one find");
     }
 }

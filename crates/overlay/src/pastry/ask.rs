@@ -96,6 +96,13 @@ impl<P: Peer> Pastry<P> {
         host.send(to, message);
     }
 
+    /// `peer`, and who else has not answered lately: what `peer` did not take goes around all.
+    pub(super) fn silent_with(&self, peer: P) -> Vec<P> {
+        let open = self.busy.iter().flat_map(|busy| busy.open.iter());
+        let silent = open.filter(|(_, asked)| asked.before > 0).map(|(to, _)| to);
+        std::iter::once(peer).chain(silent).collect()
+    }
+
     /// Takes what question `rpc` to `from` was for; counts it if there is none.
     pub(super) fn answered_by<H: World<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) -> Option<What<P>> {
         let Some(asked) = self.busy.as_mut().and_then(|busy| busy.open.close(rpc, from)) else {

@@ -92,7 +92,9 @@ impl<P: Peer> Pastry<P> {
     /// A node did not take a newcomer's request: another way.
     pub(super) fn show_way_again<H: World<P>>(&mut self, peer: P, join: Join<P>, host: &mut H) {
         if join.newcomer != self.me && self.is_in() {
-            self.show_way(join, &[join.newcomer, peer], host);
+            let mut skip = self.silent_with(peer);
+            skip.push(join.newcomer);
+            self.show_way(join, &skip, host);
         }
     }
 

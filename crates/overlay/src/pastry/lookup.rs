@@ -226,7 +226,8 @@ impl<P: Peer> Pastry<P> {
         if mine && self.lookup(find.op).is_none_or(|one| one.nonce != find.nonce) {
             return;
         }
-        self.pass(Find { timeouts: find.timeouts.saturating_add(1), ..find }, &[peer], host);
+        let skip = self.silent_with(peer);
+        self.pass(Find { timeouts: find.timeouts.saturating_add(1), ..find }, &skip, host);
     }
 
     /// Asks the next node of an iterative find.
@@ -378,7 +379,8 @@ impl<P: Peer> Pastry<P> {
     /// A node did not take a payload: another way.
     pub(super) fn carry_again<H: World<P>>(&mut self, peer: P, mut parcel: Box<Parcel>, host: &mut H) {
         parcel.timeouts = parcel.timeouts.saturating_add(1);
-        self.carry(parcel, None, &[peer], host);
+        let skip = self.silent_with(peer);
+        self.carry(parcel, None, &skip, host);
     }
 
     pub(super) fn on_ack<H: World<P>>(&mut self, from: P, rpc: RpcId, host: &mut H) {
