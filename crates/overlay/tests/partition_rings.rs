@@ -36,6 +36,14 @@ where
     C: Core<u32, Command = Route<u32>> + Checked<u32>,
 {
     world.outside.cut = Some(Box::new(|a, b| side(a) != side(b)));
+    healed(world, long)
+}
+
+/// The same of nodes that are cut already.
+fn healed<C>(world: &mut World<C>, long: Duration) -> u32
+where
+    C: Core<u32, Command = Route<u32>> + Checked<u32>,
+{
     world.run_for(long);
     for (node, core) in &world.nodes {
         assert!(core.known().iter().all(|&peer| side(peer) == side(*node)), "{node} forgets who is silent");
@@ -65,4 +73,42 @@ fn two_networks_of_pastry_become_one() {
         world.converged_from(seed as u32 * 1000, count);
         assert!(apart(&mut world, 180 * MINUTE) < 120, "{count} nodes");
     }
+}
+
+/// Some joined through a boot peer that now lies beyond the cut, where nobody else is left
+/// who knew them: only they can find back, and only through that peer.
+fn through_the_boot_peer<C>(world: &mut World<C>) -> u32
+where
+    C: Core<u32, Command = Route<u32>> + Checked<u32>,
+{
+    let here: Vec<u32> = (0..200).filter(|&node| side(node)).take(36).collect();
+    let beyond: Vec<u32> = (0..200).filter(|&node| !side(node)).take(16).collect();
+    let boot = beyond[0];
+    let enter = |world: &mut World<C>, node, through| {
+        world.add(node);
+        world.command(node, Route::Join(through));
+        world.run_for(Duration::from_secs(3));
+    };
+    enter(world, boot, None);
+    here.iter().for_each(|&node| enter(world, node, Some(boot)));
+    world.run_for(5 * MINUTE);
+    world.kill(boot);
+    // So many die later that nobody remembers the boot peer as one of those that fell silent.
+    for &node in &here[..24] {
+        world.run_for(2 * MINUTE);
+        world.kill(node);
+    }
+    world.outside.cut = Some(Box::new(|a, b| side(a) != side(b)));
+    enter(world, beyond[1], None);
+    beyond[2..].iter().for_each(|&node| enter(world, node, Some(beyond[1])));
+    enter(world, boot, Some(beyond[1]));
+    healed(world, 40 * MINUTE)
+}
+
+#[test]
+fn who_came_in_through_a_peer_beyond_the_cut_finds_back_through_it() {
+    let mut world = World::<Chord<u32>>::new(5, 160, Default::default());
+    assert!(through_the_boot_peer(&mut world) < 120);
+    let mut world = World::<Pastry<u32>>::new(5, 160, Default::default());
+    assert!(through_the_boot_peer(&mut world) < 120);
 }
