@@ -385,10 +385,11 @@ impl Adversary {
 /// The list that the protocol makes of `message`, if `node` takes it.
 fn adopted(node: &Chord<u32>, from: u32, to: u32, message: &Message<u32>, r: usize) -> Option<Vec<u32>> {
     let asked = node.awaited().any(|peer| peer == from);
+    let joins = asked && !node.is_member(); // a member only looks beyond its ring
     let list: Vec<u32> = match message {
         Message::Successors { list, .. } if asked => [&[from], &**list].concat(),
-        Message::Last { peers, aim: Aim::Join, .. } if asked && peers.is_empty() => vec![from],
-        Message::Last { peers, aim: Aim::Join, .. } if asked => peers.to_vec(),
+        Message::Last { peers, aim: Aim::Join, .. } if joins && peers.is_empty() => vec![from],
+        Message::Last { peers, aim: Aim::Join, .. } if joins => peers.to_vec(),
         Message::Leave { list, .. } if node.successors().first() == Some(&from) => list.to_vec(),
         _ => return None,
     };
