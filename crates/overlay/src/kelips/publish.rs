@@ -213,7 +213,7 @@ impl<P: Peer> Kelips<P> {
         let own = self.own.iter().find(|own| own.live && own.record.key == tuple.record.key)?;
         let (record, beat) = (Arc::new(own.record.clone()), own.beat);
         let is_of = own.places().contains(&tuple.under);
-        is_of.then(|| Tuple { record, beat, age: 0, live: true, ..*tuple })
+        is_of.then_some(Tuple { record, beat, age: 0, live: true, ..*tuple })
     }
 
     /// Nobody took a tuple: later again.
