@@ -74,6 +74,7 @@ struct Candidate<P> {
     hops: u8,
     last: bool,
     tried: bool,
+    silent: bool,
     /// Peers before the key that it has named, if it may name more.
     named: Option<u8>,
 }
@@ -154,7 +155,8 @@ impl<P: Peer> Find<P> {
             _ => self.distance(one.peer, last, host) <= distance,
         };
         let place = self.candidates.partition_point(before);
-        self.candidates.insert(place, Candidate { peer, hops, last, tried: false, named: None });
+        self.candidates
+            .insert(place, Candidate { peer, hops, last, tried: false, silent: false, named: None });
     }
 
     /// How far a peer is from the key: before it, or, for a supposed root, after it.
@@ -166,6 +168,17 @@ impl<P: Peer> Find<P> {
     /// Whether `peer` was asked already.
     pub fn tried(&self, peer: P) -> bool {
         self.candidates.iter().any(|one| one.tried && one.peer == peer)
+    }
+
+    /// `peer` was asked and did not answer.
+    pub fn was_silent(&mut self, peer: P) {
+        self.has_named(peer, None);
+        self.candidates.iter_mut().filter(|one| one.peer == peer).for_each(|one| one.silent = true);
+    }
+
+    /// Whether `peer` was asked and did not answer.
+    pub fn is_silent(&self, peer: P) -> bool {
+        self.candidates.iter().any(|one| one.silent && one.peer == peer)
     }
 
     /// Whom to ask next: the first supposed root, else the closest before the key. If

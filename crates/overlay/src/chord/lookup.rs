@@ -220,14 +220,15 @@ impl<P: Peer> Chord<P> {
         hops: u8,
         host: &mut H,
     ) {
-        match before.filter(|&before| !find.tried(before)) {
-            Some(before) if find.back < MAX_BACK => {
+        match before.filter(|&before| !find.is_silent(before)) {
+            Some(before) if find.back < MAX_BACK && !find.tried(before) => {
                 find.back += 1;
                 find.add(before, hops + 1, true, host);
                 find.root = Some((from, replicas, hops));
                 self.go_on(find, host);
             }
-            // So many nodes before a root: who named it was wrong, or lied.
+            // So many nodes before a root, or one that was no root itself: who named it was
+            // wrong, or lied.
             Some(_) => {
                 find.drop_roots();
                 (find.root, find.back) = (None, 0);
@@ -280,7 +281,7 @@ impl<P: Peer> Chord<P> {
         find.timeouts += 1;
         match find.asked.take().and_then(|asked| asked.to) {
             Some(To { peer, .. }) => {
-                find.has_named(peer, None);
+                find.was_silent(peer);
                 self.suspect(peer, host);
                 self.go_on(find, host);
             }
