@@ -1,6 +1,6 @@
-//! A hundred small networks of each overlay: they grow, publish, lose a third with the
-//! founder among it, repair themselves, and find everything again. Each of them twice in
-//! a row gives the same trace.
+//! A hundred small networks of each overlay: they grow, publish, take some of it back
+//! and publish it again, lose a third with the founder among it, repair themselves, and
+//! find everything again. Each of them twice in a row gives the same trace.
 //!
 //! All parameters are the defaults, but for the time until what was published is renewed,
 //! so that keys that lost all their replicas at once are soon found again.
@@ -28,6 +28,8 @@ const SEEDS: u64 = 100;
 const GAP: Duration = Duration::from_secs(1);
 /// How long what is published may take to be found.
 const SPREAD: Duration = Duration::from_secs(180);
+/// How long what is taken back may be found.
+const FORGET: Duration = Duration::from_secs(60);
 /// How long the living may take to repair what a third of them left.
 const REPAIR: Duration = Duration::from_secs(420);
 /// How long look-ups and searches may take.
@@ -145,6 +147,31 @@ where
         missing.collect()
     }
 
+    /// Some take back what they have, and a minute later nobody finds it; a sentence for each
+    /// that does. Then they publish it again.
+    fn take_back(&mut self) -> Vec<String> {
+        let takers: Vec<u32> = self.alive.iter().copied().step_by(10).collect();
+        for &host in &takers {
+            self.engine.part_of_mut(host).command(host, Command::Withdraw(thing(host).key));
+        }
+        self.pass(FORGET);
+        let first = self.ops;
+        for at in 0..self.alive.len() {
+            let whose = takers[at % takers.len()];
+            self.ask(self.alive[at], |op| Command::LookUp(op, thing(whose).key));
+        }
+        self.pass(ANSWER);
+        let (_, finds) = self.engine.parts().next().unwrap();
+        let hits = (first..self.ops).filter_map(|op| Some((op, finds.hits.get(&op)?)));
+        let found = hits.filter(|(_, hits)| !hits.is_empty());
+        let sentences = found.map(|(op, _)| format!("operation {op} finds what was taken back")).collect();
+        for &host in &takers {
+            self.engine.part_of_mut(host).command(host, Command::Publish(thing(host)));
+        }
+        self.pass(SPREAD);
+        sentences
+    }
+
     fn ask(&mut self, who: u32, command: impl FnOnce(Op) -> Command<Node>) {
         self.engine.part_of_mut(who).command(who, command(Op(self.ops)));
         self.ops += 1;
@@ -160,6 +187,7 @@ where
 {
     let mut life = Life::<C>::begin(config, seed);
     let mut missing = life.find_each();
+    missing.extend(life.take_back());
     life.lose_a_third();
     life.pass(REPAIR);
     let again = life.find_each();

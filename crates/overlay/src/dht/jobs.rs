@@ -98,7 +98,8 @@ where
     pub fn look_up(&mut self, op: Op, key: Id) {
         let mine = self.app.published.iter().find(|one| one.record.key == key);
         let mine = mine.map(|one| Shown { record: one.record.clone(), provider: self.me });
-        let mut found = self.own_values(key);
+        let keeps = self.replica_set(key, self.config.replicas).contains(&self.me);
+        let mut found = if keeps { self.own_values(key) } else { Vec::new() };
         if let Some(mine) = mine.filter(|mine| !found.contains(mine)) {
             found.push(mine);
         }

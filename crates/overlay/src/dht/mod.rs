@@ -5,8 +5,8 @@
 //! and, for search, at the replica sets of the hashes of its name's words. Providers
 //! renew their postings; what is not renewed expires. As nodes come and go, those
 //! that keep a key hand it to whoever is responsible now. A look-up takes the first
-//! answer: from this node, from any node on the way that keeps the key, or from the
-//! replica set in order. A search goes to the holder of its longest full word, which
+//! answer: from this node or any on the way, if it keeps the key and takes itself for one of
+//! its replicas, or from the replica set in order. A search goes to the holder of its longest full word, which
 //! filters by the rest. A provider that withdraws tells whom it told before, and finds and
 //! tells whoever is responsible now, until all have said so or it would have expired.
 //!
@@ -279,6 +279,10 @@ impl<P: Peer, K: KeyBased<P>> Dht<P, K> {
         let (values, _) = app.page(wanted.key, self.now, 0, |record| record.key == wanted.key, host.rng());
         if values.is_empty() {
             return false;
+        }
+        let set = self.routing.replica_set(wanted.key, self.config.replicas, &Seen::new(host));
+        if !set.contains(&self.routing.me()) {
+            return false; // it fell out, and need not have heard of a withdrawal
         }
         host.send(wanted.origin, DhtMessage::Values { op: wanted.op.0, hops: wanted.hops, values });
         let mut under = Under::new(host, Purpose::LookUp);
