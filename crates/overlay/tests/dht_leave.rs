@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use common::World;
 use starling_overlay::chord::Chord;
-use starling_overlay::dht::{Dht, DhtConfig};
+use starling_overlay::dht::{Dht, DhtConfig, DhtMessage, Handed, Shown};
 use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
-use starling_overlay::{Command, Core, Id, KeyBased, Op, Outcome, Record};
+use starling_overlay::{Command, Core, Id, KeyBased, Op, Outcome, Record, RpcId};
 
 type Net<K> = World<Dht<u32, K>>;
 
@@ -94,6 +94,38 @@ fn who_leaves_hands_over_what_nobody_else_has() {
     the_only_copy::<Chord<u32>>();
     the_only_copy::<Pastry<u32>>();
     the_only_copy::<Kademlia<u32>>();
+}
+
+/// Who leaves without time to find anybody withdraws at home first: it hands nothing of its
+/// own to others, and takes nothing from them afterwards.
+fn hands_over_nothing_of_its_own<K: KeyBased<u32, Config: Default>>() {
+    let config = DhtConfig { leave: Duration::ZERO, ..Dht::<u32, K>::config(K::Config::default()) };
+    let mut net = Net::<K>::new(1, 160, config);
+    net.converged(40);
+    let near = |number: u32, node: u32| net.outside.place(node).xor(record(number).key);
+    let root = (0..40).min_by_key(|&node| near(1, node)).unwrap_or_default();
+    net.command(root, Command::Publish(record(1)));
+    net.run_for(MINUTE / 2);
+    assert!(holders(&net, record(1).key).contains(&root), "{}", K::NAME);
+    net.outside.log = Some(Vec::new());
+    net.command(root, Command::Leave);
+    net.run_for(MINUTE);
+    let log = net.outside.log.take().unwrap_or_default();
+    let hands = log.iter().filter(|said| said.0 == root && matches!(said.2, DhtMessage::Hand { .. }));
+    assert_eq!(hands.count(), 0, "{}", K::NAME);
+    let handed = Handed { under: record(1).key, left_s: 60, shown: Shown { record: record(1), provider: 2 } };
+    for from in (0..40).filter(|&node| node != root) {
+        let items = [handed.clone()].into_iter().collect();
+        net.inject(from, root, DhtMessage::Hand { rpc: RpcId(1), items });
+    }
+    assert_eq!(net.nodes[&root].kept_keys(), [], "{}", K::NAME);
+}
+
+#[test]
+fn who_leaves_hands_over_nothing_of_its_own_and_takes_nothing() {
+    hands_over_nothing_of_its_own::<Chord<u32>>();
+    hands_over_nothing_of_its_own::<Pastry<u32>>();
+    hands_over_nothing_of_its_own::<Kademlia<u32>>();
 }
 
 /// Who would leave and stays has everything published again.

@@ -194,7 +194,11 @@ where
                 peers.truncate(self.config.replicas);
                 self.tell_all(op, peers);
             }
-            Task::Withdraw(_) => self.tell_all(op, peers),
+            Task::Withdraw(_) => {
+                let most = if self.app.leaving.is_some() { self.config.replicas } else { peers.len() };
+                peers.truncate(most);
+                self.tell_all(op, peers);
+            }
         }
     }
 

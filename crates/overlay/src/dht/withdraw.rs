@@ -115,13 +115,15 @@ where
     pub fn withdraw_under(&mut self, gone: &[Id], told: Vec<(Id, Vec<P>)>, what: Id) {
         self.give_up(|task| task.record() == Some(what) && gone.contains(&task.key()));
         for (under, peers) in told {
-            self.app.drops.extend(peers.into_iter().map(|peer| (peer, Gone { under, what })));
+            let others = peers.into_iter().filter(|&peer| peer != self.me);
+            self.app.drops.extend(others.map(|peer| (peer, Gone { under, what })));
         }
         while self.app.drops.len() > MAX_DROPS {
             self.app.drops.pop_last();
         }
         let until = self.now + self.config.expire;
         for &under in gone {
+            self.forget(self.me, Gone { under, what });
             self.queue(Withdrawal { gone: Gone { under, what }, until, tries: 0 });
         }
     }
@@ -195,16 +197,11 @@ where
             }
             let due = self.app.drops.iter().take_while(|one| one.0 == to).take(MAX_GONE);
             let items: Vec<Gone> = due.map(|one| one.1).collect();
-            if to != self.me
-                && !self.post(to, Sent { letter: Letter::Drop(items.clone()), job: None, again: false })
-            {
+            if !self.post(to, Sent { letter: Letter::Drop(items.clone()), job: None, again: false }) {
                 return;
             }
             for item in items {
                 self.app.drops.remove(&(to, item));
-                if to == self.me {
-                    self.forget(to, item);
-                }
             }
             under_way += 1;
         }
