@@ -73,7 +73,7 @@ fn refuses_what_is_too_long<C: Overlay<u32>>(config: C::Config) -> Option<Outcom
     let (offences, sent) = (net.outside.offences.len(), net.outside.sent.clone());
     net.command(0, Command::Publish(long));
     assert_eq!(net.outside.offences[offences..], [(0, Offence::OutOfRange)], "{}", C::NAME);
-    let texts = [["starling "; 120].concat(), "İ".repeat(512)];
+    let texts = [["starling "; 120].concat(), "Ⱥ".repeat(512)];
     assert!(texts[0].len() > MAX_TEXT && texts[1].len() == MAX_TEXT);
     net.command(1, Command::Search(Op(1), Query { text: texts[0].as_str().into(), wanted: 10 }));
     assert_eq!(user::result(&net, 1, 1), (0, Some(Outcome::Refused)), "{}", C::NAME);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clients::{Net, a_hundred, servers};
 use common::user::{hits, record};
 use starling_overlay::napster::{Config, IndexLimits, MAX_CHANGES, Message};
-use starling_overlay::{Command, Op, Record};
+use starling_overlay::{Command, Op, Record, RpcId};
 
 #[test]
 fn a_server_that_lags_is_told_what_it_lacks_about_once() {
@@ -83,4 +83,17 @@ fn long_names_take_no_more_than_their_share_and_leave_no_ghost() {
     net.command(client, Command::Withdraw(record(0).key));
     net.command(client, Command::Withdraw(record(1).key));
     assert_eq!(kept(&mut net), [0, 0]);
+}
+
+/// Whoever knows the token serves, and whoever does not learns nothing of the index.
+#[test]
+fn an_index_is_copied_only_with_the_token() {
+    for (token, answers) in [(7, 0), (0, 1)] {
+        let mut net = Net::new(1, 160, Config { token, ..Config::default() });
+        net.converged(10);
+        let server = servers(&net)[0];
+        net.outside.log = Some(Vec::new());
+        net.inject(99, server, Message::CopyIndex { rpc: RpcId(1), token: 0, after: None });
+        assert_eq!(net.outside.log.unwrap().len(), answers);
+    }
 }

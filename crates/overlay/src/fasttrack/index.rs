@@ -47,15 +47,19 @@ impl<P: Copy + Eq> Index<P> {
         place
     }
 
-    /// Takes out the record at `place`; gives the bytes of its name.
-    pub fn remove(&mut self, place: u32) -> usize {
-        let Some(hit) = self.entries.get_mut(place as usize).and_then(Option::take) else { return 0 };
+    /// Takes out the record at `place`.
+    pub fn remove(&mut self, place: u32) {
+        let Some(hit) = self.entries.get_mut(place as usize).and_then(Option::take) else { return };
         self.keys.remove(&(hit.record.key.high(), place));
         for word in hit.record.words() {
             self.words.remove(&(start(&word), place));
         }
         self.free.push(place);
-        hit.record.name.len()
+    }
+
+    /// Bytes of the name of the record at `place`.
+    pub fn name_bytes(&self, place: u32) -> usize {
+        self.entries.get(place as usize).and_then(Option::as_ref).map_or(0, |hit| hit.record.name.len())
     }
 
     /// The key of the record at `place`.

@@ -43,8 +43,6 @@ pub(super) struct Leaf<P> {
     pub vouchers: Vec<P>,
     /// Places of its records in the index.
     pub places: Vec<u32>,
-    /// Bytes of their names.
-    pub bytes: usize,
 }
 
 /// A neighbour among the super-peers.
@@ -131,7 +129,7 @@ impl<P: Copy + Ord> Office<P> {
     /// Takes a leaf in.
     pub fn add_leaf(&mut self, now: Time, peer: P, capacity: u8) {
         let (vouchers, places) = (Vec::new(), Vec::new());
-        let leaf = Leaf { peer, capacity, heard: true, missed: 0, since: now, vouchers, places, bytes: 0 };
+        let leaf = Leaf { peer, capacity, heard: true, missed: 0, since: now, vouchers, places };
         if let Err(at) = self.leaf_at(peer) {
             self.leaves.insert(at, leaf);
         }
@@ -140,7 +138,6 @@ impl<P: Copy + Ord> Office<P> {
     /// Takes all that a leaf has out of the index.
     pub fn empty(&mut self, peer: P) {
         let Ok(at) = self.leaf_at(peer) else { return };
-        self.leaves[at].bytes = 0;
         for place in std::mem::take(&mut self.leaves[at].places) {
             self.index.remove(place);
         }
@@ -175,10 +172,10 @@ impl<P: Copy + Ord> Office<P> {
         self.withdraw(peer, record.key);
         let Ok(at) = self.leaf_at(peer) else { return false };
         let leaf = &mut self.leaves[at];
-        let (most, bytes) = (usize::from(config.records), leaf.bytes + record.name.len());
-        let room = leaf.places.len() < most && bytes <= most * NAME_BYTES;
+        let most = usize::from(config.records);
+        let bytes: usize = leaf.places.iter().map(|&place| self.index.name_bytes(place)).sum();
+        let room = leaf.places.len() < most && bytes + record.name.len() <= most * NAME_BYTES;
         if room {
-            leaf.bytes = bytes;
             leaf.places.push(self.index.insert(record, peer));
         }
         room
@@ -189,7 +186,7 @@ impl<P: Copy + Ord> Office<P> {
         let Ok(at) = self.leaf_at(peer) else { return };
         let leaf = &mut self.leaves[at];
         if let Some(at) = leaf.places.iter().position(|&place| self.index.key(place) == Some(key)) {
-            leaf.bytes -= self.index.remove(leaf.places.swap_remove(at));
+            self.index.remove(leaf.places.swap_remove(at));
         }
     }
 
