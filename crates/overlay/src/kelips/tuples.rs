@@ -11,8 +11,8 @@ use super::clock::AGES;
 use super::message::{Place, Tuple};
 use crate::{Hit, Id, Peer, Record};
 
-/// Tuples that wait to be sent as new. When there are more, those that waited longest give
-/// way: what waits ages, and is worth less to others.
+/// Tuples that wait to be sent as new, the newest first. When there are more, those that
+/// waited longest give way: what waits ages, and is worth less to others.
 const MAX_NEWS: usize = 256;
 /// A heartbeat count so far ahead of the one that is known is a lie: an honest home node
 /// counts one up every few minutes.
@@ -116,7 +116,7 @@ pub(super) fn place(under: u64, record: &Record, home: Id) -> Place {
 /// How many of the `most` tuples in a message may be news: of more heartbeats than fit, a
 /// part is lost on the way, and those tuples stay alive by what is told in its turn.
 fn news_of(most: usize) -> usize {
-    most - most / 4
+    most / 2
 }
 
 fn seconds(now: Time) -> i32 {
@@ -174,7 +174,7 @@ impl<P: Peer> Tuples<P> {
         self.oldest = self.oldest.min(heard);
         if rounds > 0 && !waited {
             if self.news.len() >= MAX_NEWS {
-                self.end_news();
+                self.end_news(0);
             }
             self.news.push_back((at, rounds));
         }
@@ -214,9 +214,9 @@ impl<P: Peer> Tuples<P> {
         (hits, wanted.next().is_some())
     }
 
-    /// The tuples that go as new into each message of a round, of up to `most` tuples.
+    /// The newest tuples, which go into each message of a round, of up to `most` tuples.
     pub(super) fn news(&self, now: Time, most: usize) -> Vec<(Place, Tuple<P>)> {
-        let new = self.news.iter().take(news_of(most)).map(|news| news.0);
+        let new = self.news.iter().rev().take(news_of(most)).map(|news| news.0);
         new.filter_map(|at| Some((at, self.kept.get(&at)?.tuple(now, at)))).collect()
     }
 
@@ -241,13 +241,11 @@ impl<P: Peer> Tuples<P> {
     /// The round is over: what it sent as new, in messages of `most` tuples, is a little
     /// less so.
     pub(super) fn end_round(&mut self, most: usize) {
-        for _ in 0..news_of(most).min(self.news.len()) {
-            match self.news.front_mut() {
-                Some((_, rounds)) if *rounds > 1 => {
-                    *rounds -= 1;
-                    self.news.rotate_left(1);
-                }
-                _ => self.end_news(),
+        let first = self.news.len() - news_of(most).min(self.news.len());
+        for at in (first..self.news.len()).rev() {
+            self.news[at].1 -= 1;
+            if self.news[at].1 == 0 {
+                self.end_news(at);
             }
         }
         if self.news.is_empty() && self.news.capacity() > 0 {
@@ -255,10 +253,10 @@ impl<P: Peer> Tuples<P> {
         }
     }
 
-    /// The first of the news is no longer one.
-    fn end_news(&mut self) {
-        let first = self.news.pop_front();
-        if let Some(kept) = first.and_then(|(at, _)| self.kept.get_mut(&at)) {
+    /// That one of the news is one no longer.
+    fn end_news(&mut self, at: usize) {
+        let news = self.news.remove(at);
+        if let Some(kept) = news.and_then(|(at, _)| self.kept.get_mut(&at)) {
             kept.waits = false;
         }
     }
