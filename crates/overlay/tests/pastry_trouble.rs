@@ -184,3 +184,21 @@ fn a_find_does_not_go_back_and_forth_between_the_dead() {
         assert!(most <= Some(2), "a dead node was asked {most:?} times to take one find");
     }
 }
+
+/// The root's answer comes back without anybody on the way: it gets lost as often as any
+/// message, and the find is asked again.
+#[test]
+fn of_ten_answers_one_gets_lost_and_hardly_a_find() {
+    let mut world = converged(5, 60, Config::default());
+    world.outside.loss_permille = 100;
+    for op in 0..1_500 {
+        world.command(0, Route::Find { op: Op(op), key: key(op), values: false });
+        world.run_for(Duration::from_millis(200));
+    }
+    world.run_for(secs(60));
+    let ends = ends(&world);
+    let failed = ends.iter().filter(|end| !end.1).count();
+    println!("{failed} of {} failed", ends.len());
+    assert_eq!(ends.len(), 1_500);
+    assert!(failed < 6, "{failed} failed");
+}

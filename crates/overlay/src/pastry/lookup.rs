@@ -13,6 +13,8 @@ use crate::{Cost, Id, Offence, Op, Peer, Routing, RpcId};
 const NEXT_HOPS: usize = 4;
 /// Nodes that an iterative find asks at most before it starts again.
 const MAX_STEPS: usize = 128;
+/// How often a find is sent on its way: its answer may get lost, and so may the next.
+const FIND_TRIES: u8 = 3;
 /// How often a node is asked for an iterative find's next step.
 pub(super) const STEP_TRIES: u8 = 2;
 
@@ -25,7 +27,8 @@ pub struct Lookup<P> {
     pub deadline: Time,
     pub timeouts: u32,
     values: bool,
-    again: bool,
+    /// How often it was sent on its way.
+    sent: u8,
     /// Of an iterative find only; none while it waits to begin again.
     steps: Option<Box<Steps<P>>>,
 }
@@ -116,8 +119,7 @@ impl<P: Peer> Pastry<P> {
             return self.found(op.0, peers, Cost::default(), host);
         }
         let (nonce, deadline) = (host.rng().next_u32(), Time::NEVER);
-        let lookup =
-            Lookup { op: op.0, nonce, key, deadline, timeouts: 0, values, again: false, steps: None };
+        let lookup = Lookup { op: op.0, nonce, key, deadline, timeouts: 0, values, sent: 1, steps: None };
         self.busy().lookups.retain(|one| one.op != op.0);
         self.busy().lookups.push(lookup);
         self.begin(op.0, host);
@@ -194,7 +196,7 @@ impl<P: Peer> Pastry<P> {
         busy.open.retain(|asked| !matches!(asked.what, What::Step { op: other, .. } if other == op.0));
     }
 
-    /// Tries finds once more that got no answer in time, then gives up. An iterative find
+    /// Tries finds again that got no answer in time, and at last gives up. An iterative find
     /// in the midst of its steps goes on: who was asked answered something else.
     pub(super) fn late_lookups<H: World<P>>(&mut self, host: &mut H) {
         let now = self.now;
@@ -212,11 +214,11 @@ impl<P: Peer> Pastry<P> {
     fn fail_or_retry<H: World<P>>(&mut self, op: u32, host: &mut H) {
         let nonce = host.rng().next_u32();
         let Some(lookup) = self.lookup(op) else { return };
-        if lookup.again {
+        if lookup.sent >= FIND_TRIES {
             let cost = Cost { hops: 0, timeouts: lookup.timeouts };
             return self.found(op, Vec::new(), cost, host);
         }
-        (lookup.again, lookup.nonce) = (true, nonce);
+        (lookup.sent, lookup.nonce) = (lookup.sent + 1, nonce);
         self.begin(op, host);
     }
 
