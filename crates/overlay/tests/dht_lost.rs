@@ -109,8 +109,11 @@ fn who_withdraws_and_leaves_at_once_has_withdrawn() {
     let publisher = closest(&world)[9];
     world.command(publisher, Command::Publish(record()));
     world.run_for(secs(5));
+    let last = closest(&world)[KEEPERS - 1];
+    world.outside.cut = Some(Box::new(move |from, to| (from, to) == (publisher, last)));
     world.command(publisher, Command::Withdraw(record().key));
-    world.command(publisher, Command::Leave);
+    deaf(&mut world, publisher, Command::Leave, publisher, last);
+    assert!(keepers(&world).contains(&last), "it did get lost");
     world.run_for(secs(5));
     assert!(!world.nodes[&publisher].is_member());
     assert_eq!(keepers(&world), []);
