@@ -10,6 +10,7 @@ use crate::{Cost, Event, Hit, Host, Id, Message as _, Offence, Op, Outcome, Peer
 
 use super::maintain::Copying;
 use super::message::{MAX_HITS, MAX_REFERRED, Message};
+use super::quest::{Quest, Sought, fitting};
 use super::{Kelips, Time};
 
 /// Most operations of the user and announcements under way at once.
@@ -23,77 +24,6 @@ const NEGATIVES: u8 = 2;
 const DETOURS: u8 = 4;
 /// Of so many group mates, taken by chance, the nearest is asked.
 const SAMPLE: usize = 4;
-
-/// What is sought.
-#[derive(Clone, Debug)]
-pub(super) enum Sought {
-    /// Who has that key's record.
-    Key(Op, Id),
-    /// Records that match, by the query's word of that number.
-    Words(Op, Query, u8),
-    /// Members of that key's group.
-    Group(Op, Id),
-    /// A holder for an own record's tuple: the record's key, and which of its tuples.
-    Holder(Id, u8),
-}
-
-impl Sought {
-    pub(super) fn op(&self) -> Option<Op> {
-        match self {
-            Sought::Key(op, _) | Sought::Words(op, ..) | Sought::Group(op, _) => Some(*op),
-            Sought::Holder(..) => None,
-        }
-    }
-
-    /// Hits after which to stop.
-    fn wanted(&self) -> usize {
-        match self {
-            Sought::Words(_, query, _) => usize::from(query.wanted),
-            _ => MAX_HITS,
-        }
-    }
-}
-
-/// An operation under way.
-#[derive(Clone, Debug)]
-struct Quest<P> {
-    number: u32,
-    sought: Sought,
-    under: u64,
-    /// Who was asked.
-    tried: Vec<P>,
-    /// Who of them did not answer, and may be asked once more.
-    silent: Vec<P>,
-    referred: Vec<P>,
-    asked: u8,
-    detours: u8,
-    negatives: u8,
-    timeouts: u32,
-    hops: u32,
-    /// Hits told so far.
-    got: u16,
-}
-
-impl<P> Quest<P> {
-    fn new(number: u32, sought: Sought, under: u64) -> Self {
-        let (tried, silent, referred) = (Vec::new(), Vec::new(), Vec::new());
-        let (asked, detours, negatives, timeouts, hops, got) = (0, 0, 0, 0, 0, 0);
-        Quest {
-            number,
-            sought,
-            under,
-            tried,
-            silent,
-            referred,
-            asked,
-            detours,
-            negatives,
-            timeouts,
-            hops,
-            got,
-        }
-    }
-}
 
 /// What a question is for.
 #[derive(Clone, Copy, Debug)]
@@ -484,17 +414,6 @@ fn done<P: Peer>(quest: &Quest<P>, outcome: Outcome, host: &mut impl Host<P, Mes
         let cost = Cost { hops: quest.hops, timeouts: quest.timeouts };
         host.emit(Event::Done { op, outcome, cost });
     }
-}
-
-/// Those of `hits` that were sought, as many as are still wanted.
-fn fitting<P>(mut hits: Vec<Hit<P>>, quest: &Quest<P>) -> Vec<Hit<P>> {
-    match &quest.sought {
-        Sought::Key(_, key) => hits.retain(|hit| hit.record.key == *key),
-        Sought::Words(_, query, _) => hits.retain(|hit| query.matches(&hit.record)),
-        Sought::Group(..) | Sought::Holder(..) => hits.clear(),
-    }
-    hits.truncate(quest.sought.wanted() - usize::from(quest.got));
-    hits
 }
 
 fn busy_of<P>(busy: &mut Option<Box<Busy<P>>>) -> &mut Busy<P> {

@@ -52,6 +52,7 @@ mod lookup;
 mod maintain;
 mod message;
 mod publish;
+mod quest;
 mod routing;
 mod table;
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::wire::List;
 use crate::{Event, Host, Id, Offence, Peer, Purpose, Record, RpcId};
 
-use super::lookup::Sought;
 use super::message::{Announcement, Message, Tuple};
+use super::quest::Sought;
 use super::tuples::{Taken, Word, believable};
 use super::{Kelips, Time};
 

@@ -13,6 +13,7 @@ pub(crate) mod file;
 mod library;
 mod line;
 mod params;
+mod sense;
 mod upkeep;
 mod value;
 

@@ -8,7 +8,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -20,7 +19,6 @@ use starling_overlay::chord::Chord;
 use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
 
-use super::check::{Blame, blame, each};
 use super::choice::Visit;
 use super::upkeep::Upkeep;
 use super::value::{Count, Secs};
@@ -29,7 +27,7 @@ use crate::place::{MAX_HOSTS, Node};
 
 /// One table, or an array of tables.
 #[derive(Clone, Debug)]
-struct Variants<T>(Vec<T>);
+pub(super) struct Variants<T>(pub(super) Vec<T>);
 
 impl<T> Default for Variants<T> {
     fn default() -> Self {
@@ -258,7 +256,7 @@ pub enum SearchTable {
 }
 
 /// How far a query goes.
-type Ttl = Count<1, { gnutella::MAX_TTL as usize }>;
+pub(super) type Ttl = Count<1, { gnutella::MAX_TTL as usize }>;
 
 impl SearchTable {
     fn strategy(self) -> gnutella::Strategy {
@@ -372,7 +370,7 @@ macro_rules! overlays {
         #[derive(Clone, Default, Debug, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct Overlays {
-            $( $field: Variants<$table>, )*
+            $( pub(super) $field: Variants<$table>, )*
         }
 
         /// An overlay with its parameters.
@@ -440,60 +438,7 @@ overlays! {
     "kelips": kelips, Kelips(KelipsTable), None, kelips::Kelips<Node>, KelipsTable::config;
 }
 
-impl Overlays {
-    /// Whether the parameters of each overlay go together.
-    pub fn sense(&self) -> Result<(), Blame> {
-        each("gnutella", &self.gnutella.0, GnutellaTable::sense)?;
-        each("kademlia", &self.kademlia.0, KademliaTable::sense)?;
-        Ok(())
-    }
-}
-
-/// Of two parameters, by name, the first may not be the larger one.
-fn in_order<T: PartialOrd + fmt::Display>(low: (&str, T), high: (&str, T)) -> Result<(), Blame> {
-    if low.1 <= high.1 {
-        return Ok(());
-    }
-    blame(low.0, format!("{} is {}, but {} only {}", low.0, low.1, high.0, high.1))
-}
-
-impl KademliaTable {
-    fn sense(&self) -> Result<(), Blame> {
-        let config = kademlia::Config::default();
-        let secs = |given: Option<Secs>, usual: Duration| given.map_or(usual, |secs| secs.0).as_secs_f64();
-        let (low, high) =
-            (secs(self.probe_min_s, config.probe_min), secs(self.probe_max_s, config.probe_max));
-        in_order(("probe_min_s", low), ("probe_max_s", high))?;
-        match (self.enough, self.k) {
-            (Some(enough), k) => in_order(("enough", enough.get()), ("k", k.map_or(config.k, Count::get))),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl GnutellaTable {
-    fn sense(&self) -> Result<(), Blame> {
-        let in_order_of_search = |low: (&str, Ttl), high: (&str, Ttl)| {
-            in_order::<usize>((low.0, low.1.get()), (high.0, high.1.get()))
-                .map_err(|(key, what)| (format!("search.{key}"), what))
-        };
-        match self.search {
-            Some(SearchTable::Ring { first, last, .. }) => {
-                in_order_of_search(("first", first), ("last", last))?;
-            }
-            Some(SearchTable::Dynamic { probe_ttl, ttl, .. }) => {
-                in_order_of_search(("probe_ttl", probe_ttl), ("ttl", ttl))?;
-            }
-            _ => {}
-        }
-        match (self.degree, self.degree_max) {
-            (Some(degree), Some(most)) => {
-                in_order::<usize>(("degree", degree.get()), ("degree_max", most.get()))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn config(&self, around: &Surroundings) -> gnutella::Config {
         let mut config = gnutella::Config::default();
         self.apply(&mut config);
