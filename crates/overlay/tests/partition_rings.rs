@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use common::World;
 use starling_overlay::chord::Chord;
+use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
-use starling_overlay::{Checked, Core, Route, View};
+use starling_overlay::{Checked, Core, Id, Op, Route, Routing, View};
 use starling_sansio::Rng;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,25 +30,24 @@ where
     world.nodes.values().filter(|one| one.flaw(&view, &node, &world.outside).is_some()).count()
 }
 
-/// The nodes are cut in two for so long; after how many minutes all tables are as they
-/// should be again.
-fn apart<C>(world: &mut World<C>, long: Duration) -> u32
-where
-    C: Core<u32, Command = Route<u32>> + Checked<u32>,
-{
+/// The nodes are cut in two for so long.
+fn apart<C: Core<u32>>(world: &mut World<C>, long: Duration) {
     world.outside.cut = Some(Box::new(|a, b| side(a) != side(b)));
-    healed(world, long)
+    world.run_for(long);
 }
 
-/// The same of nodes that are cut already.
-fn healed<C>(world: &mut World<C>, long: Duration) -> u32
-where
-    C: Core<u32, Command = Route<u32>> + Checked<u32>,
-{
-    world.run_for(long);
+/// Nobody has anybody beyond the cut in its tables any more.
+fn forgotten<C: Core<u32>>(world: &World<C>) {
     for (node, core) in &world.nodes {
         assert!(core.known().iter().all(|&peer| side(peer) == side(*node)), "{node} forgets who is silent");
     }
+}
+
+/// After how many minutes without a cut all tables are as they should be again.
+fn healed<C>(world: &mut World<C>) -> u32
+where
+    C: Core<u32> + Checked<u32>,
+{
     world.outside.cut = None;
     let mut minutes = 0;
     while flaws(world) > 0 && minutes < 120 {
@@ -62,7 +62,9 @@ fn two_rings_of_chord_become_one() {
     for (seed, count) in [(1, 3), (2, 10), (3, 60), (4, 300)] {
         let mut world = World::<Chord<u32>>::new(seed, 160, Default::default());
         world.converged_from(seed as u32 * 1000, count);
-        assert!(apart(&mut world, 40 * MINUTE) < 120, "{count} nodes");
+        apart(&mut world, 40 * MINUTE);
+        forgotten(&world);
+        assert!(healed(&mut world) < 120, "{count} nodes");
     }
 }
 
@@ -71,7 +73,39 @@ fn two_networks_of_pastry_become_one() {
     for (seed, count) in [(1, 3), (2, 10), (3, 60), (4, 300)] {
         let mut world = World::<Pastry<u32>>::new(seed, 160, Default::default());
         world.converged_from(seed as u32 * 1000, count);
-        assert!(apart(&mut world, 180 * MINUTE) < 120, "{count} nodes");
+        apart(&mut world, 180 * MINUTE);
+        forgotten(&world);
+        assert!(healed(&mut world) < 120, "{count} nodes");
+    }
+}
+
+/// Every node looks for a key of its own. How many finds end at the closest of all.
+fn right(world: &mut World<Kademlia<u32>>) -> usize {
+    world.outside.events.clear();
+    let nodes: Vec<u32> = world.nodes.keys().copied().collect();
+    let key = |node: u32| Id::hash(format!("key {node}").as_bytes());
+    for &node in &nodes {
+        world.command(node, Route::Find { op: Op(node), key: key(node), values: false });
+    }
+    world.run_for(MINUTE);
+    let root = |op: Op| nodes.iter().copied().min_by_key(|&node| world.outside.place(node).xor(key(op.0)));
+    let ends = world.outside.events.iter().filter(|(.., event)| match event {
+        Routing::Closest { op, peers, .. } => peers.first().copied() == root(*op),
+        _ => false,
+    });
+    ends.count()
+}
+
+#[test]
+fn two_networks_of_kademlia_become_one() {
+    for (seed, count) in [(1, 3), (2, 10), (3, 60), (4, 300)] {
+        let mut world = World::<Kademlia<u32>>::new(seed, 160, Default::default());
+        world.converged_from(seed as u32 * 1000, count);
+        apart(&mut world, 180 * MINUTE);
+        // Contacts that are silent may stay in a table, but are not asked.
+        assert!(flaws(&world) > 0 && right(&mut world) < count as usize, "{count} nodes");
+        assert!(healed(&mut world) < 120, "{count} nodes");
+        assert_eq!(right(&mut world), count as usize, "{count} nodes");
     }
 }
 
@@ -102,7 +136,9 @@ where
     enter(world, beyond[1], None);
     beyond[2..].iter().for_each(|&node| enter(world, node, Some(beyond[1])));
     enter(world, boot, Some(beyond[1]));
-    healed(world, 40 * MINUTE)
+    world.run_for(40 * MINUTE);
+    forgotten(world);
+    healed(world)
 }
 
 #[test]
@@ -111,4 +147,41 @@ fn who_came_in_through_a_peer_beyond_the_cut_finds_back_through_it() {
     assert!(through_the_boot_peer(&mut world) < 120);
     let mut world = World::<Pastry<u32>>::new(5, 160, Default::default());
     assert!(through_the_boot_peer(&mut world) < 120);
+}
+
+/// A node's boot peer says good-bye, so that it is in nobody's table, and begins anew.
+#[test]
+fn a_kademlia_node_that_lost_somebody_looks_for_its_boot_peer() {
+    for dead in [0, 1] {
+        let mut world = World::<Kademlia<u32>>::new(6, 160, Default::default());
+        for (node, through) in [(0, None), (1, Some(0)), (2, Some(1)), (3, Some(1))] {
+            world.add(node);
+            world.command(node, Route::Join(through));
+            world.run_for(MINUTE);
+        }
+        world.command(0, Route::Leave);
+        // All the others leave, or one dies later.
+        (2 + dead..4).for_each(|node| world.command(node, Route::Leave));
+        (2 + dead..4).for_each(|node| world.kill(node));
+        world.run_for(180 * MINUTE);
+        (2..2 + dead).for_each(|node| world.kill(node));
+        world.run_for(180 * MINUTE);
+        world.command(0, Route::Join(None));
+        assert!(flaws(&world) > 0);
+        world.run_for(240 * MINUTE);
+        assert_eq!(flaws(&world), 0, "{dead} dead");
+    }
+}
+
+#[test]
+fn a_kademlia_node_that_misses_the_dead_asks_them_rarely() {
+    let mut world = World::<Kademlia<u32>>::new(7, 160, Default::default());
+    world.converged(60);
+    (0..30).for_each(|node| world.kill(node));
+    world.run_for(300 * MINUTE);
+    world.outside.log = Some(Vec::new());
+    world.run_for(600 * MINUTE);
+    let log = world.outside.log.take().unwrap();
+    let dead = log.iter().filter(|(_, to, _)| *to < 30).count();
+    assert!((30 * 50..30 * 70).contains(&dead), "{dead} messages to the dead by 30 in ten hours");
 }

@@ -6,7 +6,7 @@ use crate::{Host, Peer, Routing, View};
 
 impl<P: Peer> Checked<P> for Kademlia<P> {
     /// Everybody stands in the bucket of the prefix that is shared, and the nearest
-    /// member is a contact.
+    /// member is a contact in use.
     fn flaw<'a>(
         &self,
         view: &View<'_, P>,
@@ -28,6 +28,7 @@ impl<P: Peer> Checked<P> for Kademlia<P> {
         let near = view.prefix(me, shared).iter().filter(|member| member.1 != self.me);
         let (id, nearest) = near.min_by_key(|member| member.0.xor(me))?;
         let known = self.table.contacts(self.table.bucket_of(*id)).contains(nearest);
-        (!known).then(|| format!("its nearest neighbour {id} is none of its contacts"))
+        let used = known && self.table.stale().all(|stale| stale != *nearest);
+        (!used).then(|| format!("its nearest neighbour {id} is no contact that it uses"))
     }
 }

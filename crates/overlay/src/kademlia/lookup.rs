@@ -31,6 +31,8 @@ pub(super) enum Task {
     Refresh,
     /// Our own place again.
     Neighbors,
+    /// Our own place in what may be another network.
+    Beyond,
     /// A user's find.
     User { op: Op, values: bool },
 }
@@ -75,8 +77,8 @@ impl<P: Peer> Kademlia<P> {
         }
     }
 
-    /// Starts a look-up of `target` from our contacts and `more`. False if there are
-    /// too many, which a find of the user is told.
+    /// Starts a look-up of `target` from our contacts and `more`, or from `more` alone if it
+    /// goes beyond them. False if there are too many, which a find of the user is told.
     pub(super) fn begin(&mut self, task: Task, target: Id, more: &[P], host: &mut impl World<P>) -> bool {
         let config = &self.config;
         let user = matches!(task, Task::User { .. });
@@ -92,7 +94,9 @@ impl<P: Peer> Kademlia<P> {
         // As many as are remembered: those nearest may all be dead.
         let first = config.k * SHORTLIST;
         let mut known = Vec::with_capacity(first + more.len());
-        self.table.closest(target, first, Trust::Usable, None, |peer| host.id(peer), &mut known);
+        if task != Task::Beyond {
+            self.table.closest(target, first, Trust::Usable, None, |peer| host.id(peer), &mut known);
+        }
         known.extend(more);
         let lookup = IterativeLookup::new(target, plan, &known, |peer| host.id(peer));
         let Some(slot) = self.free_slot() else {
@@ -186,7 +190,7 @@ impl<P: Peer> Kademlia<P> {
         let (op, why) = match find.task {
             Task::User { op, values: true } => (op.0, Why::Value),
             Task::User { op, values: false } => (op.0, Why::Node),
-            Task::Join | Task::Refresh | Task::Neighbors => (0, Why::Maintenance),
+            Task::Join | Task::Refresh | Task::Neighbors | Task::Beyond => (0, Why::Maintenance),
         };
         let key = find.lookup.target();
         if !find.lookup.is_closed() {
@@ -213,6 +217,7 @@ impl<P: Peer> Kademlia<P> {
         match find.task {
             Task::Join => self.joined(!closest.is_empty(), host),
             Task::Refresh | Task::Neighbors => self.refreshing = false,
+            Task::Beyond => {}
             Task::User { op, .. } => {
                 let event = self.closest(op, &find.lookup, closest, host);
                 host.emit(event);

@@ -13,12 +13,12 @@ const OWN: usize = BUCKETS - 1;
 /// At what interval a newcomer, who knows nothing of the weather, begins to probe.
 const NEWCOMER: Duration = Duration::from_secs(20);
 
-/// A node that has joined lately, or tries to.
+/// How a node came in, or tries to.
 #[derive(Clone, Debug)]
 pub(super) struct Settling<P> {
-    /// Through whom.
-    through: P,
-    /// When to do the next step.
+    /// Through whom, which is remembered for ever.
+    pub(super) through: P,
+    /// When to do the next step, if there is one.
     at: Time,
     /// How long to wait for the one after it.
     wait: Duration,
@@ -130,6 +130,7 @@ impl<P: Peer> Kademlia<P> {
                 self.refresh();
             }
             if self.last >= self.probe_at {
+                self.look_beyond(self.pace, host);
                 self.turn(host);
             }
         }
@@ -144,7 +145,7 @@ impl<P: Peer> Kademlia<P> {
         let few = self.table.len() < self.config.k;
         settling.wait *= 2;
         if settling.wait > self.config.refresh || !(settling.news || few) {
-            self.settling = None;
+            settling.at = Time::NEVER;
             return;
         }
         settling.news = false;

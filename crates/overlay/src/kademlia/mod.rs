@@ -28,6 +28,8 @@
 //! - a node that joined looks itself up again, at growing intervals, as long as that
 //!   shows it new neighbours: many may have joined at once; a node that leaves says so
 //!   to its neighbours;
+//! - a node looks itself up now and then through a contact that fell silent, or through
+//!   whom it came in: they may be a network of their own by now (`merge.rs`);
 //! - Dabek's `route` is greedy and recursive, for that each node on the way be asked.
 //!
 //! Deliberately absent: STORE and republishing (the locating layer's), the accelerated
@@ -37,8 +39,10 @@
 
 mod check;
 mod iterative;
+mod liveness;
 mod lookup;
 mod maintain;
+mod merge;
 mod message;
 mod path;
 mod places;
@@ -385,105 +389,6 @@ impl<P: Peer> Kademlia<P> {
         self.table.closest(key, k, Trust::Good, Some(from), |peer| host.id(peer), &mut peers);
         host.send(from, KademliaMessage::Found { rpc, peers: List::new(peers), why });
         self.requested(from, host);
-    }
-
-    /// `peer` sent a request: if we want it as a contact, we make sure that it is there.
-    fn requested(&mut self, peer: P, host: &mut impl World<P>) {
-        if self.table.seen(peer, host.id(peer)) == Seen::Wanted {
-            self.ping(peer, host);
-        }
-    }
-
-    fn ping(&mut self, peer: P, host: &mut impl World<P>) {
-        let deadline = self.last + self.config.timeout;
-        let pings = &mut self.busy().pings;
-        if pings.iter().any(|(pinged, ())| pinged == peer) {
-            return;
-        }
-        if let Some(rpc) = pings.open(peer, deadline, (), host.rng()) {
-            host.send(peer, KademliaMessage::Ping { rpc });
-            self.wake = self.wake.min(deadline);
-        }
-    }
-
-    fn pong(&mut self, from: P, rpc: RpcId, host: &mut impl World<P>) {
-        match self.busy.as_mut().and_then(|busy| busy.pings.close(rpc, from)) {
-            Some(()) => {
-                self.calm();
-                self.heard(from, host);
-            }
-            None => host.refuse(Some(from), Offence::UnknownReply),
-        }
-        self.rest();
-    }
-
-    fn expire_pings(&mut self, host: &mut impl World<P>) {
-        while let Some((peer, ())) = self.busy.as_mut().and_then(|busy| busy.pings.expire(self.last)) {
-            self.lost(peer, false, host);
-        }
-        self.rest();
-    }
-
-    /// `peer` answered.
-    fn heard(&mut self, peer: P, host: &mut impl World<P>) {
-        let id = host.id(peer);
-        match self.table.heard(peer, id) {
-            Heard::Known => {}
-            Heard::New | Heard::Instead(_) => self.update(peer, id, true, host),
-            Heard::Full if self.config.eager => self.probe(id, host),
-            Heard::Full => {}
-        }
-    }
-
-    /// `peer` did not answer, or is `gone` for certain. Where one is dead others may be,
-    /// most likely those at the same end of its bucket: they are asked, until one answers.
-    fn lost(&mut self, peer: P, gone: bool, host: &mut impl World<P>) {
-        let id = host.id(peer);
-        let change = if gone { self.table.remove(peer, id) } else { self.table.failed(peer, id) };
-        match change {
-            Failed::Unknown => return,
-            Failed::Doubted => {}
-            Failed::Gone => {
-                self.lossy |= 1 << self.table.bucket_of(id);
-                self.hurry();
-                self.update(peer, id, false, host);
-            }
-            Failed::Replaced(by) => {
-                self.hurry();
-                self.update(peer, id, false, host);
-                self.update(by, id, true, host);
-            }
-        }
-        self.probe(id, host);
-    }
-
-    /// Pings the least recently heard of in the bucket of `id`.
-    fn probe(&mut self, id: Id, host: &mut impl World<P>) {
-        if let Some(oldest) = self.table.oldest(self.table.bucket_of(id)) {
-            self.ping(oldest, host);
-        }
-    }
-
-    /// Dabek's `update`, if a contact that came or went is a neighbour.
-    fn update(&mut self, peer: P, id: Id, joined: bool, host: &mut impl World<P>) {
-        let bucket = self.table.bucket_of(id);
-        if bucket >= self.table.neighborhood(self.config.replicas) {
-            host.emit(Routing::Update { peer, joined });
-        }
-        if joined
-            && let Some(settling) = &mut self.settling
-            && bucket >= self.table.neighborhood(self.config.k)
-        {
-            settling.news = true;
-        }
-    }
-
-    fn unreachable(&mut self, peer: P, host: &mut impl World<P>) {
-        if peer == self.me || self.role == Role::Out {
-            return;
-        }
-        self.lost(peer, true, host);
-        self.abandon(peer, host);
     }
 
     fn busy(&mut self) -> &mut Busy<P> {

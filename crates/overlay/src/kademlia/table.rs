@@ -213,6 +213,17 @@ impl<P: Copy + PartialEq> KTable<P> {
         self.contacts.iter().chain(&self.spares).copied()
     }
 
+    /// All stale contacts.
+    pub fn stale(&self) -> impl Iterator<Item = P> {
+        let mut start = 0;
+        let stale = self.buckets.iter().flat_map(move |places| {
+            let here = start..start + places.of(Zone::Stale);
+            start += places.contacts();
+            &self.contacts[here]
+        });
+        stale.copied()
+    }
+
     /// How many contacts there are that are not stale.
     pub fn len(&self) -> usize {
         self.buckets.iter().map(|places| places.contacts() - places.of(Zone::Stale)).sum()
