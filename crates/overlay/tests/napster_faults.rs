@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clients::{Net, a_hundred, servers};
 use common::user::{hits, record};
-use starling_overlay::napster::{Config, IndexLimits, MAX_CHANGES, Message};
+use starling_overlay::napster::{Change, Config, Did, IndexLimits, MAX_CHANGES, Message};
+use starling_overlay::wire::List;
 use starling_overlay::{Command, Op, Record, RpcId};
 
 #[test]
@@ -95,5 +96,32 @@ fn an_index_is_copied_only_with_the_token() {
         net.outside.log = Some(Vec::new());
         net.inject(99, server, Message::CopyIndex { rpc: RpcId(1), token: 0, after: None });
         assert_eq!(net.outside.log.unwrap().len(), answers);
+    }
+}
+
+/// A server that nobody needs to prove itself to says that it has made more changes than can
+/// be counted.
+#[test]
+fn a_count_of_changes_that_cannot_be_is_borne() {
+    for (made, first) in [(u64::MAX, 1), (5, u64::MAX - 1)] {
+        let mut net = a_hundred(9);
+        let server = servers(&net)[0];
+        net.add(999);
+        let (servers, heirs) = (List::default(), Box::default());
+        net.outside.log = Some(Vec::new());
+        net.inject(999, server, Message::Beat { token: 0, epoch: 1, made, servers, heirs });
+        net.run_for(Duration::from_secs(2));
+        let log = net.outside.log.take().unwrap();
+        let asked = log.iter().find_map(|(from, to, message)| match message {
+            Message::CopyIndex { rpc, .. } if (*from, *to) == (server, 999) => Some(*rpc),
+            _ => None,
+        });
+        let rpc = asked.unwrap_or_else(|| panic!("the index of a new server is copied"));
+        let changes = List::default();
+        net.inject(999, server, Message::Copied { rpc, epoch: 1, made, changes, more: false });
+        let change = Change { client: 999, life: 1, what: Did::Offered { record: record(7) } };
+        let changes = List::new(vec![change]);
+        net.inject(999, server, Message::Changes { epoch: 1, first, made: u64::MAX, changes });
+        net.run_for(Duration::from_secs(2));
     }
 }

@@ -162,7 +162,9 @@ impl<P: Peer> Gnutella<P> {
         let share = match found.len() as u64 {
             // Nothing yet: as many again as were asked so far, from this one alone.
             0 => *reach,
-            some => (*wanted as u64).saturating_sub(some) * *reach / some / left.len().max(1) as u64,
+            some => {
+                (*wanted as u64).saturating_sub(some).saturating_mul(*reach) / some / left.len().max(1) as u64
+            }
         };
         let Some(next) = left.pop() else { return };
         let degree = self.neighbours.len() as u64;

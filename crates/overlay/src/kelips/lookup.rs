@@ -5,7 +5,7 @@
 //! to their contacts, and at last those who did not answer once more, since a datagram
 //! may have been lost. One hop is the common case, two the exception.
 
-use crate::wire::List;
+use crate::wire::{LIST_BYTES, List, MAX_TEXT};
 use crate::{Cost, Event, Hit, Host, Id, Message as _, Offence, Op, Outcome, Peer, Query, RpcId, Rpcs};
 
 use super::maintain::Copying;
@@ -22,6 +22,8 @@ const NEGATIVES: u8 = 2;
 /// Peers outside a key's group that are asked for contacts before silent peers are
 /// asked again.
 const DETOURS: u8 = 4;
+/// Hits of a page that has no room for more, however long their names are.
+const LEAST_HITS: usize = LIST_BYTES / (2 * MAX_TEXT);
 /// Of so many group mates, taken by chance, the nearest is asked.
 const SAMPLE: usize = 4;
 
@@ -312,7 +314,7 @@ impl<P: Peer> Kelips<P> {
                 }
                 // Whoever follows the rules fills a page before there is another: a hit at
                 // a time would keep a search alive for days.
-                let more = more && hits.len() == MAX_HITS;
+                let more = more && hits.len() >= LEAST_HITS;
                 if hits.is_empty() {
                     quest.negatives += u8::from(complete && sent == 0);
                     return self.step(number, host);

@@ -8,7 +8,7 @@ use crate::{Event, Host, Id, Offence, Peer, RpcId, View};
 use super::lookup::Asked;
 use super::message::{MAX_PART, MAX_TUPLES, Message, Place, Seen};
 use super::routing::arc_start;
-use super::table::{MAX_CONTACTS, group_of};
+use super::table::{MAX_CONTACTS, MAX_MEMBERS, group_of};
 use super::{Kelips, Time};
 
 /// After joining, a node asks group mates for gossip in return for so long.
@@ -355,7 +355,7 @@ impl<P: Peer> Kelips<P> {
         self.table.begin(host.id(self.me));
         let (groups, me) = (self.table.groups(), self.me);
         let mates = arc_in(view, self.table.group, groups).iter();
-        let mates = mates.map(|member| member.1).filter(|&peer| peer != me).collect();
+        let mates = mates.map(|member| member.1).filter(|&peer| peer != me).take(MAX_MEMBERS).collect();
         let spatial = self.config.spatial;
         let beside = (u128::from(host.id(me).high()) * u128::from(groups)) as u64;
         self.table.set(self.now, mates, |group, row| {

@@ -32,6 +32,11 @@ pub const MAX_OF_HOME: usize = 1 << 15;
 const NAME_SHARE: usize = 64;
 /// Bytes of names that there is always room for.
 const MIN_NAMES: usize = 1 << 16;
+/// Bytes of the names of at most so many tuples.
+fn room_for_names(most: usize) -> usize {
+    MIN_NAMES.max(most.saturating_mul(NAME_SHARE))
+}
+
 /// Bytes that B-tree nodes take for each byte of entries: they are three quarters full.
 const TREE_OVERHEAD: (usize, usize) = (4, 3);
 
@@ -167,7 +172,7 @@ impl<P: Peer> Tuples<P> {
         let known = self.kept.get(&at);
         let (before, waited) = known.map_or((0, false), |kept| (kept.record.name.len(), kept.waits));
         let names = self.names.saturating_sub(before) + record.name.len();
-        if names > MIN_NAMES.max(most.saturating_mul(NAME_SHARE)) {
+        if names > room_for_names(most) {
             return Taken::Full;
         }
         self.names = names;
@@ -186,10 +191,10 @@ impl<P: Peer> Tuples<P> {
         Taken::Beat(beat)
     }
 
-    /// Whether half of the room for `most` is full, so that no more is taken by hearsay:
-    /// names of home nodes cost a liar nothing.
+    /// Whether half of the room for `most`, or for their names, is full, so that no more is
+    /// taken by hearsay: names of home nodes cost a liar nothing.
     pub(super) fn doubts(&self, most: usize) -> bool {
-        self.kept.len() >= most / 2
+        self.kept.len() >= most / 2 || self.names >= room_for_names(most) / 2
     }
 
     /// Whether that tuple is kept and live.

@@ -312,9 +312,9 @@ impl<P: Peer> Napster<P> {
         if link.epoch != epoch || first == 0 || last.is_none_or(|last| last > made.saturating_add(1)) {
             return;
         }
-        for (number, change) in (first..).zip(changes) {
-            if number == applied + 1 {
-                applied = number;
+        for (offset, change) in changes.into_iter().enumerate() {
+            if Some(first + offset as u64) == applied.checked_add(1) {
+                applied += 1;
                 if change.client != self.me {
                     apply(server, peer, change);
                 }
