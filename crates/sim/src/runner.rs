@@ -1,7 +1,7 @@
 //! Runs a scenario: every overlay with every seed.
 //!
-//! Trials do not depend on each other, so threads take whole trials; a single trial
-//! gets two threads to itself.
+//! Trials do not depend on each other, so threads take whole trials; a single trial of a
+//! large world gets two threads to itself.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -12,6 +12,10 @@ use starling_sansio::Time;
 use crate::report::{Report, Summary};
 use crate::scenario::{Choice, Scenario};
 use crate::trial::{Findings, Watch};
+
+/// Hosts from which on a second thread is worth it: in a smaller world so little happens
+/// between two meetings of the threads that on a busy machine they mostly wait for each other.
+const WORTH_TWO: u32 = 20_000;
 
 /// How far one trial is.
 #[derive(Clone, Debug)]
@@ -39,7 +43,7 @@ pub fn run(scenario: &Scenario, threads: usize, watch: &(impl Fn(&Progress) -> b
     let seeds = 1..=scenario.seeds;
     let each = |choice| seeds.clone().map(move |seed| (choice, seed));
     let plan: Vec<(&Choice, u64)> = scenario.overlays.iter().flat_map(each).collect();
-    let inside = if plan.len() == 1 { threads } else { 1 };
+    let inside = if plan.len() == 1 && scenario.nodes() >= WORTH_TWO { threads } else { 1 };
     let results = trials(plan.len(), threads, |number| {
         let &(choice, seed) = plan.get(number)?;
         let progress = Progress {

@@ -314,7 +314,9 @@ impl Workload {
         let rng = &mut self.questions;
         let record = self.plan.catalogue.as_ref().map_or(0, |catalogue| catalogue.draw(rng));
         let random = Id::hash(&rng.next_u64().to_be_bytes());
-        let asking = host.and_then(|host| part.node(host)).filter(|(_, core)| core.is_member());
+        // Who is hostile asks nothing: what counts is what the others get.
+        let honest = host.filter(|&host| part.network().hostility(host).is_none());
+        let asking = honest.and_then(|host| part.node(host)).filter(|(_, core)| core.is_member());
         let Some((node, _)) = asking else { return };
         let key = match (&self.plan.catalogue, traffic.kind) {
             (Some(catalogue), Kind::LookUp) => catalogue.key(record),
@@ -396,6 +398,8 @@ impl Workload {
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// Operations begun so shortly before the end may be under way without blame.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How many hosts are looked at for one that is not hostile and asks.
+const DRAWS: u32 = 64;
 /// How long a host waits that found nobody to join through.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a host waits that wants to publish and is no member yet.
@@ -418,8 +422,9 @@ impl<C: Overlay<Node>> Script<C> for Workload {
                 self.plan_next(what, part.now(), part);
             }
             tag::TOTAL => {
-                let live = part.live();
-                let host = live.get(self.questions.index(live.len())).copied();
+                let mut any = || part.live().get(self.questions.index(part.live().len())).copied();
+                let is_honest = |host: &u32| part.network().hostility(*host).is_none();
+                let host = (0..DRAWS).filter_map(|_| any()).find(is_honest);
                 self.ask(what, host, part);
             }
             _ => {}

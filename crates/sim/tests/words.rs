@@ -33,6 +33,20 @@ fn liars_name_each_other_in_a_world_of_any_size() {
 }
 
 #[test]
+fn what_hostile_hosts_get_does_not_count() {
+    let text = "nodes = 200\nduration_s = 200\n[overlay.napster]\n\
+                [network]\nlatency = { model = \"constant\", ms = 30 }\n\
+                hostile = { share = 0.3, does = \"drop\" }\n\
+                [records]\ncount = 50\npublish_over_s = 20\n\
+                [[traffic]]\nask = \"lookup\"\nfrom_s = 60\ntotal = 400\n\
+                [[traffic]]\nask = \"lookup\"\nfrom_s = 60\nevery_s = 60\n";
+    let [success, asked] = means(text, ["success", "lookups"]);
+    // With this seed no server is hostile: everybody who asks is answered.
+    assert!(success > 0.99, "{success}");
+    assert!((650.0..760.0).contains(&asked), "400, and 2.33 of each of 140: {asked}");
+}
+
+#[test]
 fn who_fails_gracefully_is_gone_and_asks_nothing() {
     for overlay in ["chord", "pastry", "kademlia"] {
         let text = format!(

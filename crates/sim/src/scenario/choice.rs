@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use starling_overlay::{Overlay, kelips};
+use starling_overlay::{Overlay, kelips, pastry};
 
 use super::params::{ChordTable, KademliaTable, Overlays, PastryTable, Style, Surroundings, Table};
 use crate::judge::Root;
@@ -22,6 +22,8 @@ pub trait Visit {
         C::Config: Send + Sync;
 }
 
+/// Bytes of a peer in a table of Pastry.
+const PEER_BYTES: u64 = 8;
 /// Bytes a node of the queue's events, the world's own notes, and slack.
 const PENDING_BYTES: u64 = 500;
 
@@ -115,12 +117,25 @@ impl Choice {
                 500 + (mates + contacts) * ENTRY_BYTES_16 / 16
             }
             "kademlia" => 2_200,
-            "pastry" => 1_000,
+            "pastry" => 1_000 + self.pastry_entries() * PEER_BYTES,
             "gnutella" => 1_500,
             "fasttrack" => 1_500,
             _ => 600,
         };
         state + PENDING_BYTES
+    }
+
+    /// Peers that a Pastry node may know beyond those that it knows by default.
+    fn pastry_entries(&self) -> u64 {
+        let Table::Pastry(table) = &self.table else { return 0 };
+        let config = table.config(&self.surroundings(0));
+        let entries = |config: &pastry::Config| {
+            config.leaf
+                + config.neighborhood
+                + (1usize << config.digit_bits) * (64 / config.digit_bits.max(1) as usize)
+        };
+        let usual = entries(&pastry::Config::default());
+        entries(&config.routing).saturating_sub(usual) as u64
     }
 
     /// How many mates and contacts a Kelips node knows.

@@ -127,11 +127,17 @@ impl Scenario {
         let Some(free) = free else { return Ok(()) };
         let trials = self.overlays.len() as u64 * self.seeds;
         let at_once = trials.min(threads as u64).max(1);
-        let most = |bytes: &dyn Fn(&Choice) -> u64| self.overlays.iter().map(bytes).max().unwrap_or(0);
+        let most = |bytes: &dyn Fn(&Choice) -> u64| {
+            // Each overlay runs with all seeds; the largest that may run at once.
+            let each = self.overlays.iter().map(bytes);
+            let mut all: Vec<u64> =
+                each.flat_map(|bytes| (0..self.seeds.min(at_once)).map(move |_| bytes)).collect();
+            all.sort_unstable_by(|one, other| other.cmp(one));
+            all.iter().take(at_once as usize).fold(0u64, |sum, &bytes| sum.saturating_add(bytes))
+        };
         let of_nodes = |nodes| most(&|choice| self.bytes_of_nodes(choice, nodes));
         let of_records = |nodes, count| most(&|choice| self.bytes_of_records(choice, nodes, count));
-        let needed =
-            |nodes, count| of_records(nodes, count).saturating_add(of_nodes(nodes)).saturating_mul(at_once);
+        let needed = |nodes, count| of_records(nodes, count).saturating_add(of_nodes(nodes));
         let records = |nodes| self.file.records.as_ref().map_or(0.0, |records| records.number(nodes));
         let (nodes, count) = (self.nodes(), records(self.nodes()));
         let all = needed(nodes, count);
@@ -143,7 +149,8 @@ impl Scenario {
         let fewer = format!("{fewer} nodes");
         let (key, what, possible) = if of_records(nodes, count) > of_nodes(nodes) {
             let possible = largest(count as u64, |count| needed(nodes, count as f64) <= free);
-            ("records.", format!("{count} records"), format!("{possible} records, or {fewer}"))
+            let records = if possible > 0 { format!("{possible} records, or {fewer}") } else { fewer };
+            ("records.", format!("{count} records"), records)
         } else {
             ("nodes", format!("{nodes} nodes"), fewer)
         };

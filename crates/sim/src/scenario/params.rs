@@ -128,7 +128,7 @@ macro_rules! structured {
         }
 
         impl $table {
-            fn config(&self, around: &Surroundings) -> DhtConfig<$config> {
+            pub(super) fn config(&self, around: &Surroundings) -> DhtConfig<$config> {
                 let routing = <$config>::for_space(around);
                 let mut config = DhtConfig::new(routing, <$core<Node> as KeyBased<Node>>::REPLICAS);
                 self.apply(&mut config);

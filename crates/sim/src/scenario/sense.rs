@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use starling_overlay::kademlia;
+use starling_overlay::dht::DhtConfig;
+use starling_overlay::{kademlia, napster};
 
 use super::check::{Blame, blame, each};
 use super::params::{GnutellaTable, KademliaTable, Overlays, SearchTable, Ttl};
@@ -14,8 +15,47 @@ impl Overlays {
     pub fn sense(&self) -> Result<(), Blame> {
         each("gnutella", &self.gnutella.0, GnutellaTable::sense)?;
         each("kademlia", &self.kademlia.0, KademliaTable::sense)?;
+        each("chord", &self.chord.0, |table| renewed(table.republish_s, table.expire_s))?;
+        each("pastry", &self.pastry.0, |table| renewed(table.republish_s, table.expire_s))?;
+        each("kelips", &self.kelips.0, |table| {
+            let both = |low: Option<Secs>, high: Option<Secs>| low.zip(high);
+            if let Some((low, high)) = both(table.refresh_s, table.tuple_timeout_s) {
+                in_order(("refresh_s", low), ("tuple_timeout_s", high))?;
+            }
+            if let Some((low, high)) = both(table.gossip_interval_s, table.member_timeout_s) {
+                in_order(("gossip_interval_s", low), ("member_timeout_s", high))?;
+            }
+            Ok(())
+        })?;
+        each("napster", &self.napster.0, |table| {
+            let config = napster::Config::default();
+            in_time(
+                ("heartbeat_s", table.heartbeat_s, config.heartbeat_interval),
+                ("client_timeout_s", table.client_timeout_s, config.client_timeout),
+            )?;
+            in_time(
+                ("beat_s", table.beat_s, config.beat_interval),
+                ("server_timeout_s", table.server_timeout_s, config.server_timeout),
+            )
+        })?;
         Ok(())
     }
+}
+
+/// What is renewed less often than it expires is mostly not there.
+fn renewed(republish: Option<Secs>, expire: Option<Secs>) -> Result<(), Blame> {
+    let config = DhtConfig::new((), 1);
+    in_time(("republish_s", republish, config.republish), ("expire_s", expire, config.expire))
+}
+
+/// Of two durations, by name, as given and as they usually are, the first may not be the
+/// longer one. To blame is one that was given.
+fn in_time(
+    (low, least, usual): (&str, Option<Secs>, Duration),
+    (high, most, usually): (&str, Option<Secs>, Duration),
+) -> Result<(), Blame> {
+    let found = in_order((low, least.unwrap_or(Secs(usual))), (high, most.unwrap_or(Secs(usually))));
+    found.map_err(|(_, what)| (if least.is_some() { low } else { high }.to_owned(), what))
 }
 
 /// Of two parameters, by name, the first may not be the larger one.
@@ -29,10 +69,18 @@ fn in_order<T: PartialOrd + fmt::Display>(low: (&str, T), high: (&str, T)) -> Re
 impl KademliaTable {
     fn sense(&self) -> Result<(), Blame> {
         let config = kademlia::Config::default();
-        let secs = |given: Option<Secs>, usual: Duration| given.map_or(usual, |secs| secs.0).as_secs_f64();
-        let (low, high) =
-            (secs(self.probe_min_s, config.probe_min), secs(self.probe_max_s, config.probe_max));
-        in_order(("probe_min_s", low), ("probe_max_s", high))?;
+        in_time(
+            ("probe_min_s", self.probe_min_s, config.probe_min),
+            ("probe_max_s", self.probe_max_s, config.probe_max),
+        )?;
+        renewed(self.republish_s, self.expire_s)?;
+        let k: usize = self.k.map_or(config.k, Count::get);
+        if let Some(enough) = self.refresh_enough {
+            in_order(("refresh_enough", enough.get()), ("k", k))?;
+        }
+        if let Some(set) = self.root_set {
+            in_order(("root_set", set.get()), ("k", k))?;
+        }
         match (self.enough, self.k) {
             (Some(enough), k) => in_order(("enough", enough.get()), ("k", k.map_or(config.k, Count::get))),
             _ => Ok(()),

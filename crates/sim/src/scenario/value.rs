@@ -9,8 +9,14 @@ use serde::de::{Deserializer, Error};
 
 /// A duration, in seconds: a millisecond at least, since what comes again after no time
 /// at all comes for ever, and 30 years at most.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
 pub struct Secs(pub Duration);
+
+impl fmt::Display for Secs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_secs_f64().fmt(f)
+    }
+}
 
 /// The bounds of [`Secs`].
 const SECS: std::ops::RangeInclusive<f64> = 0.001..=1e9;
@@ -120,6 +126,15 @@ mod tests {
             ("gnutella", "degree = 8\ndegree_max = 4", "degree is 8, but degree_max only 4"),
             ("kademlia", "probe_min_s = 500", "probe_min_s is 500, but probe_max_s only 300"),
             ("kademlia", "k = 8\nenough = 20", "line 5: enough is 20, but k only 8"),
+            ("chord", "republish_s = 100\nexpire_s = 10", "republish_s is 100, but expire_s only 10"),
+            ("kademlia", "expire_s = 60", "republish_s is 1800, but expire_s only 60"),
+            ("kademlia", "refresh_enough = 21", "refresh_enough is 21, but k only 20"),
+            (
+                "kelips",
+                "refresh_s = 100\ntuple_timeout_s = 9",
+                "refresh_s is 100, but tuple_timeout_s only 9",
+            ),
+            ("napster", "client_timeout_s = 1", "but client_timeout_s only 1"),
             ("chord", "successors = \"many\"", "a whole number"),
         ] {
             let text = format!("nodes = 50\nduration_s = 60\n[overlay.{overlay}]\n{parameter}\n");
