@@ -23,7 +23,7 @@ pub struct App<P> {
     pub waiting: VecDeque<Task>,
     /// Publications that wait.
     pub chores: VecDeque<Task>,
-    /// Withdrawals that wait, and those to be tried again.
+    /// Withdrawals that wait, first tries before others, and those to be tried again.
     pub withdrawals: VecDeque<Withdrawal>,
     pub withdraw_later: BTreeMap<(Time, Gone), Withdrawal>,
     pub open: Rpcs<P, Sent<P>, MAX_OPEN>,

@@ -76,10 +76,17 @@ impl<P: Peer> App<P> {
         }
     }
 
-    /// The next publication or withdrawal to begin, withdrawals first.
+    /// The next publication or withdrawal to begin: of what there is less under way, since
+    /// each may wait for silent ones, and who has much to withdraw still has to publish and
+    /// renew. What is to be withdrawn for a second time waits until nothing else does.
     pub fn next_chore(&mut self) -> Option<Task> {
-        let gone = self.withdrawals.pop_front().map(|one| Task::Withdraw(Box::new(one)));
-        gone.or_else(|| self.chores.pop_front())
+        let begun = |kind: fn(&Task) -> bool| self.jobs.values().filter(|job| kind(&job.task)).count();
+        let fewer =
+            begun(|task| matches!(task, Task::Withdraw(_))) < begun(|task| matches!(task, Task::Publish(_)));
+        let fresh = self.withdrawals.front().is_some_and(|one| one.tries == 0);
+        let turn = self.chores.is_empty() || (fresh && fewer);
+        let gone = if turn { self.withdrawals.pop_front() } else { None };
+        gone.map(|one| Task::Withdraw(Box::new(one))).or_else(|| self.chores.pop_front())
     }
 
     /// Whether nobody is to be told of a withdrawal, now or later.
@@ -130,7 +137,8 @@ where
 
     fn queue(&mut self, one: Withdrawal) {
         if self.app.withdrawals.len() + self.app.withdraw_later.len() < MAX_WITHDRAWALS {
-            self.app.withdrawals.push_back(one);
+            let first_tries = self.app.withdrawals.partition_point(|one| one.tries == 0);
+            self.app.withdrawals.insert(first_tries, one);
         } else {
             self.host.refuse(None, Offence::Full); // it will expire there
         }
@@ -146,7 +154,7 @@ where
         }
     }
 
-    /// What is to be tried again until then waits for its turn.
+    /// What is to be tried again until then waits for its turn, behind all first tries.
     pub fn withdraw_due(&mut self, until: Time) {
         while let Some(first) = self.app.withdraw_later.first_entry().filter(|one| one.key().0 <= until) {
             self.app.withdrawals.push_back(first.remove());

@@ -1,0 +1,70 @@
+//! Who has much to withdraw, among dead nodes and with loss, still publishes and renews.
+
+mod common;
+
+use std::time::Duration;
+
+use common::World;
+use starling_overlay::chord::Chord;
+use starling_overlay::dht::{Dht, DhtConfig};
+use starling_overlay::kademlia::Kademlia;
+use starling_overlay::{Command, Event, Id, KeyBased, Op, Record};
+
+type Net<K> = World<Dht<u32, K>>;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Records that stay, and those that are withdrawn after them.
+const STAY: u32 = 20;
+const GO: u32 = 500;
+
+fn record(number: u32) -> Record {
+    Record { key: Id::hash(&number.to_be_bytes()), name: format!("n{number}").as_str().into(), size: 1 }
+}
+
+/// Everything is published, renewed and forgotten ten times as fast.
+fn hasty<K: KeyBased<u32, Config: Default>>() -> DhtConfig<K::Config> {
+    let mut config = Dht::<u32, K>::config(K::Config::default());
+    for time in [&mut config.republish, &mut config.expire, &mut config.retry] {
+        *time /= 10;
+    }
+    config
+}
+
+/// Whether somebody keeps a new record of node 1 ten seconds after it was published; it takes
+/// three where nothing is withdrawn.
+fn publishes<K: KeyBased<u32>>(net: &mut Net<K>, number: u32) -> bool {
+    net.command(1, Command::Publish(record(number)));
+    net.run_for(Duration::from_secs(10));
+    net.nodes.iter().any(|(&node, dht)| node != 1 && dht.kept_keys().contains(&record(number).key))
+}
+
+/// How many of the records that stay node 2 finds.
+fn found<K: KeyBased<u32>>(net: &mut Net<K>) -> usize {
+    net.outside.events.clear();
+    (0..STAY).for_each(|number| net.command(2, Command::LookUp(Op(number), record(number).key)));
+    net.run_for(MINUTE);
+    net.outside.events.iter().filter(|one| matches!(one.2, Event::Hits { .. })).count()
+}
+
+fn take_turns<K: KeyBased<u32, Config: Default>>(dead: u32, loss_permille: u64) {
+    let mut net = Net::<K>::new(5, 160, hasty::<K>());
+    net.converged(100);
+    (0..STAY + GO).for_each(|number| net.command(1, Command::Publish(record(number))));
+    net.run_for(5 * MINUTE);
+    (0..dead).for_each(|node| net.kill(10 * node + 9));
+    net.outside.loss_permille = loss_permille;
+    assert!(publishes(&mut net, 9_999), "where nothing is withdrawn");
+    (STAY..STAY + GO).for_each(|number| net.command(1, Command::Withdraw(record(number).key)));
+    // At first all are to be tried, later some to be tried again.
+    let minutes: Vec<(bool, usize)> =
+        (0..20).map(|minute| (publishes(&mut net, 10_000 + minute), found(&mut net))).collect();
+    assert_eq!(minutes, [(true, STAY as usize); 20], "{}, {dead} dead, loss {loss_permille}", K::NAME);
+}
+
+#[test]
+fn withdrawals_starve_neither_publications_nor_renewals() {
+    for (dead, loss_permille) in [(10, 0), (0, 50)] {
+        take_turns::<Kademlia<u32>>(dead, loss_permille);
+        take_turns::<Chord<u32>>(dead, loss_permille);
+    }
+}
