@@ -3,7 +3,7 @@
 //! Soft state: a posting that is not renewed expires. All of it is bounded, per
 //! provider, per key and in all, since strangers fill it. When it is full, a newcomer's
 //! posting takes the place of one of whoever has most, if that still leaves that one no
-//! less: nobody locks others out. What it deliberately lacks: any opinion on which node
+//! less, or of a key that only such have who have more: nobody locks others out. What it deliberately lacks: any opinion on which node
 //! keeps which key.
 
 use std::collections::BTreeMap;
@@ -143,8 +143,9 @@ impl<P: Copy + Eq> Postings<P> {
         true
     }
 
-    /// Gives up a posting of whoever has most, or a whole key of its own, if `whose` would
-    /// have less with so many bytes more.
+    /// Gives up a posting of whoever has most, or a `whole` key: one of its own, else the
+    /// one with fewest postings of those that only such have who have more than `whose` would.
+    /// Nothing if nobody has.
     fn make_room(
         &mut self,
         whose: u64,
@@ -154,30 +155,36 @@ impl<P: Copy + Eq> Postings<P> {
     ) -> Result<(), Full> {
         let mut full = self.full.take().unwrap_or_else(|| Box::new(self.shares(&household)));
         let most = full.bytes.iter().max_by_key(|share| share.1).map_or((0, 0), |share| (*share.0, *share.1));
-        let mine = full.bytes.get(&whose).copied().unwrap_or(0);
-        let given_up = (most.1 > mine + grows).then(|| {
+        let would_have = full.bytes.get(&whose).copied().unwrap_or(0) + grows;
+        let given_up = (most.1 > would_have).then(|| {
             let theirs = |one: &Posting<P>| household(one.provider) == most.0;
+            let richer = |one: &Posting<P>| full.bytes.get(&household(one.provider)) > Some(&would_have);
             let fits = |shelf: &Shelf<P>| match whole {
                 true => shelf.postings.iter().all(theirs),
                 false => shelf.postings.iter().any(theirs),
             };
-            let from = self.shelves.range(full.cursor..).chain(self.shelves.range(..full.cursor));
+            let (after, before) = (self.shelves.range(full.cursor..), self.shelves.range(..full.cursor));
+            let from = after.chain(before).take(SCAN);
             let mut seen = full.cursor;
-            let found =
-                from.take(SCAN).inspect(|one| seen = *one.0).find(|one| fits(one.1)).map(|one| *one.0);
+            let own = from.clone().inspect(|one| seen = *one.0).find(|one| fits(one.1));
+            let shared = || {
+                let given = from.filter(|one| whole && one.1.postings.iter().all(richer));
+                given.min_by_key(|one| one.1.postings.len())
+            };
+            let found = own.or_else(shared).map(|one| *one.0);
             full.cursor = seen;
-            let shelf = self.shelves.get_mut(&found?)?;
-            let first = shelf.postings.iter().position(theirs)?;
-            let gone =
-                if whole { std::mem::take(&mut shelf.postings) } else { vec![shelf.postings.remove(first)] };
-            if shelf.postings.is_empty() {
-                self.shelves.remove(&seen);
-            }
-            Some(gone.iter().map(cost).sum::<usize>())
+            found
         });
         self.full = Some(full);
-        let freed = given_up.flatten().ok_or(Full)?;
-        self.grew(most.0, 0, freed);
+        let found = given_up.flatten().ok_or(Full)?;
+        let shelf = self.shelves.get_mut(&found).ok_or(Full)?;
+        let first = shelf.postings.iter().position(|one| household(one.provider) == most.0).unwrap_or(0);
+        let gone =
+            if whole { std::mem::take(&mut shelf.postings) } else { vec![shelf.postings.remove(first)] };
+        if shelf.postings.is_empty() {
+            self.shelves.remove(&found);
+        }
+        gone.iter().for_each(|one| self.grew(household(one.provider), 0, cost(one)));
         Ok(())
     }
 
@@ -398,6 +405,31 @@ mod tests {
             let shares = shares_of_a_full_store(bytes, |what| Id::from_high(what % keys));
             assert_eq!(shares, (0..4).map(|house| (house, 25 * one)).collect(), "{keys} keys");
         }
+    }
+
+    /// Two households have a posting under each key, and under one a third has, too.
+    #[test]
+    fn households_that_share_their_keys_lock_nobody_out() {
+        let limits = PostingLimits { keys: 100, ..PostingLimits::default() };
+        let mut postings = Postings::default();
+        for what in 0..100 {
+            for provider in [0, 10] {
+                postings.put(Id::from_high(what), posting(what, provider, 10), &limits, house).unwrap();
+            }
+        }
+        postings.put(Id::from_high(50), posting(50, 20, 10), &limits, house).unwrap();
+        for what in 1000..1200 {
+            let _ = postings.put(Id::from_high(what), posting(what, 30, 10), &limits, house);
+        }
+        let counted = postings.shares(house).bytes;
+        assert_eq!(postings.full.as_ref().map(|full| &full.bytes), Some(&counted));
+        let one = cost(&posting(1, 1, 1));
+        let shares: Vec<usize> = counted.values().map(|bytes| bytes / one).collect();
+        assert_eq!((shares, postings.len()), (vec![50, 50, 1, 50], 100));
+        assert!(
+            postings.find(Id::from_high(50), 20, Id::from_high(50)).is_some(),
+            "it has no more than others"
+        );
     }
 
     #[test]
