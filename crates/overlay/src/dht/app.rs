@@ -8,7 +8,7 @@ use super::MAX_OPEN;
 use super::jobs::{Job, Phase, Task};
 use super::message::{Gone, Handed, Put};
 use super::publish::Published;
-use super::withdraw::Withdrawal;
+use super::withdraw::{Withdrawal, Withdrawn};
 use crate::postings::{Postings, map_bytes};
 use crate::{Id, Peer, Rpcs};
 
@@ -17,7 +17,7 @@ use crate::{Id, Peer, Rpcs};
 pub struct App<P> {
     pub kept: Postings<P>,
     /// What was withdrawn here, of whom, and until when it is not to be handed back.
-    pub withdrawn: BTreeMap<(P, Id, Id), Time>,
+    pub withdrawn: BTreeMap<Withdrawn<P>, Time>,
     pub published: Vec<Published<P>>,
     pub jobs: BTreeMap<u32, Job<P>>,
     pub waiting: VecDeque<Task>,
@@ -116,7 +116,7 @@ impl<P: Peer> App<P> {
         });
         size_of::<Self>()
             + self.kept.heap_bytes()
-            + map_bytes::<(P, Id, Id), Time>(self.withdrawn.len())
+            + map_bytes::<Withdrawn<P>, Time>(self.withdrawn.len())
             + self.published.capacity() * size_of::<Published<P>>()
             + told.sum::<usize>()
             + map_bytes::<u32, Job<P>>(self.jobs.len())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use starling_sansio::{Rng, Time};
 
 use super::jobs::{Job, Phase, Task};
-use super::message::{Ask, MAX_POSTINGS, POSTINGS_BYTES};
+use super::message::{Ask, Gone, MAX_POSTINGS, POSTINGS_BYTES};
 use super::{App, Ctx, DhtMessage, Letter, Put, Sent, Shown};
 use crate::postings::Posting;
 use crate::wire::{List, Wire};
@@ -126,7 +126,7 @@ where
         let kept = if from == self.me {
             Err(Offence::NamesItself)
         } else if belongs(put.under, &put.record) {
-            self.app.withdrawn.remove(&(from, put.record.key, put.under));
+            self.app.withdrawn.remove(&self.withdrawn(from, Gone { under: put.under, what: put.record.key }));
             self.keep(put.under, self.posting(put.record, from, self.config.expire), false)
         } else {
             Err(Offence::OutOfRange)

@@ -27,7 +27,7 @@ pub const MAX_DROPS: usize = 8 * MAX_WITHDRAWALS;
 pub const DROP_WINDOW: usize = 128;
 /// Withdrawals by others that a node remembers at most.
 pub const MAX_WITHDRAWN: usize = 4096;
-/// Those of one provider.
+/// Those of one household; see [`Host::household`].
 const MAX_WITHDRAWN_BY_ONE: usize = MAX_WITHDRAWN / 16;
 
 /// How often a withdrawal is tried again because somebody was silent.
@@ -50,6 +50,10 @@ impl Withdrawal {
         cost.timeouts > 0 && self.tries < UNSURE_TRIES
     }
 }
+
+/// A withdrawal by another: its household, itself, the record, and under which key. That
+/// there may be no peer is only for where those of a household begin.
+pub type Withdrawn<P> = (u64, Option<P>, Id, Id);
 
 /// All that a record's provider would withdraw of it.
 pub fn all_gone(record: &Record) -> impl Iterator<Item = Gone> {
@@ -229,13 +233,19 @@ where
     /// `provider` no longer has something. Whether it was known.
     pub fn forget(&mut self, provider: P, Gone { under, what }: Gone) -> bool {
         let known = self.app.kept.withdraw(under, provider, what, |peer| self.host.household(peer));
-        let mine = || (provider, Id::ZERO, Id::ZERO)..=(provider, Id::MAX, Id::MAX);
+        let one = self.withdrawn(provider, Gone { under, what });
+        let same = self.app.withdrawn.range((one.0, None, Id::ZERO, Id::ZERO)..);
         let room = self.app.withdrawn.len() < MAX_WITHDRAWN
-            && self.app.withdrawn.range(mine()).count() < MAX_WITHDRAWN_BY_ONE;
+            && same.take_while(|same| same.0.0 == one.0).count() < MAX_WITHDRAWN_BY_ONE;
         if provider != self.me && room && (known || self.is_near(under)) {
-            self.app.withdrawn.insert((provider, what, under), self.now + self.config.expire);
+            self.app.withdrawn.insert(one, self.now + self.config.expire);
         }
         known
+    }
+
+    /// The name under which it is remembered that `provider` withdrew something.
+    pub fn withdrawn(&self, provider: P, Gone { under, what }: Gone) -> Withdrawn<P> {
+        (self.host.household(provider), Some(provider), what, under)
     }
 
     /// Whether `provider` withdrew the record after it said last what would expire then.
@@ -243,6 +253,7 @@ where
         if provider == self.me {
             return !self.app.published.iter().any(|one| one.record.key == record.key);
         }
-        self.app.withdrawn.get(&(provider, record.key, under)).is_some_and(|&until| until >= expires)
+        let one = self.withdrawn(provider, Gone { under, what: record.key });
+        self.app.withdrawn.get(&one).is_some_and(|&until| until >= expires)
     }
 }

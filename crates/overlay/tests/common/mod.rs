@@ -44,6 +44,8 @@ pub struct Outside<M, E> {
     pub fixed_delay: Option<Duration>,
     /// Every message as (sender, receiver, message), if wanted.
     pub log: Option<Vec<(u32, u32, M)>>,
+    /// How many peers in a row are of one household, if not each is one.
+    pub household: Option<u32>,
     /// Messages and bytes sent, by purpose.
     pub sent: BTreeMap<Purpose, (u64, u64)>,
     /// What nodes told.
@@ -81,6 +83,7 @@ impl<C: Core<u32>> World<C> {
             jitter_us: 0,
             fixed_delay: None,
             log: None,
+            household: None,
             sent: BTreeMap::new(),
             events: Vec::new(),
             offences: Vec::new(),
@@ -246,6 +249,10 @@ fn delay(a: u32, b: u32) -> Duration {
 impl<M: Message<u32>, E> Host<u32, M, E> for Outside<M, E> {
     fn id(&self, peer: u32) -> Id {
         self.place(peer)
+    }
+
+    fn household(&self, peer: u32) -> u64 {
+        self.household.map_or_else(|| self.place(peer).high(), |peers| u64::from(peer / peers))
     }
 
     fn rng(&mut self) -> &mut Rng {
