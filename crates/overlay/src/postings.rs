@@ -407,6 +407,18 @@ mod tests {
         }
     }
 
+    /// Who has one less takes nobody's place: the two would change places for ever.
+    #[test]
+    fn nearly_as_much_as_another_has_displaces_nothing() {
+        let (key, limits) = (Id::ZERO, PostingLimits { per_key: 3, ..PostingLimits::default() });
+        let mut postings = Postings::default();
+        for (what, provider) in [(1, 0), (2, 0), (3, 10)] {
+            postings.put(key, posting(what, provider, 10), &limits, house).unwrap();
+        }
+        assert_eq!(postings.put(key, posting(4, 10, 10), &limits, house), Err(Full));
+        assert!(postings.find(key, 0, Id::from_high(2)).is_some());
+    }
+
     /// Two households have a posting under each key, and under one a third has, too.
     #[test]
     fn households_that_share_their_keys_lock_nobody_out() {
