@@ -236,6 +236,10 @@ fn more_records_than_memory_are_refused_before_the_run() {
     let wrong = scenario.fits(Some(4 << 30), 1).unwrap_err();
     assert_eq!(wrong.line, 4, "{wrong}");
     assert!(wrong.to_string().contains("10000000 records need about"), "{wrong}");
+    // No number of nodes helps who names the number of records, nor does one thread.
+    let text = "nodes = 1000\nduration_s = 9\nseeds = 2\n[overlay.chord]\n[records]\ncount = 40_000_000\n";
+    let wrong = Scenario::parse("x.toml", text).unwrap().fits(Some(4 << 30), 2).unwrap_err().to_string();
+    assert!(wrong.contains("records") && !wrong.contains(" 0 ") && !wrong.contains("thread"), "{wrong}");
 }
 
 /// What is estimated of a Kelips node is what one takes at the end of a run, whatever its

@@ -127,39 +127,51 @@ impl Scenario {
         let Some(free) = free else { return Ok(()) };
         let trials = self.overlays.len() as u64 * self.seeds;
         let at_once = trials.min(threads as u64).max(1);
-        let most = |bytes: &dyn Fn(&Choice) -> u64| {
-            // Each overlay runs with all seeds; the largest that may run at once.
+        // Each overlay runs with all seeds; the largest that may run at once.
+        let most = |at_once: u64, bytes: &dyn Fn(&Choice) -> u64| {
             let each = self.overlays.iter().map(bytes);
             let mut all: Vec<u64> =
                 each.flat_map(|bytes| (0..self.seeds.min(at_once)).map(move |_| bytes)).collect();
             all.sort_unstable_by(|one, other| other.cmp(one));
             all.iter().take(at_once as usize).fold(0u64, |sum, &bytes| sum.saturating_add(bytes))
         };
-        let of_nodes = |nodes| most(&|choice| self.bytes_of_nodes(choice, nodes));
-        let of_records = |nodes, count| most(&|choice| self.bytes_of_records(choice, nodes, count));
-        let needed = |nodes, count| of_records(nodes, count).saturating_add(of_nodes(nodes));
+        let of_nodes = |at_once, nodes| most(at_once, &|choice| self.bytes_of_nodes(choice, nodes));
+        let of_records =
+            |at_once, nodes, count| most(at_once, &|choice| self.bytes_of_records(choice, nodes, count));
+        let needed = |at_once, nodes, count| {
+            of_records(at_once, nodes, count).saturating_add(of_nodes(at_once, nodes))
+        };
         let records = |nodes| self.file.records.as_ref().map_or(0.0, |records| records.number(nodes));
         let (nodes, count) = (self.nodes(), records(self.nodes()));
-        let all = needed(nodes, count);
+        let all = needed(at_once, nodes, count);
         if all <= free {
             return Ok(());
         }
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        let fewer = largest(nodes.into(), |nodes| needed(nodes as u32, records(nodes as u32)) <= free);
-        let fewer = format!("{fewer} nodes");
-        let (key, what, possible) = if of_records(nodes, count) > of_nodes(nodes) {
-            let possible = largest(count as u64, |count| needed(nodes, count as f64) <= free);
-            let records = if possible > 0 { format!("{possible} records, or {fewer}") } else { fewer };
-            ("records.", format!("{count} records"), records)
+        let by_records = of_records(at_once, nodes, count) > of_nodes(at_once, nodes);
+        let mut remedies = Vec::new();
+        if by_records {
+            let fewer = largest(count as u64, |count| needed(at_once, nodes, count as f64) <= free);
+            remedies.extend((fewer > 0).then(|| format!("{fewer} records")));
+        }
+        let fewer =
+            largest(nodes.into(), |nodes| needed(at_once, nodes as u32, records(nodes as u32)) <= free);
+        remedies.extend((fewer > 0).then(|| format!("{fewer} nodes")));
+        remedies.extend((at_once > 1 && needed(1, nodes, count) <= free).then(|| "one thread".to_owned()));
+        if remedies.is_empty() {
+            remedies.push("fewer of both".to_owned());
+        }
+        let (key, what) = if by_records {
+            ("records.", format!("{count} records"))
         } else {
-            ("nodes", format!("{nodes} nodes"), fewer)
+            ("nodes", format!("{nodes} nodes"))
         };
-        let one = if at_once > 1 { ", or one thread" } else { "" };
+        let possible = remedies.join(", or ");
         Err(Wrong {
             file: self.name.clone(),
             line: line_of(&self.text, key),
             what: format!(
-                "{what} need about {:.1} GiB of memory, and {:.1} are free: try {possible}{one}",
+                "{what} need about {:.1} GiB of memory, and {:.1} are free: try {possible}",
                 gib(all),
                 gib(free),
             ),
