@@ -3,8 +3,10 @@
 //! Soft state: a posting that is not renewed expires. All of it is bounded, per
 //! provider, per key and in all, since strangers fill it. When it is full, a newcomer's
 //! posting takes the place of one of whoever has most, if that still leaves that one no
-//! less, or of a key that only such have who have more: nobody locks others out. What it deliberately lacks: any opinion on which node
-//! keeps which key.
+//! less, or of a key that only such have who have more: nobody locks others out. A key
+//! that goes may leave them less than the newcomer has, so that where keys are what is full,
+//! some change places at each renewal. What it deliberately lacks: any opinion on which
+//! node keeps which key.
 
 use std::collections::BTreeMap;
 

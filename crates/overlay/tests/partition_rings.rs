@@ -57,26 +57,29 @@ where
     minutes
 }
 
-#[test]
-fn two_rings_of_chord_become_one() {
+/// Networks of several sizes, cut for so long, become one.
+fn halves_become_one<C>(long: Duration)
+where
+    C: Core<u32, Command = Route<u32>> + Checked<u32>,
+    C::Config: Default,
+{
     for (seed, count) in [(1, 3), (2, 10), (3, 60), (4, 300)] {
-        let mut world = World::<Chord<u32>>::new(seed, 160, Default::default());
+        let mut world = World::<C>::new(seed, 160, Default::default());
         world.converged_from(seed as u32 * 1000, count);
-        apart(&mut world, 40 * MINUTE);
+        apart(&mut world, long);
         forgotten(&world);
         assert!(healed(&mut world) < 120, "{count} nodes");
     }
 }
 
 #[test]
+fn two_rings_of_chord_become_one() {
+    halves_become_one::<Chord<u32>>(40 * MINUTE);
+}
+
+#[test]
 fn two_networks_of_pastry_become_one() {
-    for (seed, count) in [(1, 3), (2, 10), (3, 60), (4, 300)] {
-        let mut world = World::<Pastry<u32>>::new(seed, 160, Default::default());
-        world.converged_from(seed as u32 * 1000, count);
-        apart(&mut world, 180 * MINUTE);
-        forgotten(&world);
-        assert!(healed(&mut world) < 120, "{count} nodes");
-    }
+    halves_become_one::<Pastry<u32>>(180 * MINUTE);
 }
 
 /// Every node looks for a key of its own. How many finds end at the closest of all.

@@ -16,8 +16,9 @@ use crate::network::Network;
 use crate::pages::LargePages;
 use crate::part::Part;
 use crate::place::{Node, Places};
+use crate::plan::Plan;
 use crate::tally::Tally;
-use crate::workload::{Plan, Workload};
+use crate::workload::Workload;
 
 /// Some hosts fail, or leave, at one moment.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -13,7 +13,7 @@ use crate::metrics::{Kind, Operations};
 use crate::network::FOUNDER;
 use crate::part::{Part, Script};
 use crate::place::Node;
-pub use crate::plan::{Amount, Arrival, Plan, Traffic};
+use crate::plan::{Amount, Plan};
 
 /// What the tags of planned moments mean: the top byte of the tag.
 mod tag {

@@ -11,7 +11,7 @@
 //!
 //! Each step is one that Zave's proof allows a node to take, but her invariant is of one
 //! ring: between two rings no member is a principal, and that they become one is measured
-//! (`tests/partition.rs`), not proven.
+//! (`tests/partition_rings.rs`), not proven.
 
 use super::find::{Find, Purpose};
 use super::message::Message;

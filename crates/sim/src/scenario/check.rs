@@ -18,9 +18,9 @@ use crate::hosts::Hosts;
 use crate::metrics::Kind;
 use crate::network::{Hostility, Latency, Network, Partition};
 use crate::place::{MAX_HOSTS, Places, Spread};
+use crate::plan::{Amount, Arrival, Plan, Traffic};
 use crate::report::COLUMNS;
 use crate::trial::{Failure, Setting};
-use crate::workload::{Amount, Arrival, Plan, Traffic};
 
 /// A key that is to blame, with the tables that it is in, and what is wrong with its value.
 pub(crate) type Blame = (String, String);
