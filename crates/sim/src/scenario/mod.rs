@@ -2,7 +2,8 @@
 //!
 //! `file` is what may be written, `check` makes a [`Setting`] of it or says in one
 //! sentence what is wrong, on which line, and what to do; `params` are the overlays'
-//! own parameters; `library` are the scenarios that come with the program. Scenarios of
+//! own parameters; `memory` estimates what it will take; `library` are the scenarios that come
+//! with the program. Scenarios of
 //! a BitTorrent swarm say other things ([`crate::swarm::Scenario`]); [`Any`] is either.
 
 mod any;
@@ -12,6 +13,7 @@ mod figure;
 pub(crate) mod file;
 mod library;
 mod line;
+mod memory;
 mod params;
 mod sense;
 mod upkeep;
@@ -50,9 +52,6 @@ pub struct Scenario {
     file: File,
     text: String,
 }
-
-/// Bytes of a question that is planned.
-const QUESTION_BYTES: u64 = 32;
 
 /// What is wrong with a scenario.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -118,81 +117,6 @@ impl Scenario {
         Ok(self)
     }
 
-    /// Whether `free` bytes of memory are enough for as many trials at once as there
-    /// are threads; if that is not known, they are.
-    ///
-    /// # Errors
-    /// The author's fault: too many nodes, or too many records.
-    pub fn fits(&self, free: Option<u64>, threads: usize) -> Result<(), Wrong> {
-        let Some(free) = free else { return Ok(()) };
-        let trials = self.overlays.len() as u64 * self.seeds;
-        let at_once = trials.min(threads as u64).max(1);
-        // Each overlay runs with all seeds; the largest that may run at once.
-        let most = |at_once: u64, bytes: &dyn Fn(&Choice) -> u64| {
-            let each = self.overlays.iter().map(bytes);
-            let mut all: Vec<u64> =
-                each.flat_map(|bytes| (0..self.seeds.min(at_once)).map(move |_| bytes)).collect();
-            all.sort_unstable_by(|one, other| other.cmp(one));
-            all.iter().take(at_once as usize).fold(0u64, |sum, &bytes| sum.saturating_add(bytes))
-        };
-        let of_nodes = |at_once, nodes| most(at_once, &|choice| self.bytes_of_nodes(choice, nodes));
-        let of_records =
-            |at_once, nodes, count| most(at_once, &|choice| self.bytes_of_records(choice, nodes, count));
-        let needed = |at_once, nodes, count| {
-            of_records(at_once, nodes, count).saturating_add(of_nodes(at_once, nodes))
-        };
-        let records = |nodes| self.file.records.as_ref().map_or(0.0, |records| records.number(nodes));
-        let (nodes, count) = (self.nodes(), records(self.nodes()));
-        let all = needed(at_once, nodes, count);
-        if all <= free {
-            return Ok(());
-        }
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        let by_records = of_records(at_once, nodes, count) > of_nodes(at_once, nodes);
-        let mut remedies = Vec::new();
-        if by_records {
-            let fewer = largest(count as u64, |count| needed(at_once, nodes, count as f64) <= free);
-            remedies.extend((fewer > 0).then(|| format!("{fewer} records")));
-        }
-        let fewer =
-            largest(nodes.into(), |nodes| needed(at_once, nodes as u32, records(nodes as u32)) <= free);
-        remedies.extend((fewer > 0).then(|| format!("{fewer} nodes")));
-        remedies.extend((at_once > 1 && needed(1, nodes, count) <= free).then(|| "one thread".to_owned()));
-        if remedies.is_empty() {
-            remedies.push("fewer of both".to_owned());
-        }
-        let (key, what) = if by_records {
-            ("records.", format!("{count} records"))
-        } else {
-            ("nodes", format!("{nodes} nodes"))
-        };
-        let possible = remedies.join(", or ");
-        Err(Wrong {
-            file: self.name.clone(),
-            line: line_of(&self.text, key),
-            what: format!(
-                "{what} need about {:.1} GiB of memory, and {:.1} are free: try {possible}",
-                gib(all),
-                gib(free),
-            ),
-        })
-    }
-
-    /// About how many bytes the nodes of a trial take, and what is planned to be asked.
-    fn bytes_of_nodes(&self, choice: &Choice, nodes: u32) -> u64 {
-        let numbers = u64::from(nodes) * u64::from(self.file.virtual_nodes);
-        let asked: u64 = self.file.traffic.iter().filter_map(|traffic| traffic.total).sum();
-        let nodes = u32::try_from(numbers).unwrap_or(u32::MAX);
-        choice.bytes_a_node(nodes) * numbers + asked * QUESTION_BYTES
-    }
-
-    /// About how many bytes so many records take where they are kept.
-    fn bytes_of_records(&self, choice: &Choice, nodes: u32, number: f64) -> u64 {
-        let Some(records) = &self.file.records else { return 0 };
-        let published = number * f64::from(records.copies);
-        (published * choice.bytes_a_record(nodes, records.words) as f64) as u64
-    }
-
     /// Whether it is checked what must hold.
     pub fn is_checked(&self) -> bool {
         self.file.check != CheckName::Never
@@ -207,16 +131,6 @@ impl Scenario {
     pub fn text(&self) -> &str {
         &self.text
     }
-}
-
-/// The largest number up to `most` that fits: what is needed need not grow in proportion.
-fn largest(most: u64, fits: impl Fn(u64) -> bool) -> u64 {
-    let (mut low, mut high) = (0, most);
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        if fits(middle) { low = middle } else { high = middle - 1 }
-    }
-    low
 }
 
 /// A file of this kind, if the text is one.
@@ -247,6 +161,10 @@ fn one_line(message: &str) -> String {
         ("u32", "a whole number from 0 to 4294967295"),
         ("u64", "a whole number from 0"),
         ("f64", "a number"),
+        ("internally tagged enum LatencyTable", "a table as { model = \"constant\", ms = 50 }"),
+        ("internally tagged enum LifetimeTable", "a table as { model = \"exponential\", mean_s = 3600 }"),
+        ("internally tagged enum SearchTable", "a table as { by = \"flood\", ttl = 7 }"),
+        ("a sequence", "an array, as [\"a\", \"b\"] or tables under [[name]]"),
     ] {
         if let Some(start) = words.strip_suffix(&format!("expected {kind}")) {
             return format!("{start}expected {meant}");

@@ -337,7 +337,7 @@ impl NapsterTable {
 }
 
 impl FastTrackTable {
-    fn config(&self, around: &Surroundings) -> fasttrack::Config {
+    pub(super) fn config(&self, around: &Surroundings) -> fasttrack::Config {
         let mut config = fasttrack::Config::default();
         self.apply(&mut config);
         around.finish(&mut config);
@@ -439,7 +439,7 @@ overlays! {
 }
 
 impl GnutellaTable {
-    fn config(&self, around: &Surroundings) -> gnutella::Config {
+    pub(super) fn config(&self, around: &Surroundings) -> gnutella::Config {
         let mut config = gnutella::Config::default();
         self.apply(&mut config);
         around.finish(&mut config);
