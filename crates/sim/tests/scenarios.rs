@@ -172,7 +172,14 @@ fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
             9,
             "mean_s is 0",
         ),
-        ("total = 3\n", "total = 18446744073709551\n", 6, "must be from 0 to 100000000"),
+        ("total = 3\n", "total = 18446744073709551\n", 6, "must be from 1 to 100000000"),
+        ("total = 3", "total = 0", 6, "total is 0"),
+        (
+            "duration_s = 5",
+            "duration_s = 5\ncolumns = [\"hops\", \"success\", \"hops\"]",
+            3,
+            "the column \"hops\" is there twice",
+        ),
         ("total = 3\n", "total = 3\n[records]\ncopies = 1\n", 7, "either count or per_node"),
         ("total = 3\n", "total = ", 6, ""),
         ("nodes = 10", "nodes = 10\nvirtual_nodes = 0", 2, "from 1"),
@@ -184,6 +191,40 @@ fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
             9,
             "give them some",
         ),
+    ]);
+}
+
+#[test]
+fn what_would_come_after_the_end_or_to_nobody_is_refused() {
+    let partition = "total = 3\n[[network.partition]]\nshare = 0.5\nuntil_s = 9\nfrom_s = ";
+    assert!(Scenario::parse("good", &GOOD.replacen("total = 3\n", &format!("{partition}4\n"), 1)).is_ok());
+    are_refused(&[
+        ("total = 3\n", &format!("{partition}6\n"), 10, "from_s is 6, but must be from 0 to 5"),
+        ("total = 3\n", "total = 3\n[[arrival]]\nat_s = 3\nover_s = 3\ncount = 2\n", 9, "it lasts until 6 s"),
+        ("total = 3\n", "total = 3\n[[arrival]]\nat_s = 3\nover_s = 1\ncount = 0\n", 10, "count is 0"),
+        (
+            "total = 3\n",
+            "total = 3\n[records]\ncount = 1\npublish_from_s = 3\npublish_over_s = 3\n",
+            10,
+            "it lasts until 6 s, but the scenario only 5 s",
+        ),
+        ("total = 3\n", "total = 3\n[records]\nper_node = 1e9\n", 8, "must be from 0.00000"),
+        ("total = 3\n", "total = 3\n[network.hostile]\nshare = 0.1\ndoes = \"crowd\"\n", 9, "add [records]"),
+    ]);
+}
+
+#[test]
+fn a_table_of_the_wrong_form_is_shown_the_right_one() {
+    are_refused(&[
+        (
+            "total = 3\n",
+            "total = 3\n[network]\nlatency = \"constant\"\n",
+            8,
+            "{ model = \"constant\", ms = 50 }",
+        ),
+        ("total = 3\n", "total = 3\n[churn]\nsession = 5\nabsence = 5\n", 9, "mean_s = 3600 }"),
+        ("[overlay.chord]", "[overlay.gnutella]\nsearch = 7", 4, "{ by = \"flood\", ttl = 7 }"),
+        ("[[traffic]]", "[traffic]", 4, "tables under [[name]]"),
     ]);
 }
 
@@ -266,6 +307,32 @@ fn the_memory_of_kelips_is_estimated_from_its_groups_and_contacts() {
     assert!(!said.contains("try 0"), "{said}");
     let fits = |nodes| scenario.clone().with_nodes(nodes).unwrap().fits(Some(4 << 30), 1).is_ok();
     assert!(fits(tried) && !fits(tried + tried / 10), "{said}");
+}
+
+/// What is under way counts: a flood is on many links, and each node that it came to remembers
+/// from where.
+#[test]
+fn questions_that_memory_cannot_hold_at_once_are_refused() {
+    let wrong = |overlay: &str, nodes: u32, traffic: &str| {
+        let text = format!(
+            "nodes = {nodes}\nduration_s = 100\n[overlay.{overlay}]\n[records]\ncount = 100\n\
+             [[traffic]]\nask = \"lookup\"\nevery_s = 600\n[[traffic]]\nask = \"lookup\"\n{traffic}"
+        );
+        let scenario = Scenario::parse("x.toml", &text).unwrap();
+        scenario.fits(Some(6 << 30), 1).err().map(|wrong| wrong.to_string())
+    };
+    // Such floods were seen to take 20 GiB and more.
+    for overlay in ["gnutella", "fasttrack"] {
+        let said = wrong(overlay, 2_000, "total = 400_000\nuntil_s = 0\n").unwrap();
+        assert!(said.contains("line 10: so many questions at a time need about"), "{said}");
+        assert!(said.contains("try fewer, or a longer time"), "{said}");
+    }
+    // These were seen to take 0.2 GiB, 1.1 GiB, and the last 0.2 GiB each.
+    assert_eq!(wrong("gnutella", 2_000, "total = 5_000\nuntil_s = 10\n"), None);
+    assert_eq!(wrong("gnutella", 10_000, "total = 5_000\nuntil_s = 10\n"), None);
+    for overlay in ["napster", "chord", "pastry", "kademlia", "kelips"] {
+        assert_eq!(wrong(overlay, 2_000, "total = 400_000\nuntil_s = 0\n"), None, "{overlay}");
+    }
 }
 
 /// Somebody who interrupts need not wait for the tables of a million nodes.

@@ -60,3 +60,36 @@ fn what_is_no_scenario_is_refused_with_a_sentence() {
         assert!(said.contains(says) && said.lines().count() == 1, "{said}");
     }
 }
+
+#[test]
+fn names_may_have_spaces_behind_their_commas_but_are_there_once() {
+    let run_with = |overlays: &str, columns: &str| {
+        let args =
+            ["sim", "compare", "--nodes", "30", "--overlays", overlays, "--columns", columns, "--quiet"];
+        let output = run(&args);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, table, said) = run_with("chord, pastry", "hops, success");
+    assert_eq!((code, said.as_str()), (0, ""));
+    assert!(table.lines().any(|line| line.starts_with("pastry")), "{table}");
+    for (overlays, columns, says) in [
+        ("chord,chord", "hops", "the overlay \"chord\" is there twice"),
+        ("chord", "hops,hops", "the figure \"hops\" is there twice"),
+        ("cord", "hops", "there is no overlay \"cord\""),
+        ("chord", "hop", "there is no figure \"hop\""),
+    ] {
+        let (code, _, said) = run_with(overlays, columns);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn a_key_to_look_up_may_be_hexadecimal() {
+    let trace = |key: &str| run(&["sim", "trace", "--lookup", key]);
+    let (decimal, hexadecimal) = (trace("15"), trace("0xf"));
+    assert_eq!(decimal.status.code(), Some(0));
+    assert_eq!(decimal.stdout, hexadecimal.stdout);
+    assert_eq!(trace("0xg").status.code(), Some(2));
+}

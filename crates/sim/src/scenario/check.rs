@@ -31,6 +31,9 @@ pub(crate) const MOST_SECS: f64 = 366.0 * 86_400.0;
 /// Most questions of one traffic that is told their number.
 const MOST_ASKED: f64 = 1e8;
 
+/// Most different records.
+const MOST_RECORDS: f64 = 1e8;
+
 /// Most questions a second of one traffic: their moments are told apart by microseconds.
 const MOST_A_SECOND: f64 = 2e5;
 
@@ -58,8 +61,8 @@ pub fn sense(file: &File) -> Result<(), Blame> {
     }
     within("overlay", file.overlay.sense())?;
     names(file)?;
-    columns(file)?;
-    within("network", network(&file.network))?;
+    columns(&file.columns, COLUMNS.iter().map(|column| column.name))?;
+    within("network", network(&file.network, file))?;
     events(file)?;
     each("traffic", &file.traffic, |traffic| asked(traffic, file))?;
     let searched = file.traffic.iter().any(|traffic| traffic.ask == Ask::Search);
@@ -119,29 +122,46 @@ fn names(file: &File) -> Result<(), Blame> {
     Ok(())
 }
 
-fn columns(file: &File) -> Result<(), Blame> {
-    let unknown = file.columns.iter().find(|name| COLUMNS.iter().all(|column| column.name != **name));
-    match unknown {
-        Some(name) => {
-            let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
-            blame("columns", format!("there is no column {name:?}; there are {}", names.join(", ")))
+/// Whether all columns are `known`, and each is there once.
+pub(crate) fn columns<'a>(
+    columns: &[String],
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), Blame> {
+    for (at, name) in columns.iter().enumerate() {
+        if !known.clone().any(|known| known == name) {
+            let names = known.collect::<Vec<_>>().join(", ");
+            return blame("columns", format!("there is no column {name:?}; there are {names}"));
         }
-        None => Ok(()),
+        if columns[..at].contains(name) {
+            return blame("columns", format!("the column {name:?} is there twice"));
+        }
     }
+    Ok(())
 }
 
-fn network(links: &Links) -> Result<(), Blame> {
+fn network(links: &Links, file: &File) -> Result<(), Blame> {
     range("loss", links.loss, 0.0, 1.0)?;
     range("natted", links.natted, 0.0, 1.0)?;
     range("uplink_kb_s", links.uplink_kb_s.unwrap_or(1.0), 0.001, 1e9)?;
     within("latency", delays(&links.latency))?;
     each("partition", &links.partition, |partition| {
         range("share", partition.share, 0.0, 1.0)?;
-        range("from_s", partition.from_s, 0.0, MOST_SECS)?;
+        range("from_s", partition.from_s, 0.0, file.duration_s)?;
         range("until_s", partition.until_s, partition.from_s, MOST_SECS)
     })?;
     let Some(hostile) = &links.hostile else { return Ok(()) };
+    if hostile.does == HostileDeed::Crowd && file.records.is_none() {
+        return blame("hostile.does", "nothing is published that they could crowd: add [records]".into());
+    }
     within("hostile", range("share", hostile.share, 0.0, 1.0))
+}
+
+/// Whether what begins at `from` and takes `over` seconds is done before the scenario ends.
+fn done(key: &str, from: f64, over: f64, file: &File) -> Result<(), Blame> {
+    if from + over <= file.duration_s {
+        return Ok(());
+    }
+    blame(key, format!("it lasts until {} s, but the scenario only {} s", from + over, file.duration_s))
 }
 
 /// Whether delays are possible ones.
@@ -172,7 +192,9 @@ fn events(file: &File) -> Result<(), Blame> {
     })?;
     each("arrival", &file.arrival, |arrival| {
         range("at_s", arrival.at_s, 0.0, file.duration_s)?;
-        range("over_s", arrival.over_s, 0.0, file.duration_s)
+        range("over_s", arrival.over_s, 0.0, file.duration_s)?;
+        range("count", arrival.count.into(), 1.0, file.nodes.into())?;
+        done("over_s", arrival.at_s, arrival.over_s, file)
     })?;
     let arriving: u64 = file.arrival.iter().map(|arrival| u64::from(arrival.count)).sum();
     if arriving >= u64::from(file.nodes) {
@@ -188,14 +210,16 @@ fn published(records: &RecordsTable, file: &File) -> Result<(), Blame> {
     if records.count.is_some() == records.per_node.is_some() {
         return blame("", "say either count or per_node of the records, and not both".into());
     }
-    let key = if records.count.is_some() { "count" } else { "per_node" };
-    range(key, records.number(file.nodes), 1.0, 1e8)?;
+    let most = MOST_RECORDS / f64::from(file.nodes);
+    range("per_node", records.per_node.unwrap_or(most), 1.0 / f64::from(MAX_HOSTS), most)?;
+    range("count", records.number(file.nodes), 1.0, MOST_RECORDS)?;
     range("copies", f64::from(records.copies), 1.0, f64::from(file.nodes))?;
     range("words", f64::from(records.words), 0.0, MAX_WORDS as f64)?;
     range("vocabulary", f64::from(records.vocabulary), 1.0, 1e7)?;
     range("zipf", records.zipf, 0.0, 10.0)?;
     range("publish_from_s", records.publish_from_s, 0.0, file.duration_s)?;
-    range("publish_over_s", records.publish_over_s, 0.0, file.duration_s)
+    range("publish_over_s", records.publish_over_s, 0.0, file.duration_s)?;
+    done("publish_over_s", records.publish_from_s, records.publish_over_s, file)
 }
 
 fn lifetime(lifetime: &LifetimeTable) -> Result<(), Blame> {
@@ -214,7 +238,7 @@ fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
     range("from_s", traffic.from_s, 0.0, file.duration_s)?;
     range("until_s", traffic.until_s.unwrap_or(file.duration_s), traffic.from_s, file.duration_s)?;
     range("every_s", traffic.every_s.unwrap_or(1.0), 1e-6, MOST_SECS)?;
-    range("total", traffic.total.unwrap_or(0) as f64, 0.0, MOST_ASKED)?;
+    range("total", traffic.total.unwrap_or(1) as f64, 1.0, MOST_ASKED)?;
     range("wanted", traffic.wanted.into(), 1.0, u16::MAX.into())?;
     let a_second = f64::from(file.nodes) / traffic.every_s.unwrap_or(f64::INFINITY);
     if a_second > MOST_A_SECOND {

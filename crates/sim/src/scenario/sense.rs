@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use starling_overlay::dht::DhtConfig;
-use starling_overlay::{kademlia, napster};
+use starling_overlay::{gnutella, kademlia, napster};
 
 use super::check::{Blame, blame, each};
 use super::params::{GnutellaTable, KademliaTable, Overlays, SearchTable, Ttl};
@@ -103,11 +103,10 @@ impl GnutellaTable {
             }
             _ => {}
         }
-        match (self.degree, self.degree_max) {
-            (Some(degree), Some(most)) => {
-                in_order::<usize>(("degree", degree.get()), ("degree_max", most.get()))
-            }
-            _ => Ok(()),
-        }
+        let Some(most) = self.degree_max else { return Ok(()) };
+        let usual = usize::from(gnutella::Config::default().degree.0);
+        let (degree, key) = self.degree.map_or((usual, "degree_max"), |degree| (degree.get(), "degree"));
+        in_order::<usize>(("degree", degree), ("degree_max", most.get()))
+            .map_err(|(_, what)| (key.to_owned(), what))
     }
 }

@@ -124,6 +124,7 @@ mod tests {
                 "probe_ttl is 4, but ttl only 3",
             ),
             ("gnutella", "degree = 8\ndegree_max = 4", "degree is 8, but degree_max only 4"),
+            ("gnutella", "degree_max = 4", "degree is 5, but degree_max only 4"),
             ("kademlia", "probe_min_s = 500", "probe_min_s is 500, but probe_max_s only 300"),
             ("kademlia", "k = 8\nenough = 20", "line 5: enough is 20, but k only 8"),
             ("chord", "republish_s = 100\nexpire_s = 10", "republish_s is 100, but expire_s only 10"),

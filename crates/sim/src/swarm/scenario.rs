@@ -331,11 +331,5 @@ fn sense(file: &File) -> Result<(), Blame> {
     range("socket_kib", file.network.socket_kib, 16.0, 1e6)?;
     range("write_mb_s", file.disk.write_mb_s.unwrap_or(1.0), 0.001, 1e6)?;
     range("latency_ms", file.disk.latency_ms, 0.0, 1e6)?;
-    match file.columns.iter().find(|name| super::column(name).is_none()) {
-        None => Ok(()),
-        Some(name) => {
-            let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
-            blame("columns", format!("there is no column {name:?}; there are {}", names.join(", ")))
-        }
-    }
+    check::columns(&file.columns, COLUMNS.iter().map(|column| column.name))
 }

@@ -46,7 +46,7 @@ pub struct How {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub seeds: Option<u64>,
     /// Figures to print, separated by commas (`starling sim columns` lists them)
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = name)]
     pub columns: Vec<String>,
     /// Threads [default: as many as the machine has cores]
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
@@ -63,7 +63,7 @@ pub struct How {
 #[derive(Args, Debug)]
 pub struct Compare {
     /// Only these overlays, separated by commas [default: all seven]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = name)]
     pub overlays: Vec<String>,
     /// How it is run.
     #[command(flatten)]
@@ -93,8 +93,8 @@ pub struct Trace {
     /// Bits of the id space, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub bits: u32,
-    /// The key to look up, a number of that many bits
-    #[arg(long = "lookup", value_name = "KEY", default_value_t = 15)]
+    /// The key to look up, a number of that many bits, as 15 or 0xf
+    #[arg(long = "lookup", value_name = "KEY", default_value_t = 15, value_parser = number)]
     pub key: u64,
     /// The node that asks, by its number from 0
     #[arg(long, value_name = "NODE", default_value_t = 0)]
@@ -108,4 +108,15 @@ pub struct Trace {
     /// One JSON object a line on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// A name in a list, which may have spaces behind its commas.
+#[expect(clippy::unnecessary_wraps, reason = "as a parser of arguments is")]
+fn name(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.trim().to_owned())
+}
+
+/// A number in decimal, or in hexadecimal digits behind 0x.
+fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
+    text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16))
 }

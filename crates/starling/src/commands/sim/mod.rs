@@ -51,6 +51,9 @@ fn compare(args: &Compare) -> Result<Exit> {
     if let Some(name) = args.overlays.iter().find(|name| !scenario::NAMES.contains(&name.as_str())) {
         bail!(Usage(no_overlay(name)));
     }
+    if let Some(name) = twice(&args.overlays) {
+        bail!(Usage(format!("the overlay {name:?} is there twice")));
+    }
     let chosen = |mut scenario: Scenario| {
         let wanted = |choice: &Choice| args.overlays.iter().any(|name| name == choice.name());
         scenario.overlays.retain(|choice| args.overlays.is_empty() || wanted(choice));
@@ -143,15 +146,29 @@ fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
         scenario = scenario.with_nodes(nodes)?;
     }
     scenario.seeds = how.seeds.unwrap_or(scenario.seeds);
-    if let Some(name) = how.columns.iter().find(|name| report::column(name).is_none()) {
-        bail!(Usage(format!("there is no figure {name:?}; `starling sim columns` lists them")));
-    }
+    check_columns(how, "there is no figure", |name| report::column(name).is_some())?;
     if !how.columns.is_empty() {
         scenario.columns.clone_from(&how.columns);
     }
     scenario.fits(memory::free(), threads(how))?;
     make_folder(how)?;
     Ok(scenario)
+}
+
+/// Whether all figures that are to be printed are known, and each is there once.
+fn check_columns(how: &How, unknown: &str, is_known: impl Fn(&str) -> bool) -> Result<()> {
+    if let Some(name) = how.columns.iter().find(|name| !is_known(name)) {
+        bail!(Usage(format!("{unknown} {name:?}; `starling sim columns` lists them")));
+    }
+    if let Some(name) = twice(&how.columns) {
+        bail!(Usage(format!("the figure {name:?} is there twice")));
+    }
+    Ok(())
+}
+
+/// A name that is in a list twice.
+fn twice(names: &[String]) -> Option<&String> {
+    names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name)
 }
 
 fn make_folder(how: &How) -> Result<()> {

@@ -1,11 +1,10 @@
 //! `starling sim run` of a swarm.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use starling_sim::swarm::{self, Scenario};
 
 use super::args::How;
 use super::watch;
-use crate::Usage;
 use crate::run::Exit;
 
 /// Runs a swarm as the flags change it, prints its figures and writes them.
@@ -29,9 +28,7 @@ fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
         scenario = scenario.with_nodes(nodes)?;
     }
     scenario.seeds = how.seeds.unwrap_or(scenario.seeds);
-    if let Some(name) = how.columns.iter().find(|name| swarm::column(name).is_none()) {
-        bail!(Usage(format!("a swarm has no figure {name:?}; `starling sim columns` lists them")));
-    }
+    super::check_columns(how, "a swarm has no figure", |name| swarm::column(name).is_some())?;
     if !how.columns.is_empty() {
         scenario.columns.clone_from(&how.columns);
     }
