@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use starling_sansio::Time;
 
+use super::maintain::SOON;
 use super::message::{MAX_BATCH, Message};
 use super::office::Office;
-use super::upkeep::SOON;
 use super::{Asked, FastTrack, MAX_ASKED, MAX_SPARES, State, TRIES, World};
 use crate::gnutella::What;
 use crate::gnutella::config::count;

@@ -50,11 +50,11 @@ mod config;
 mod index;
 mod leaf;
 mod lookup;
+mod maintain;
 mod message;
 mod office;
 mod repair;
 mod search;
-mod upkeep;
 
 use std::sync::Arc;
 

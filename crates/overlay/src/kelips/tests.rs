@@ -2,6 +2,7 @@
 //! anything that may come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use starling_sansio::{Rng, Time};
