@@ -411,7 +411,7 @@ where
 
     fn due(&mut self) {
         if self.app.sweep <= self.now {
-            self.app.kept.expire(self.now);
+            self.app.kept.expire(self.now, |peer| self.host.household(peer));
             self.app.withdrawn.retain(|_, until| *until > self.now);
             self.app.sweep = Time::NEVER;
         }
