@@ -1,4 +1,5 @@
-//! Who has much to withdraw, among dead nodes and with loss, still publishes and renews.
+//! Who has much to withdraw or renew, among dead nodes and with loss, still publishes and
+//! renews.
 
 mod common;
 
@@ -67,4 +68,35 @@ fn withdrawals_starve_neither_publications_nor_renewals() {
         take_turns::<Kademlia<u32>>(dead, loss_permille);
         take_turns::<Chord<u32>>(dead, loss_permille);
     }
+}
+
+/// How long it takes until somebody keeps a new record of node 1, in tenths of a second.
+fn tenths<K: KeyBased<u32>>(net: &mut Net<K>, number: u32) -> u32 {
+    net.command(1, Command::Publish(record(number)));
+    let kept = |net: &mut Net<K>| {
+        net.run_for(Duration::from_millis(100));
+        net.nodes.iter().any(|(&node, dht)| node != 1 && dht.kept_keys().contains(&record(number).key))
+    };
+    (1..1000).find(|_| kept(net)).unwrap_or(1000)
+}
+
+/// Publishes one record after another beside a thousand that are renewed, then withdrawn.
+fn what_is_new_goes_first<K: KeyBased<u32, Config: Default>>() {
+    let mut net = Net::<K>::new(5, 160, hasty::<K>());
+    net.converged(100);
+    (0..1000).for_each(|number| net.command(1, Command::Publish(record(number))));
+    net.run_for(20 * MINUTE);
+    net.outside.loss_permille = 50;
+    let renews: Vec<u32> = (9_000..9_020).map(|number| tenths(&mut net, number)).collect();
+    (0..1000).for_each(|number| net.command(1, Command::Withdraw(record(number).key)));
+    let withdraws: Vec<u32> = (9_100..9_160).map(|number| tenths(&mut net, number)).collect();
+    for tenths in [renews, withdraws] {
+        assert!(tenths.iter().all(|&one| one <= 100), "{}: {tenths:?}", K::NAME);
+    }
+}
+
+#[test]
+fn something_new_waits_for_neither_renewals_nor_withdrawals() {
+    what_is_new_goes_first::<Kademlia<u32>>();
+    what_is_new_goes_first::<Chord<u32>>();
 }

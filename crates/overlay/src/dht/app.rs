@@ -7,7 +7,7 @@ use starling_sansio::Time;
 use super::MAX_OPEN;
 use super::jobs::{Job, Phase, Task};
 use super::message::{Gone, Handed, Put};
-use super::publish::Published;
+use super::publish::{Chore, Published};
 use super::withdraw::{Withdrawal, Withdrawn};
 use crate::postings::{Postings, map_bytes};
 use crate::{Id, Peer, Rpcs};
@@ -21,8 +21,8 @@ pub struct App<P> {
     pub published: Vec<Published<P>>,
     pub jobs: BTreeMap<u32, Job<P>>,
     pub waiting: VecDeque<Task>,
-    /// Publications that wait.
-    pub chores: VecDeque<Task>,
+    /// Publications that wait, those of which nobody has been told before others.
+    pub chores: VecDeque<Chore>,
     /// Withdrawals that wait, first tries before others, and those to be tried again.
     pub withdrawals: VecDeque<Withdrawal>,
     pub withdraw_later: BTreeMap<(Time, Gone), Withdrawal>,
@@ -120,7 +120,8 @@ impl<P: Peer> App<P> {
             + self.published.capacity() * size_of::<Published<P>>()
             + told.sum::<usize>()
             + map_bytes::<u32, Job<P>>(self.jobs.len())
-            + (self.waiting.capacity() + self.chores.capacity()) * size_of::<Task>()
+            + self.waiting.capacity() * size_of::<Task>()
+            + self.chores.capacity() * size_of::<Chore>()
             + self.withdrawals.capacity() * size_of::<Withdrawal>()
             + map_bytes::<(Time, Gone), Withdrawal>(self.withdraw_later.len())
             + self.open.heap_bytes()

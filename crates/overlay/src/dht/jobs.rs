@@ -5,7 +5,7 @@ use starling_sansio::Time;
 use super::host::Under;
 use super::message::Ask;
 use super::withdraw::Withdrawal;
-use super::{App, Ctx, DhtMessage, MAX_CHORES, MAX_HOPS, MAX_PAGES, MAX_WAITING, Put, Shown};
+use super::{App, Ctx, DhtMessage, MAX_HOPS, MAX_PAGES, MAX_WAITING, Put, Shown};
 use crate::{Cost, Event, Hit, Host, Id, Input, KeyBased, Offence, Op, Outcome, Peer, Purpose, Query, Route};
 
 /// What a find is for.
@@ -127,15 +127,6 @@ where
             return self.done(op, Outcome::Refused, Cost::default());
         }
         self.app.waiting.push_back(task);
-    }
-
-    /// Queues a publication; `false` if too many wait.
-    pub fn chore(&mut self, task: Task) -> bool {
-        let room = self.app.chores.len() < MAX_CHORES;
-        if room && !self.app.chores.contains(&task) {
-            self.app.chores.push_back(task);
-        }
-        room
     }
 
     /// Begins tasks as long as there may be more, the user's first.

@@ -49,7 +49,8 @@ pub use withdraw::{DROP_WINDOW, MAX_DROPS, MAX_WITHDRAWALS, MAX_WITHDRAWN};
 
 /// Operations of the user that wait for their turn at most.
 pub const MAX_WAITING: usize = 1024;
-/// Publications that wait for their turn at most; the rest is tried again.
+/// Publications that wait for their turn at most, and as many renewals; the rest is tried
+/// again.
 pub const MAX_CHORES: usize = 1024;
 /// Records one node publishes at most.
 pub const MAX_PUBLISHED: usize = 4096;

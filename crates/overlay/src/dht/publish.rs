@@ -6,7 +6,7 @@ use starling_sansio::Time;
 
 use super::jobs::Task;
 use super::withdraw::all_gone;
-use super::{Ctx, DhtMessage, MAX_PUBLISHED, Put};
+use super::{Ctx, DhtMessage, MAX_CHORES, MAX_PUBLISHED, Put};
 use crate::{Event, Host, Id, KeyBased, Offence, Peer, Record};
 
 /// A record of this node.
@@ -19,6 +19,15 @@ pub struct Published<P> {
     interval: Duration,
     /// Under which of its keys whom was told, the latest first.
     pub told: Vec<(Id, Vec<P>)>,
+}
+
+/// A publication of a record under one key that waits.
+#[derive(Clone, Debug)]
+pub struct Chore {
+    pub task: Task,
+    /// Whether nobody has been told of the record yet. Who has much to renew still publishes
+    /// something new at once.
+    pub fresh: bool,
 }
 
 /// The first renewals come sooner: 1/16 of the interval after the first, and twice as
@@ -76,14 +85,26 @@ where
             let cut = one.interval.mul_f64(self.host.rng().unit() / 4.0);
             one.next = self.now + (one.interval - cut);
             one.interval = (2 * one.interval).min(self.config.republish);
-            let record = one.record.clone();
+            let (record, fresh) = (one.record.clone(), one.told.is_empty());
             for under in keys(&record) {
-                if !self.chore(Task::Publish(Box::new(Put { under, record: record.clone() }))) {
+                let put = Box::new(Put { under, record: record.clone() });
+                if !self.chore(Chore { task: Task::Publish(put), fresh }) {
                     self.publish_later(record.key);
                     break;
                 }
             }
         }
+    }
+
+    /// Queues a publication; `false` if too many of its kind wait.
+    fn chore(&mut self, chore: Chore) -> bool {
+        let fresh = self.app.chores.partition_point(|one| one.fresh);
+        let (begin, end) = if chore.fresh { (0, fresh) } else { (fresh, self.app.chores.len()) };
+        let room = end - begin < MAX_CHORES;
+        if room && self.app.chores.iter().all(|one| one.task != chore.task) {
+            self.app.chores.insert(end, chore);
+        }
+        room
     }
 
     /// Nothing can be told now; joining will make it due.

@@ -90,7 +90,7 @@ impl<P: Peer> App<P> {
         let fresh = self.withdrawals.front().is_some_and(|one| one.tries == 0);
         let turn = self.chores.is_empty() || (fresh && fewer);
         let gone = if turn { self.withdrawals.pop_front() } else { None };
-        gone.map(|one| Task::Withdraw(Box::new(one))).or_else(|| self.chores.pop_front())
+        gone.map(|one| Task::Withdraw(Box::new(one))).or_else(|| Some(self.chores.pop_front()?.task))
     }
 
     /// Whether nobody is to be told of a withdrawal, now or later.
@@ -167,7 +167,7 @@ where
 
     /// Gives up publications and withdrawals, begun or not.
     fn give_up(&mut self, over: impl Fn(&Task) -> bool) {
-        self.app.chores.retain(|task| !over(task));
+        self.app.chores.retain(|one| !over(&one.task));
         let jobs = self.app.jobs.iter().filter(|(_, job)| over(&job.task)).map(|(op, _)| *op);
         for op in jobs.collect::<Vec<u32>>() {
             self.app.jobs.remove(&op);
