@@ -194,22 +194,24 @@ fn a_copy_that_never_ends_is_given_up() {
     assert!(asked > 0, "the liar was asked");
 }
 
-/// Questions that somebody who searches asks holders who have a page of `page` hits for
-/// each, other ones each time, and always more.
-fn questions_of_a_search(page: u16) -> usize {
+/// A search for `wanted` hits, of holders who answer `after` so long that they have a page of
+/// `page` hits, other ones each time, and always more. Returns the questions that were asked,
+/// the hits that were given out, and how long that took.
+fn endless_search(wanted: u16, page: u32, after: Duration) -> (usize, usize, Duration) {
     let mut net = Net::new(1, 160, config());
     net.converged(60);
     net.outside.log = Some(Vec::new());
     net.outside.cut = Some(Box::new(|_, _| true));
-    let query = Query { text: "starling".into(), wanted: 6400 };
+    let (query, begun) = (Query { text: "starling".into(), wanted }, net.outside.now);
     net.command(0, Command::Search(Op(1), query));
     let mut asked = 0;
     while user::result(&net, 0, 1).1.is_none() {
+        net.run_for(after);
         for (from, to, message) in net.outside.log.replace(Vec::new()).unwrap_or_default() {
             let Message::Search { rpc, skip, .. } = message else { continue };
             assert_eq!(from, 0);
             asked += 1;
-            let hit = |n| Hit { record: record(u32::from(skip + n)), provider: 7 };
+            let hit = |n| Hit { record: record(u32::from(skip) + n), provider: 7 };
             let hits = List::new((0..page).map(hit).collect());
             net.inject(
                 to,
@@ -217,15 +219,32 @@ fn questions_of_a_search(page: u16) -> usize {
                 Message::Answer { rpc, why: Purpose::Search, hits, more: true, complete: true },
             );
         }
-        net.run_for(Duration::from_millis(10));
     }
-    asked
+    let (hits, outcome) = user::result(&net, 0, 1);
+    assert_eq!(outcome, Some(Outcome::Found));
+    (asked, hits, net.outside.now.since(begun))
 }
 
 #[test]
 fn a_search_is_not_kept_alive_by_a_hit_at_a_time() {
-    assert_eq!(questions_of_a_search(64), 100, "full pages are an honest answer");
-    assert!(questions_of_a_search(1) <= 10, "{}", questions_of_a_search(1));
+    let at_once = Duration::from_millis(10);
+    let (asked, hits, _) = endless_search(6400, 64, at_once);
+    assert_eq!((asked, hits), (100, 6400), "full pages are an honest answer");
+    let (asked, ..) = endless_search(6400, 1, at_once);
+    assert!(asked <= 10, "{asked}");
+}
+
+#[test]
+fn a_search_is_not_kept_alive_by_pages_at_the_last_moment() {
+    let timeout = config().rpc_timeout;
+    for page in [7, 64] {
+        let (asked, hits, took) = endless_search(u16::MAX, page, timeout - Duration::from_millis(100));
+        assert!(took <= timeout * 21, "{asked} questions in {took:?}");
+        assert_eq!(hits, asked * page as usize, "what came is given out");
+    }
+    // An honest answer of thousands, over a long way.
+    let (_, hits, _) = endless_search(4096, 64, Duration::from_millis(320));
+    assert_eq!(hits, 4096);
 }
 
 #[test]

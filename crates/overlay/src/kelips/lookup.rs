@@ -24,6 +24,10 @@ const NEGATIVES: u8 = 2;
 const DETOURS: u8 = 4;
 /// Hits of a page that has no room for more, however long their names are.
 const LEAST_HITS: usize = LIST_BYTES / (2 * MAX_TEXT);
+/// Pages are asked for as long as so many answers take that come at the last moment: half a
+/// minute, in which ten thousand hits come over links of 90 ms. Who gives pages without end
+/// holds a search up for no longer.
+const PAGING: u32 = 20;
 /// Of so many group mates, taken by chance, the nearest is asked.
 const SAMPLE: usize = 4;
 
@@ -101,6 +105,7 @@ impl<P: Peer> Kelips<P> {
         under: u64,
         host: &mut impl Host<P, Message<P>, Event<P>>,
     ) -> bool {
+        let until = self.now + self.config.rpc_timeout.saturating_mul(PAGING);
         let full = self.busy.as_ref().is_some_and(|busy| busy.quests.len() >= MAX_QUESTS);
         let outcome = if full { Outcome::Refused } else { Outcome::Failed };
         if full || !self.member {
@@ -112,7 +117,7 @@ impl<P: Peer> Kelips<P> {
         let busy = self.busy.get_or_insert_default();
         let number = busy.next;
         busy.next = busy.next.wrapping_add(1);
-        let mut quest = Quest::new(number, sought, under);
+        let mut quest = Quest::new(number, sought, under, until);
         if !self.answer_here(&mut quest, host) {
             busy_of(&mut self.busy).quests.push(quest);
             self.step(number, host);
@@ -322,7 +327,7 @@ impl<P: Peer> Kelips<P> {
                 quest.got += hits.len() as u16;
                 let quest = busy_of(&mut self.busy).quests.swap_remove(at);
                 self.tell(&quest, hits, host);
-                if more && usize::from(quest.got) < quest.sought.wanted() {
+                if more && usize::from(quest.got) < quest.sought.wanted() && self.now < quest.until {
                     return self.ask(quest, from, hops, host);
                 }
                 done(&quest, Outcome::Found, host);

@@ -1,5 +1,7 @@
 //! An operation under way: what is sought, and what has come of it so far.
 
+use starling_sansio::Time;
+
 use super::message::MAX_HITS;
 use crate::{Hit, Id, Op, Query};
 
@@ -51,10 +53,12 @@ pub(super) struct Quest<P> {
     pub(super) hops: u32,
     /// Hits told so far.
     pub(super) got: u16,
+    /// Until when another page is asked for.
+    pub(super) until: Time,
 }
 
 impl<P> Quest<P> {
-    pub(super) fn new(number: u32, sought: Sought, under: u64) -> Self {
+    pub(super) fn new(number: u32, sought: Sought, under: u64, until: Time) -> Self {
         let (tried, silent, referred) = (Vec::new(), Vec::new(), Vec::new());
         let (asked, detours, negatives, timeouts, hops, got) = (0, 0, 0, 0, 0, 0);
         Quest {
@@ -70,6 +74,7 @@ impl<P> Quest<P> {
             timeouts,
             hops,
             got,
+            until,
         }
     }
 }
