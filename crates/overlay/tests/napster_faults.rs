@@ -10,7 +10,7 @@ use clients::{Net, a_hundred, servers};
 use common::user::{hits, record};
 use starling_overlay::napster::{Change, Config, Did, IndexLimits, MAX_CHANGES, Message};
 use starling_overlay::wire::List;
-use starling_overlay::{Command, Op, Record, RpcId};
+use starling_overlay::{Command, Id, Op, Record, RpcId};
 
 #[test]
 fn a_server_that_lags_is_told_what_it_lacks_about_once() {
@@ -124,4 +124,55 @@ fn a_count_of_changes_that_cannot_be_is_borne() {
         net.inject(999, server, Message::Changes { epoch: 1, first, made: u64::MAX, changes });
         net.run_for(Duration::from_secs(2));
     }
+}
+
+/// Questions for parts of its index that a colleague gets who beats once and whose part number
+/// n is `part(n)`: its epoch and its changes, and always more.
+fn parts_of_an_endless_index(part: impl Fn(u32) -> (u32, Vec<Change<u32>>)) -> u32 {
+    const LIAR: u32 = 0;
+    let limits = IndexLimits { records: 640, ..IndexLimits::default() };
+    let mut net = Net::new(9, 160, Config { limits, servers: 2, ..Config::default() });
+    net.converged_from(1, 6);
+    let server = servers(&net)[0];
+    net.outside.cut = Some(Box::new(move |from, to| from == LIAR || to == LIAR));
+    let beat = |epoch| {
+        let (servers, heirs) = (List::default(), Box::default());
+        Message::Beat { token: 0, epoch, made: 1, servers, heirs }
+    };
+    net.outside.log = Some(Vec::new());
+    net.inject(LIAR, server, beat(1));
+    let mut asked = 0;
+    for _ in 0..300 {
+        for (from, to, message) in net.outside.log.replace(Vec::new()).unwrap_or_default() {
+            let Message::CopyIndex { rpc, .. } = message else { continue };
+            if (from, to) == (server, LIAR) {
+                asked += 1;
+                let (epoch, changes) = part(asked);
+                let changes = List::new(changes);
+                net.inject(LIAR, server, Message::Copied { rpc, epoch, made: 1, changes, more: true });
+            }
+        }
+        net.run_for(Duration::from_millis(100));
+    }
+    // It is done with that one, and copies what others have.
+    net.outside.log = Some(Vec::new());
+    net.inject(99, server, beat(1));
+    let mut log = net.outside.log.iter().flatten();
+    assert!(log.any(|(_, to, message)| *to == 99 && matches!(message, Message::CopyIndex { .. })));
+    asked
+}
+
+#[test]
+fn a_copy_of_an_index_that_never_ends_is_given_up() {
+    let changes = |part: u32, count: u32| -> Vec<Change<u32>> {
+        let record = |number| Record { key: Id::from_high(u64::from(number) << 32), ..record(number) };
+        let offered = |number| Did::Offered { record: record(number) };
+        let of = |number| Change { client: 1000 + part, life: 1, what: offered(number) };
+        (0..count).map(of).collect()
+    };
+    let full = parts_of_an_endless_index(|part| (1, changes(part, 32)));
+    assert_eq!(full, 20, "as many records as the index may have");
+    assert_eq!(parts_of_an_endless_index(|part| (1, changes(part, 1))), 1, "there was room for more");
+    let anew = parts_of_an_endless_index(|part| (part, changes(part, 32)));
+    assert_eq!(anew, 2, "it began anew");
 }

@@ -30,8 +30,8 @@
 //! there are no heirs. In a simulator that starts from [`Core::converge`] the first members of the view serve.
 //!
 //! The rooms: `index` and `tree` are what a server knows, `server` its clients,
-//! `replicate` the other servers; `maintain` a client's membership and records, `seek`
-//! what it does without a server, `lookup` its operations.
+//! `replicate` the other servers, `copy` what they have; `maintain` a client's membership
+//! and records, `seek` what it does without a server, `lookup` its operations.
 //!
 //! Deliberately absent: chat, hot lists and the transfer between clients; passwords and
 //! any privacy: a server sees all that is offered and asked, and can suppress it. A
@@ -39,6 +39,7 @@
 
 mod check;
 mod config;
+mod copy;
 mod index;
 mod lookup;
 mod maintain;

@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 
 use starling_sansio::Time;
 
-use super::message::{Change, Cursor, Did, HEIRS, MAX_CHANGES, MAX_SERVERS, Message};
+use super::copy::copied_part;
+use super::message::{Change, Did, HEIRS, MAX_CHANGES, MAX_SERVERS, Message};
 use super::{Asked, Napster, Part};
 use crate::wire::List;
-use crate::{Event, Host, Offence, Peer, RpcId};
+use crate::{Event, Host, Offence, Peer};
 
 /// Changes that a server remembers.
 pub const MAX_LOG: usize = 8192;
@@ -26,12 +27,12 @@ const MAX_FAREWELLS: usize = 4096;
 #[derive(Clone, Debug)]
 pub(super) struct Link<P> {
     pub(super) peer: P,
-    epoch: u32,
+    pub(super) epoch: u32,
     /// How many of its changes are in the index; `None` until it is copied.
-    applied: Option<u64>,
+    pub(super) applied: Option<u64>,
     /// Up to which number they are on their way, as they were pulled; 0 if all are here.
     pulled: u64,
-    heard: Time,
+    pub(super) heard: Time,
     /// Those of its clients that would take the servers' place.
     pub(super) heirs: List<P, HEIRS>,
 }
@@ -75,22 +76,12 @@ pub(super) struct Departed<P> {
     pub(super) may_return: bool,
 }
 
-/// A copy under way.
-#[derive(Clone, Debug)]
-pub(super) struct Copying<P> {
-    from: P,
-    after: Option<Cursor<P>>,
-    /// Epoch and number of changes when it began.
-    base: Option<(u32, u64)>,
-    failures: u8,
-}
-
 /// What the own clients did.
 #[derive(Clone, Debug)]
 pub(super) struct Log<P> {
     pub(super) epoch: u32,
     changes: VecDeque<Change<P>>,
-    made: u64,
+    pub(super) made: u64,
     /// How many were told to the others.
     told: u64,
 }
@@ -325,108 +316,9 @@ impl<P: Peer> Napster<P> {
             host.send(peer, Message::Pull { epoch, first });
         }
     }
-
-    /// Copies from the next server that is not copied yet; if there is none, this one
-    /// is ready.
-    pub(super) fn copy_next(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let Part::Server(server) = &mut self.part else { return };
-        if server.copying.is_some() {
-            return;
-        }
-        match server.links.iter().find(|link| link.applied.is_none()) {
-            Some(link) => {
-                let from = link.peer;
-                server.index.drop_origin(from);
-                server.copying = Some(Copying { from, after: None, base: None, failures: 0 });
-                self.ask_copy(host);
-            }
-            None if !server.ready => self.get_ready(host),
-            None => {}
-        }
-    }
-
-    fn ask_copy(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let Part::Server(server) = &self.part else { return };
-        let Some(copying) = &server.copying else { return };
-        let deadline = self.now + self.config.rpc_timeout;
-        if let Some(rpc) = self.rpcs.open(copying.from, deadline, Asked::Copy, host.rng()) {
-            let (token, after) = (self.config.token, copying.after);
-            host.send(copying.from, Message::CopyIndex { rpc, token, after });
-        }
-    }
-
-    /// A part of a copy came.
-    pub(super) fn copied(
-        &mut self,
-        from: P,
-        message: Message<P>,
-        host: &mut impl Host<P, Message<P>, Event<P>>,
-    ) {
-        let Part::Server(server) = &mut self.part else { return };
-        let Some(copying) = server.copying.as_mut().filter(|copying| copying.from == from) else { return };
-        let Message::Copied { epoch, made, changes, more, .. } = message else {
-            host.refuse(Some(from), Offence::Misdirected);
-            return self.not_copied(from, host);
-        };
-        let base = *copying.base.get_or_insert((epoch, made));
-        copying.failures = 0;
-        let last = changes.last().and_then(cursor_of);
-        let forward =
-            last.filter(|last| copying.after.is_none_or(|after| (after.0, after.1) < (last.0, last.1)));
-        copying.after = forward.or(copying.after);
-        for change in changes.into_vec() {
-            if change.client != self.me && matches!(change.what, Did::Offered { .. }) {
-                apply(server, from, change);
-            }
-        }
-        if more && forward.is_some() && base.0 == epoch {
-            return self.ask_copy(host);
-        }
-        server.copying = None;
-        if let Some(link) = server.links.iter_mut().find(|link| link.peer == from) {
-            link.heard = self.now;
-            link.epoch = epoch;
-            // Another epoch on the way: from the beginning.
-            link.applied = (base.0 == epoch).then_some(base.1);
-        }
-        self.copy_next(host);
-    }
-
-    pub(super) fn not_copied(&mut self, from: P, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let tries = self.config.tries.max(1);
-        let Part::Server(server) = &mut self.part else { return };
-        let Some(copying) = server.copying.as_mut().filter(|copying| copying.from == from) else { return };
-        copying.failures += 1;
-        if copying.failures < tries {
-            self.ask_copy(host);
-        } else {
-            self.server_gone(from, true, host);
-        }
-    }
-
-    /// The index is whole: this node serves.
-    fn get_ready(&mut self, host: &mut impl Host<P, Message<P>, Event<P>>) {
-        let (me, now) = (self.me, self.now);
-        let Part::Server(server) = &mut self.part else { return };
-        server.ready = true;
-        server.links.iter_mut().for_each(|link| link.heard = now);
-        let known = server.index.life(me);
-        let told = std::mem::replace(&mut server.told, true);
-        if !told {
-            host.emit(Event::Joined);
-        }
-        let lost: Vec<P> = server.departed.iter().map(|departed| departed.peer).collect();
-        let message = own_beat(server, me, self.config.token);
-        self.begin_life(self.life.max(known).saturating_add(1));
-        self.offer_own(host);
-        self.beat(host);
-        // Whoever was taken for dead, or waits for an heir, hears it now.
-        lost.into_iter().for_each(|peer| host.send(peer, message.clone()));
-        self.ask_waiting(host);
-    }
 }
 
-fn own_beat<P: Peer>(server: &super::Server<P>, me: P, token: u64) -> Message<P> {
+pub(super) fn own_beat<P: Peer>(server: &super::Server<P>, me: P, token: u64) -> Message<P> {
     let (epoch, made) = (server.log.epoch, server.log.made);
     let heirs = Box::new(server.heirs.iter().copied().collect());
     Message::Beat { token, epoch, made, servers: server.all(me), heirs }
@@ -453,31 +345,8 @@ fn send_changes<P: Peer>(
     }
 }
 
-fn copied_part<P: Peer>(
-    server: &super::Server<P>,
-    me: P,
-    rpc: RpcId,
-    after: Option<Cursor<P>>,
-) -> Message<P> {
-    let part = server.index.copy(me, after.map(|cursor| (cursor.0, cursor.1)), MAX_CHANGES);
-    let full = part.len() == MAX_CHANGES;
-    let offered =
-        part.iter().map(|(client, life, record)| (*client, *life, Did::Offered { record: record.clone() }));
-    let changes = List::fitting(offered.map(|(client, life, what)| Change { client, life, what }));
-    let more = full || changes.len() < part.len();
-    let (epoch, made) = (server.log.epoch, server.log.made);
-    Message::Copied { rpc, epoch, made, changes, more }
-}
-
-fn cursor_of<P: Copy>(change: &Change<P>) -> Option<Cursor<P>> {
-    match &change.what {
-        Did::Offered { record } => Some(Cursor(change.client, record.key)),
-        _ => None,
-    }
-}
-
 /// Does to the index what another server's client did.
-fn apply<P: Peer>(server: &mut super::Server<P>, origin: P, change: Change<P>) {
+pub(super) fn apply<P: Peer>(server: &mut super::Server<P>, origin: P, change: Change<P>) {
     let Change { client, life, what } = change;
     match what {
         Did::Offered { record } => {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use starling_sansio::Time;
 
+use super::copy::Copying;
 use super::index::{Added, Index};
 use super::maintain::home;
 use super::message::{Change, Did, HEIRS, MAX_HEIRS, MAX_HITS, MAX_SERVERS, Message};
-use super::replicate::{Copying, Departed, Link, Log};
+use super::replicate::{Departed, Link, Log};
 use super::{Config, Napster, Part};
 use crate::wire::List;
 use crate::{Event, Hit, Host, Id, Offence, Peer, Record, RpcId, View};
