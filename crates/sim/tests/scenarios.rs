@@ -335,6 +335,60 @@ fn questions_that_memory_cannot_hold_at_once_are_refused() {
     }
 }
 
+/// Where only one of two durations is given, it is compared with what the other one is then.
+#[test]
+fn time_outs_of_kelips_that_nothing_outlives_are_refused() {
+    let parse = |nodes: u32, parameters: &str| {
+        let text = format!("nodes = {nodes}\nduration_s = 60\n[overlay.kelips]\n{parameters}\n");
+        Scenario::parse("x.toml", &text).map(|_| ()).map_err(|wrong| wrong.to_string())
+    };
+    for (nodes, parameters, line, said) in [
+        (
+            100,
+            "refresh_s = 2701",
+            4,
+            "refresh_s is 2701, but tuple_timeout_s only 2700: lower refresh_s or raise",
+        ),
+        (
+            100,
+            "tuple_timeout_s = 599",
+            4,
+            "refresh_s is 600, but tuple_timeout_s only 599: lower refresh_s or",
+        ),
+        (100, "gossip_interval_s = 3000", 4, "gossip_interval_s is 3000, but tuple_timeout_s only 2700"),
+        (100, "contact_timeout_s = 3", 4, "gossip_interval_s is 4, but contact_timeout_s only 3"),
+        (
+            100,
+            "groups = 5\nmember_timeout_s = 3",
+            5,
+            "a node hears of all 20 of its group only in 4 s: raise it",
+        ),
+        // 66 members that are heard of in a round, of 1,000.
+        (
+            10_000,
+            "groups = 10\nmember_timeout_s = 63",
+            5,
+            "hears of all 1000 of its group only in 64 s: raise",
+        ),
+        (100, "gossip_interval_s = 60\nmember_timeout_s = 40", 5, "member_timeout_s is 40, but a node hears"),
+    ] {
+        let wrong = parse(nodes, parameters).expect_err(parameters);
+        assert!(wrong.contains(said) && wrong.contains(&format!("line {line}")), "{parameters}: {wrong}");
+    }
+    for (nodes, parameters) in [
+        (100, "refresh_s = 2700"),
+        (100, "tuple_timeout_s = 600"),
+        (100, "refresh_s = 3000\ntuple_timeout_s = 9000"),
+        (100, "gossip_interval_s = 600"),
+        (100, "member_timeout_s = 4\ncontact_timeout_s = 4"),
+        (10_000, "groups = 10\nmember_timeout_s = 64"),
+        (10_000, "groups = 10\ngroup_targets = 0"),
+        (1, "groups = 8192"),
+    ] {
+        assert_eq!(parse(nodes, parameters), Ok(()), "{parameters}");
+    }
+}
+
 /// Somebody who interrupts need not wait for the tables of a million nodes.
 #[test]
 fn a_run_can_be_stopped_before_its_world_stands() {

@@ -94,4 +94,14 @@ impl Config {
         let member_timeout = self.gossip_interval.saturating_mul(rounds);
         Config { member_timeout, contact_timeout: member_timeout.saturating_mul(4), ..self }
     }
+
+    /// How long it takes at least until a node has heard of each member of its group, and how
+    /// many they are, in a network of about `nodes` nodes: in a round it hears of no more
+    /// than some others send, and of them.
+    pub fn hears_of_all(&self, nodes: u64) -> (Duration, u64) {
+        let group_size = nodes.div_ceil(u64::from(self.groups.max(1))).max(1);
+        let heard = u64::from(self.group_targets) * (u64::from(self.members_per_gossip) + 1);
+        let rounds = u32::try_from(group_size.div_ceil(heard.max(1))).unwrap_or(u32::MAX);
+        (self.gossip_interval.saturating_mul(rounds), group_size)
+    }
 }

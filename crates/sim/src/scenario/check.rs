@@ -59,7 +59,7 @@ pub fn sense(file: &File) -> Result<(), Blame> {
         let names = super::NAMES.join("], [overlay.");
         return blame("overlay", format!("no overlay is chosen: add one of [overlay.{names}]"));
     }
-    within("overlay", file.overlay.sense())?;
+    within("overlay", file.overlay.sense(numbers))?;
     names(file)?;
     columns(&file.columns, COLUMNS.iter().map(|column| column.name))?;
     within("network", network(&file.network, file))?;

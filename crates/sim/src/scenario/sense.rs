@@ -4,29 +4,20 @@ use std::fmt;
 use std::time::Duration;
 
 use starling_overlay::dht::DhtConfig;
-use starling_overlay::{gnutella, kademlia, napster};
+use starling_overlay::{Id, gnutella, kademlia, napster};
 
 use super::check::{Blame, blame, each};
-use super::params::{GnutellaTable, KademliaTable, Overlays, SearchTable, Ttl};
+use super::params::{GnutellaTable, KademliaTable, KelipsTable, Overlays, SearchTable, Surroundings, Ttl};
 use super::value::{Count, Secs};
 
 impl Overlays {
-    /// Whether the parameters of each overlay go together.
-    pub fn sense(&self) -> Result<(), Blame> {
+    /// Whether the parameters of each overlay go together, in a network of so many nodes.
+    pub fn sense(&self, nodes: u32) -> Result<(), Blame> {
         each("gnutella", &self.gnutella.0, GnutellaTable::sense)?;
         each("kademlia", &self.kademlia.0, KademliaTable::sense)?;
         each("chord", &self.chord.0, |table| renewed(table.republish_s, table.expire_s))?;
         each("pastry", &self.pastry.0, |table| renewed(table.republish_s, table.expire_s))?;
-        each("kelips", &self.kelips.0, |table| {
-            let both = |low: Option<Secs>, high: Option<Secs>| low.zip(high);
-            if let Some((low, high)) = both(table.refresh_s, table.tuple_timeout_s) {
-                in_order(("refresh_s", low), ("tuple_timeout_s", high))?;
-            }
-            if let Some((low, high)) = both(table.gossip_interval_s, table.member_timeout_s) {
-                in_order(("gossip_interval_s", low), ("member_timeout_s", high))?;
-            }
-            Ok(())
-        })?;
+        each("kelips", &self.kelips.0, |table| table.sense(nodes))?;
         each("napster", &self.napster.0, |table| {
             let config = napster::Config::default();
             in_time(
@@ -63,7 +54,8 @@ fn in_order<T: PartialOrd + fmt::Display>(low: (&str, T), high: (&str, T)) -> Re
     if low.1 <= high.1 {
         return Ok(());
     }
-    blame(low.0, format!("{} is {}, but {} only {}", low.0, low.1, high.0, high.1))
+    let remedy = format!("lower {} or raise {}", low.0, high.0);
+    blame(low.0, format!("{} is {}, but {} only {}: {remedy}", low.0, low.1, high.0, high.1))
 }
 
 impl KademliaTable {
@@ -83,6 +75,30 @@ impl KademliaTable {
         }
         match (self.enough, self.k) {
             (Some(enough), k) => in_order(("enough", enough.get()), ("k", k.map_or(config.k, Count::get))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl KelipsTable {
+    fn sense(&self, nodes: u32) -> Result<(), Blame> {
+        // Bits and upkeep are of no account here.
+        let config = self.config(&Surroundings { bits: Id::BITS, nodes, upkeep: true });
+        let gossip = ("gossip_interval_s", self.gossip_interval_s, config.gossip_interval);
+        let tuples = ("tuple_timeout_s", self.tuple_timeout_s, config.tuple_timeout);
+        in_time(("refresh_s", self.refresh_s, config.refresh_interval), tuples)?;
+        in_time(gossip, tuples)?;
+        in_time(gossip, ("contact_timeout_s", self.contact_timeout_s, config.contact_timeout))?;
+        let (least, members) = config.hears_of_all(nodes.into());
+        match self.member_timeout_s {
+            Some(given) if given.0 < least => blame(
+                "member_timeout_s",
+                format!(
+                    "member_timeout_s is {given}, but a node hears of all {members} of its group only in {} s: \
+                     raise it, or leave it out",
+                    Secs(least)
+                ),
+            ),
             _ => Ok(()),
         }
     }
