@@ -325,6 +325,34 @@ fn answered(answer: impl FnOnce(RpcId) -> Message<u32>) -> Vec<Offence> {
     outside.refused.into_keys().collect()
 }
 
+/// A find is led astray from root to root as far as it goes, and then by who is right.
+#[test]
+fn who_leads_a_find_astray_costs_the_next_root_none_of_its_steps() {
+    let mut outside = outside();
+    let members = [0, 4, 8, 60].map(|peer| (outside.id(peer), peer));
+    let mut node = Chord::new(ME, &Arc::new(Config { style: Style::Iterative, ..Config::default() }));
+    node.converge(Time::ZERO, &View::new(&members), &mut outside);
+    let find = Route::Find { op: Op(1), key: outside.id(10), values: false };
+    node.handle(Time::ZERO, Input::Command(find), &mut outside);
+    let mut asked = Vec::new();
+    while let Some((from, Message::Ask { rpc, aim, .. })) = outside.sent.pop() {
+        asked.push(from);
+        let root = |before| Message::Root { rpc, aim, before, replicas: List::default() };
+        let message = match from {
+            8 => Message::Last { rpc, aim, peers: List::new(vec![30]) },
+            30 => root(Some(20)),
+            20 => root(None),
+            31..=60 => root(Some(from - 1)),
+            _ => Message::Last { rpc, aim, peers: List::default() },
+        };
+        node.handle(Time::ZERO, Input::Message { from, message }, &mut outside);
+    }
+    let astray: Vec<u32> = (0..=u32::from(MAX_BACK)).map(|step| 60 - step).collect();
+    assert_eq!(asked, [&astray[..], &[8, 30, 20]].concat());
+    let found = |event: &Routing<u32>| matches!(event, Routing::Closest { peers, .. } if peers[..] == [20]);
+    assert!(outside.events.iter().any(found), "{:?}", outside.events);
+}
+
 #[test]
 fn a_successor_that_lies_about_its_list_is_not_heard() {
     let list = |peers: &[u32]| peers.iter().copied().collect::<List<u32, MAX_SUCCESSORS>>();

@@ -342,3 +342,46 @@ impl<P: Peer> Kept<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes the tuples of these numbers, in this order, to be told in three rounds each.
+    fn take(tuples: &mut Tuples<u32>, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            let (name, home, key) = ("n".into(), 7, Id::from_high(number));
+            let record = Arc::new(Record { key, name, size: 1 });
+            let tuple = Tuple { under: number, record, home, beat: 1, age: 0, live: true };
+            let (now, timeout) = (Time::from_secs(1), Duration::from_secs(60));
+            let taken = tuples.take(now, (tuple, Word::Home), Id::ZERO, timeout, 1000, 3);
+            assert_eq!(taken, Taken::Beat(1));
+        }
+    }
+
+    /// What rounds of eight tuples a message tell as new, until there is no more.
+    fn rounds(tuples: &mut Tuples<u32>) -> Vec<Vec<u64>> {
+        let mut rounds = Vec::new();
+        loop {
+            let new: Vec<u64> = tuples.news(Time::from_secs(1), 8).iter().map(|new| new.0.under).collect();
+            tuples.end_round(8);
+            if new.is_empty() {
+                return rounds;
+            }
+            rounds.push(new);
+        }
+    }
+
+    #[test]
+    fn the_newest_tuples_are_told_first() {
+        let mut tuples = Tuples::default();
+        take(&mut tuples, 0..6);
+        let (new, old) = (vec![5, 4, 3, 2], vec![1, 0]);
+        let three = |round: &Vec<u64>| vec![round.clone(); 3];
+        assert_eq!(rounds(&mut tuples), [three(&new), three(&old)].concat());
+        // Of more than may wait, those that waited longest are told in their turn.
+        take(&mut tuples, 100..100 + MAX_NEWS as u64 + 2);
+        let told: Vec<u64> = rounds(&mut tuples).into_iter().flatten().collect();
+        assert_eq!((told.first(), told.iter().min()), (Some(&(101 + MAX_NEWS as u64)), Some(&102)));
+    }
+}
