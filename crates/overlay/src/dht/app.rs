@@ -30,6 +30,8 @@ pub struct App<P> {
     pub hands: BTreeSet<(P, Id, u16)>,
     /// Who is still to be told that this node no longer has something.
     pub drops: BTreeSet<(P, Gone)>,
+    /// Who of them does not answer: until when it rests, and how often it was told again.
+    pub silent: BTreeMap<P, (Time, u8)>,
     pub sweep: Time,
     pub leaving: Option<Time>,
     pub next: Time,
@@ -65,6 +67,7 @@ impl<P> Default for App<P> {
             open: Rpcs::default(),
             hands: BTreeSet::new(),
             drops: BTreeSet::new(),
+            silent: BTreeMap::new(),
             sweep: Time::NEVER,
             leaving: None,
             next: Time::NEVER,
@@ -81,9 +84,10 @@ impl<P: Peer> App<P> {
         });
         let published = self.published.iter().map(|one| one.next);
         let again = self.withdraw_later.first_key_value().map(|(key, _)| key.0);
+        let rested = self.silent.values().map(|rest| rest.0);
         let others =
             self.open.next_deadline().into_iter().chain(again).chain(self.leaving).chain([self.sweep]);
-        asking.chain(published).chain(others).min().unwrap_or(Time::NEVER)
+        asking.chain(published).chain(rested).chain(others).min().unwrap_or(Time::NEVER)
     }
 
     /// Whether there is nothing to remember.
@@ -128,5 +132,6 @@ impl<P: Peer> App<P> {
             + letters.sum::<usize>()
             + map_bytes::<(P, Id, u16), ()>(self.hands.len())
             + map_bytes::<(P, Gone), ()>(self.drops.len())
+            + map_bytes::<P, (Time, u8)>(self.silent.len())
     }
 }

@@ -162,6 +162,7 @@ where
             return self.leave_now();
         }
         self.app.leaving = Some(self.now + self.config.leave);
+        self.app.silent.clear();
         for at in 0..self.app.published.len() {
             self.withdraw_at(at);
         }
@@ -195,6 +196,7 @@ where
         self.app.withdrawals.clear();
         self.app.withdraw_later.clear();
         self.app.drops.clear();
+        self.app.silent.clear();
         self.app.withdrawn.clear();
         self.app.open.retain(|sent| matches!(sent.letter, Letter::Hand(_)));
         self.app.hands.clear();

@@ -420,6 +420,7 @@ where
         while let Some(sent) = self.app.open.abandon(peer) {
             self.unanswered(peer, sent.letter, sent.job);
         }
+        self.tell_no_more(peer);
     }
 
     /// Ends all that is under way: this node has left.

@@ -207,6 +207,7 @@ where
                 self.settle(op);
             }
             (None, Letter::Hand(items)) if kept => self.handed(&items),
+            (None, Letter::Drop(_)) => drop(self.app.silent.remove(&from)),
             _ => {}
         }
     }
@@ -226,7 +227,7 @@ where
     pub fn unanswered(&mut self, peer: P, letter: Letter<P>, job: Option<u32>) {
         match letter {
             Letter::Hand(_) => self.app.hands.retain(|hand| hand.0 != peer),
-            Letter::Drop(_) if job.is_none() => self.app.drops.retain(|drop| drop.0 != peer),
+            Letter::Drop(items) if job.is_none() => self.not_told(peer, items),
             _ => {}
         }
         if let Some(op) = job {

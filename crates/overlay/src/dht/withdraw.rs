@@ -1,12 +1,14 @@
 //! What this node has no longer, and what others tell it of that.
 //!
 //! Whom a provider told when it published it tells first of a withdrawal, several records
-//! in one message: they may be responsible no longer without knowing it. Whoever is near
-//! the key now is found and told, again and again until all of them have said so, and a few
-//! times if the find met silence. Who is told remembers it for as long as a posting lasts,
+//! in one message: they may be responsible no longer without knowing it. Who of them is
+//! silent is told a few times more. Whoever is near the key now is found and told, again and
+//! again until all of them have said so, and a few times if the find met silence; each time
+//! that is later than the time before. Who is told remembers it for as long as a posting lasts,
 //! so that nobody who has not heard yet hands the posting back to it.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use starling_sansio::Time;
 
@@ -32,6 +34,13 @@ const MAX_WITHDRAWN_BY_ONE: usize = MAX_WITHDRAWN / 16;
 
 /// How often a withdrawal is tried again because somebody was silent.
 const UNSURE_TRIES: u8 = 3;
+
+/// How often one who was told of a publication, and is silent now, is told again of
+/// withdrawals.
+const SILENT_TRIES: u8 = 5;
+
+/// Before all others.
+const FIRST: Gone = Gone { under: Id::ZERO, what: Id::ZERO };
 
 /// A record to be withdrawn from the replica set of one of its keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,6 +102,14 @@ impl<P: Peer> App<P> {
         gone.map(|one| Task::Withdraw(Box::new(one))).or_else(|| Some(self.chores.pop_front()?.task))
     }
 
+    /// These are to be told of withdrawals.
+    fn drop_later(&mut self, items: impl Iterator<Item = (P, Gone)>) {
+        self.drops.extend(items);
+        while self.drops.len() > MAX_DROPS {
+            self.drops.pop_last();
+        }
+    }
+
     /// Whether nobody is to be told of a withdrawal, now or later.
     pub fn has_withdrawn(&self) -> bool {
         let dropping = |sent: &Sent<P>| matches!(sent.letter, Letter::Drop(_));
@@ -127,10 +144,7 @@ where
         self.give_up(|task| task.record() == Some(what) && gone.contains(&task.key()));
         for (under, peers) in told {
             let others = peers.into_iter().filter(|&peer| peer != self.me);
-            self.app.drops.extend(others.map(|peer| (peer, Gone { under, what })));
-        }
-        while self.app.drops.len() > MAX_DROPS {
-            self.app.drops.pop_last();
+            self.app.drop_later(others.map(|peer| (peer, Gone { under, what })));
         }
         let until = self.now + self.config.expire;
         for &under in gone {
@@ -196,27 +210,74 @@ where
         self.withdraw_none(&wanted);
     }
 
-    /// Tells those who were told of a publication, a few messages at a time.
+    /// Tells those who were told of a publication, a few messages at a time. Who is silent is
+    /// told nothing until it has rested, and then one message, until it answers.
     pub fn drop_on(&mut self) {
+        self.ask_silent();
         let waits = |sent: &Sent<P>| matches!(sent.letter, Letter::Drop(_)) && sent.job.is_none();
         let mut under_way = match self.app.drops.is_empty() {
             true => return,
             false => self.app.open.iter().filter(|(_, sent)| waits(sent)).count(),
         };
-        while let Some(&(to, _)) = self.app.drops.first() {
-            if under_way >= DROP_WINDOW {
-                return;
+        let mut next = self.app.drops.first().copied();
+        while let Some((to, _)) = next {
+            if self.app.silent.contains_key(&to) {
+                let last = Gone { under: Id::MAX, what: Id::MAX };
+                next = self.app.drops.range((Bound::Excluded((to, last)), Bound::Unbounded)).next().copied();
+                continue;
             }
-            let due = self.app.drops.iter().take_while(|one| one.0 == to).take(MAX_GONE);
-            let items: Vec<Gone> = due.map(|one| one.1).collect();
-            if !self.post(to, Sent { letter: Letter::Drop(items.clone()), job: None, again: false }) {
+            if under_way >= DROP_WINDOW || !self.drop_to(to) {
                 return;
-            }
-            for item in items {
-                self.app.drops.remove(&(to, item));
             }
             under_way += 1;
+            next = self.app.drops.range((to, FIRST)..).next().copied();
         }
+    }
+
+    /// Sends one message's worth of withdrawals to a peer; whether there are any and room.
+    fn drop_to(&mut self, to: P) -> bool {
+        let due = self.app.drops.range((to, FIRST)..).take_while(|one| one.0 == to).take(MAX_GONE);
+        let items: Vec<Gone> = due.map(|one| one.1).collect();
+        let letter = Letter::Drop(items.clone());
+        if items.is_empty() || !self.post(to, Sent { letter, job: None, again: false }) {
+            return false;
+        }
+        items.into_iter().for_each(|item| {
+            self.app.drops.remove(&(to, item));
+        });
+        true
+    }
+
+    /// Those who have rested are told one message, and rest longer each time, until it has been
+    /// too often.
+    fn ask_silent(&mut self) {
+        let rested = self.app.silent.iter().filter(|one| one.1.0 <= self.now);
+        for (peer, tries) in rested.map(|one| (*one.0, one.1.1)).collect::<Vec<(P, u8)>>() {
+            let waits = self.app.drops.range((peer, FIRST)..).next().is_some_and(|one| one.0 == peer);
+            if !waits || tries >= SILENT_TRIES {
+                self.tell_no_more(peer);
+                continue;
+            }
+            let tries = tries + u8::from(self.drop_to(peer));
+            let until = self.now + self.config.retry * 2u32.pow(u32::from(tries));
+            self.app.silent.insert(peer, (until, tries));
+        }
+    }
+
+    /// A peer did not say that it was told of withdrawals, though told twice. There may be no
+    /// time to tell it again.
+    pub fn not_told(&mut self, peer: P, items: Vec<Gone>) {
+        if self.app.leaving.is_some() {
+            return self.tell_no_more(peer);
+        }
+        self.app.silent.entry(peer).or_insert((self.now + self.config.retry, 0));
+        self.app.drop_later(items.into_iter().map(|item| (peer, item)));
+    }
+
+    /// Of what is to be withdrawn a peer is told nothing more.
+    pub fn tell_no_more(&mut self, peer: P) {
+        self.app.drops.retain(|drop| drop.0 != peer);
+        self.app.silent.remove(&peer);
     }
 
     pub fn on_drop(&mut self, from: P, rpc: RpcId, items: &List<Gone, MAX_GONE>) {
