@@ -98,17 +98,26 @@ where
         items
     }
 
-    /// A hand-over arrived: what this node need not keep itself it forgets.
+    /// A hand-over arrived: what this node need not keep itself it forgets, once all of it has.
     pub fn handed(&mut self, items: &[Handed<P>]) {
         let mut keys: Vec<Id> = items.iter().map(|item| item.under).collect();
         keys.dedup();
         for key in keys {
-            let more = self.app.hands.iter().any(|hand| hand.1 == key);
             let set = self.replica_set(key, self.config.replicas);
-            if !more && set.len() == self.config.replicas && !set.contains(&self.me) {
+            if set.len() == self.config.replicas && !set.contains(&self.me) && !self.is_handing(key) {
                 self.app.kept.remove(key, |peer| self.host.household(peer));
             }
         }
+    }
+
+    /// Whether postings of a key are still to be handed over, or have not arrived yet.
+    fn is_handing(&self, key: Id) -> bool {
+        let under_way = |sent: &Sent<P>| match &sent.letter {
+            Letter::Hand(items) => items.iter().any(|item| item.under == key),
+            _ => false,
+        };
+        self.app.hands.iter().any(|hand| hand.1 == key)
+            || self.app.open.iter().any(|(_, sent)| under_way(sent))
     }
 
     pub fn on_hand(&mut self, from: P, rpc: RpcId, items: Vec<Handed<P>>) {
