@@ -7,9 +7,9 @@ use std::time::Duration;
 use common::World;
 use starling_overlay::chord::Chord;
 use starling_overlay::kademlia::Kademlia;
-use starling_overlay::pastry::Pastry;
+use starling_overlay::pastry::{Pastry, PastryMessage};
 use starling_overlay::{Checked, Core, Id, Op, Route, Routing, View};
-use starling_sansio::Rng;
+use starling_sansio::{Rng, Time};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -150,6 +150,64 @@ fn who_came_in_through_a_peer_beyond_the_cut_finds_back_through_it() {
     assert!(through_the_boot_peer(&mut world) < 120);
     let mut world = World::<Pastry<u32>>::new(5, 160, Default::default());
     assert!(through_the_boot_peer(&mut world) < 120);
+}
+
+/// Of two rings only one node knows of the other one, and its own successor is nearer to it
+/// than anybody there: it can take nobody for its successor, but be taken for a predecessor.
+#[test]
+fn a_ring_whose_only_way_out_has_a_nearer_successor_is_found() {
+    let mut world = World::<Chord<u32>>::new(8, 160, Default::default());
+    let mut nodes: Vec<u32> = (0..5).collect();
+    nodes.sort_unstable_by_key(|&node| world.outside.place(node));
+    let [finder, successor, boot, second, third] = nodes[..] else { unreachable!() };
+    let enter = |world: &mut World<Chord<u32>>, node, through| {
+        world.add(node);
+        world.command(node, Route::Join(through));
+        world.run_for(MINUTE);
+    };
+    enter(&mut world, boot, None);
+    enter(&mut world, finder, Some(boot));
+    world.command(boot, Route::Leave);
+    world.run_for(MINUTE);
+    enter(&mut world, successor, Some(finder));
+    enter(&mut world, second, None);
+    enter(&mut world, third, Some(second));
+    world.command(boot, Route::Join(Some(second)));
+    world.run_for(MINUTE);
+    assert!(world.nodes[&successor].known() == [finder] && world.nodes[&finder].known() == [successor]);
+    assert!(healed(&mut world) < 120);
+}
+
+/// Who looks beyond the cut is shown leaves there: it asks each of them whether it is there,
+/// since the one that shows them may be too far away to be its neighbour.
+#[test]
+fn a_pastry_node_asks_the_leaves_that_it_is_shown_beyond_the_cut() {
+    let mut world = World::<Pastry<u32>>::new(9, 160, Default::default());
+    for (node, through) in [(0, None), (1, Some(0))] {
+        world.add(node);
+        world.command(node, Route::Join(through));
+        world.run_for(MINUTE);
+    }
+    world.kill(0);
+    world.run_for(10 * MINUTE);
+    world.outside.log = Some(Vec::new());
+    let looks = |log: Option<Vec<(u32, u32, PastryMessage<u32>)>>| {
+        log.into_iter().flatten().find_map(|(_, _, message)| match message {
+            PastryMessage::Join { join, .. } => Some(join.nonce),
+            _ => None,
+        })
+    };
+    let mut nonce = None;
+    while nonce.is_none() && world.outside.now < Time::from_secs(100_000) {
+        world.run_for(Duration::from_secs(1));
+        nonce = looks(world.outside.log.replace(Vec::new()));
+    }
+    let nonce = nonce.expect("it looks for whom it came in through");
+    world.inject(5, 1, PastryMessage::JoinLeaf { nonce, leaf: [6, 7].into_iter().collect() });
+    let log = world.outside.log.take().unwrap_or_default();
+    let asked =
+        |&(_, to, ref message): &(_, u32, _)| matches!(message, PastryMessage::LeafAsk { .. }).then_some(to);
+    assert_eq!(log.iter().filter_map(asked).collect::<Vec<u32>>(), [6, 7]);
 }
 
 /// A node's boot peer says good-bye, so that it is in nobody's table, and begins anew.

@@ -10,6 +10,7 @@ use common::pastry::{Small, converged, key, secs};
 use starling_overlay::dht::Dht;
 use starling_overlay::pastry::{Config, Find, MAX_OPEN, Pastry, PastryMessage, TRIES};
 use starling_overlay::{Core, Event, KeyBased, Offence, Op, Route, Routing, RpcId};
+use starling_sansio::Time;
 
 /// A stranger hands node 0 so many finds to pass on that no question of its own fits.
 fn swamp(world: &mut Small) {
@@ -201,4 +202,37 @@ fn of_ten_answers_one_gets_lost_and_hardly_a_find() {
     println!("{failed} of {} failed", ends.len());
     assert_eq!(ends.len(), 1_500);
     assert!(failed < 6, "{failed} failed");
+}
+
+/// Where every answer comes later than the usual round trip, a question is soon asked only
+/// once: what comes too soon after the second time it was asked answers the first, and tells
+/// how late answers are.
+#[test]
+fn an_answer_too_soon_after_asking_again_teaches_patience() {
+    let mut world = converged(6, 2, Config { scan: secs(1_000_000), ..Config::default() });
+    world.outside.cut = Some(Box::new(|from, _| from == 1));
+    world.outside.log = Some(Vec::new());
+    let usual = 2 * world.outside.delay(0, 1);
+    // Later than a node that has learnt nothing waits.
+    let takes = usual + Duration::from_millis(150);
+    let mut times: Vec<(RpcId, usize)> = Vec::new();
+    let mut late: Vec<(Time, RpcId)> = Vec::new();
+    while times.len() < 20 && world.outside.now < Time::from_secs(700) {
+        for (from, _, message) in world.outside.log.replace(Vec::new()).unwrap_or_default() {
+            let (0, PastryMessage::LeafAsk { rpc, .. }) = (from, message) else { continue };
+            if let Some(asked) = times.iter_mut().find(|one| one.0 == rpc) {
+                asked.1 += 1;
+            } else {
+                times.push((rpc, 1));
+                late.push((world.outside.now + takes, rpc));
+            }
+        }
+        world.run_for(Duration::from_millis(1));
+        if let Some((_, rpc)) = late.pop_if(|one| one.0 <= world.outside.now) {
+            world.inject(1, 0, PastryMessage::LeafAnswer { rpc, leaf: [0].into_iter().collect() });
+        }
+    }
+    let asked: Vec<usize> = times.iter().map(|one| one.1).collect();
+    assert_eq!((asked.len(), asked[0]), (20, 2), "{asked:?}");
+    assert!(asked[3..19].iter().all(|&times| times == 1), "{asked:?}");
 }
