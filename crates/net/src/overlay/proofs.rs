@@ -42,7 +42,9 @@ const CREDIT_MAX: usize = 64 << 10;
 pub(super) const PERIOD: Duration = Duration::from_secs(600);
 /// For how long a proof is good. From its half on, cookies ride along to renew it.
 pub(super) const PROVEN_FOR: Duration = Duration::from_secs(1800);
-/// Addresses of each kind remembered: twice this, see [`Recent`].
+/// Addresses of each kind remembered: twice this, see [`Recent`]. Whoever talks with more,
+/// as a Napster server of many clients does, has those prove themselves again that it has
+/// not heard from for the longest: a round trip, and nothing is lost.
 pub(super) const ADDRESSES_MAX: usize = 2048;
 
 /// What is known of addresses.
