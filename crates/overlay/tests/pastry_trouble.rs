@@ -9,7 +9,7 @@ use common::World;
 use common::pastry::{Small, converged, key, secs};
 use starling_overlay::dht::Dht;
 use starling_overlay::pastry::{Config, Find, MAX_OPEN, Pastry, PastryMessage, TRIES};
-use starling_overlay::{Core, Event, KeyBased, Offence, Op, Route, Routing, RpcId};
+use starling_overlay::{Core, Event, Id, KeyBased, Offence, Op, Route, Routing, RpcId};
 use starling_sansio::Time;
 
 /// A stranger hands node 0 so many finds to pass on that no question of its own fits.
@@ -235,4 +235,53 @@ fn an_answer_too_soon_after_asking_again_teaches_patience() {
     let asked: Vec<usize> = times.iter().map(|one| one.1).collect();
     assert_eq!((asked.len(), asked[0]), (20, 2), "{asked:?}");
     assert!(asked[3..19].iter().all(|&times| times == 1), "{asked:?}");
+}
+
+/// Node 0 looks for eight keys that it is far from, while messages to it get lost. Returns for
+/// each whom the find named first, and who is nearest to the key.
+fn finds_of_who_hears_little(
+    iterative: bool,
+    lost: impl Fn(u32, &PastryMessage<u32>) -> bool + 'static,
+) -> Vec<(Option<u32>, Vec<u32>)> {
+    let mut world = converged(8, 200, Config { iterative, ..Config::default() });
+    let nearest = |key: Id| {
+        let mut all: Vec<u32> = world.nodes.keys().copied().collect();
+        all.sort_by_key(|&node| world.outside.place(node).ring_distance(key));
+        all
+    };
+    let known = world.nodes[&0].known();
+    let far = |all: &Vec<u32>| all.iter().take(4).all(|node| *node != 0 && !known.contains(node));
+    let keys = (0..).map(|number| (key(number), nearest(key(number))));
+    let keys: Vec<(Id, Vec<u32>)> = keys.filter(|one| far(&one.1)).take(8).collect();
+    let roots: Vec<u32> = keys.iter().map(|one| one.1[0]).collect();
+    world.outside.drops =
+        Some(Box::new(move |from, to, message| to == 0 && roots.contains(&from) && lost(from, message)));
+    for (op, one) in (0..).zip(&keys) {
+        world.command(0, Route::Find { op: Op(op), key: one.0, values: false });
+    }
+    world.run_for(secs(60));
+    let named = |number: u32| {
+        world.outside.events.iter().find_map(|(_, node, event)| match event {
+            Routing::Closest { op: Op(op), peers, .. } if (*node, *op) == (0, number) => {
+                peers.first().copied()
+            }
+            _ => None,
+        })
+    };
+    (0..).zip(keys).map(|(number, (_, all))| (named(number), all)).collect()
+}
+
+#[test]
+fn a_root_whose_answers_do_not_come_of_themselves_is_asked() {
+    let ended = finds_of_who_hears_little(false, |_, message| matches!(message, PastryMessage::Found { .. }));
+    assert!(ended.iter().all(|(named, all)| *named == Some(all[0])), "{ended:?}");
+}
+
+#[test]
+fn the_nearest_who_answers_is_taken_for_a_root_that_does_not() {
+    for iterative in [false, true] {
+        let ended = finds_of_who_hears_little(iterative, |_, _| true);
+        let next = |(named, all): &(Option<u32>, Vec<u32>)| *named == Some(all[1]);
+        assert!(ended.iter().all(next), "iterative: {iterative}, {ended:?}");
+    }
 }

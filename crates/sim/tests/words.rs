@@ -164,3 +164,24 @@ fn what_cannot_be_told_apart_is_refused() {
         assert!(error.to_string().contains(remedy), "{error}");
     }
 }
+
+/// The root of a recursive find cannot answer who is behind a NAT and never wrote to it.
+#[test]
+fn who_is_behind_a_nat_finds_whatever_is_there() {
+    for overlay in [
+        "[overlay.chord]\nstyle = \"recursive\"",
+        "[overlay.chord]",
+        "[overlay.pastry]",
+        "[overlay.pastry]\nstyle = \"iterative\"",
+        "[overlay.kademlia]",
+    ] {
+        let text = format!(
+            "nodes = 200\nduration_s = 600\n{overlay}\n\
+             [network]\nlatency = {{ model = \"internet\" }}\nnatted = 0.3\n\
+             [records]\ncount = 200\ncopies = 1\npublish_over_s = 60\n\
+             [[traffic]]\nask = \"lookup\"\nfrom_s = 200\ntotal = 2000\nuntil_s = 500\n"
+        );
+        let [success] = means(&text, ["success"]);
+        assert!(success > 0.98, "{overlay}: {success}");
+    }
+}

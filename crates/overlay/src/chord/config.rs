@@ -16,7 +16,7 @@ pub const MAX_CARRIES: usize = 64;
 pub const MAX_TRIED: usize = MAX_SUCCESSORS + MAX_FINGERS + 1;
 /// How often a node waits for a root that cannot carry more now, for one message.
 pub const MAX_WAITS: u8 = 8;
-/// Detours that the origin of a recursive find waits for, for each time it asks.
+/// Detours that the origin of a recursive find waits for.
 pub const MAX_DETOURS: u8 = 64;
 /// Peers that one find asks.
 pub const MAX_QUESTIONS: u16 = 256;
@@ -93,8 +93,8 @@ pub struct Config {
     /// Whether a finger that a find met silent is forgotten. Stoica et al. (section V-D)
     /// leave them in, to see what comes before any repair.
     pub forget_fingers: bool,
-    /// How long the asking node of a recursive find waits before it asks again; longer by
-    /// `rpc_timeout` for each node that others on the way waited for in vain.
+    /// How long the asking node of a recursive find waits before it does it iteratively;
+    /// longer by `rpc_timeout` for each node that others on the way waited for in vain.
     pub carry_timeout: Duration,
     /// From a join that found nobody to the next.
     pub join_retry: Duration,

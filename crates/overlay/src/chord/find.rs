@@ -48,8 +48,6 @@ pub struct Asked<P> {
     pub deadline: Time,
     /// How often it may still be asked.
     pub left: u8,
-    /// If it is carried: how often it is under way.
-    pub under_way: u8,
     /// If it is carried: detours that may still make it late.
     pub detours: u8,
 }
@@ -93,7 +91,7 @@ pub enum Answer<P> {
 impl<P> Asked<P> {
     /// A question that is still to be sent, `left` times at most.
     pub fn new(rpc: RpcId, to: Option<To<P>>, deadline: Time, left: u8) -> Self {
-        Asked { rpc, to, deadline, left, under_way: 0, detours: 0 }
+        Asked { rpc, to, deadline, left, detours: 0 }
     }
 }
 

@@ -115,23 +115,27 @@ impl<P: Peer> Chord<P> {
         self.find(Purpose::User(op, values), key, host);
     }
 
-    /// Begins a find with what this node knows itself.
+    /// Begins a find.
     pub(super) fn find<H: Outside<P>>(&mut self, purpose: Purpose<P>, key: Id, host: &mut H) {
         let mut find = Find::new(purpose, key);
+        if matches!(purpose, Purpose::User(..)) && self.config.style == Style::Recursive {
+            find.asked = Some(Asked::new(fresh(host), None, self.now, 1));
+            self.send_find(find, host);
+        } else {
+            self.find_alone(find, host);
+        }
+    }
+
+    /// Begins an iterative find with what this node knows itself.
+    fn find_alone<H: Outside<P>>(&mut self, mut find: Box<Find<P>>, host: &mut H) {
+        let key = find.key;
         match self.hop(key, false, host) {
             Hop::Root => return self.finish(&find, self.own_replicas(), 0, host),
             Hop::Last(list) => list.iter().for_each(|&peer| find.add(peer, 1, true, host)),
             Hop::Beyond => {}
         }
         self.ahead(key, self.me, host).take(FIRST).for_each(|peer| find.add(peer, 1, false, host));
-        match purpose {
-            Purpose::User(..) if self.config.style == Style::Recursive => {
-                let left = self.config.find_tries.max(1);
-                find.asked = Some(Asked::new(fresh(host), None, self.now, left));
-                self.send_find(find, host);
-            }
-            _ => self.go_on(find, host),
-        }
+        self.go_on(find, host);
     }
 
     /// Asks the next peer, or ends the find.
@@ -245,16 +249,20 @@ impl<P: Peer> Chord<P> {
     pub(super) fn expire_finds<H: Outside<P>>(&mut self, host: &mut H) {
         while let Some(mut find) = self.take_find(|find, now| find.deadline() <= now) {
             let Some(asked) = find.asked else { continue };
-            if asked.left > 0 {
-                match asked.to {
-                    Some(_) => {
-                        self.ask(&mut find, host);
-                        self.busy().finds.push(find);
-                    }
-                    None => self.send_find(find, host),
+            match (asked.to, asked.left > 0) {
+                (Some(_), true) => {
+                    self.ask(&mut find, host);
+                    self.busy().finds.push(find);
                 }
-            } else {
-                self.pass_over(find, host);
+                (Some(To { peer, .. }), false) => self.pass_over(peer, find, host),
+                (None, true) => self.send_find(find, host),
+                (None, false) => {
+                    // Its answer may not reach this node: behind a NAT, only those do whom it asks.
+                    let timeouts = find.timeouts;
+                    let mut anew = Find::new(find.purpose, find.key);
+                    anew.timeouts = timeouts;
+                    self.find_alone(anew, host);
+                }
             }
         }
     }
@@ -262,7 +270,7 @@ impl<P: Peer> Chord<P> {
     /// The driver knows that `peer` will not answer.
     pub(super) fn find_lost<H: Outside<P>>(&mut self, peer: P, host: &mut H) {
         while let Some(find) = self.take_find(|find, _| find.asked() == Some(peer)) {
-            self.pass_over(find, host);
+            self.pass_over(peer, find, host);
         }
     }
 
@@ -276,17 +284,13 @@ impl<P: Peer> Chord<P> {
         Some(busy.finds.remove(at))
     }
 
-    /// Who was asked does not answer.
-    fn pass_over<H: Outside<P>>(&mut self, mut find: Box<Find<P>>, host: &mut H) {
+    /// `peer`, who was asked, does not answer.
+    fn pass_over<H: Outside<P>>(&mut self, peer: P, mut find: Box<Find<P>>, host: &mut H) {
         find.timeouts += 1;
-        match find.asked.take().and_then(|asked| asked.to) {
-            Some(To { peer, .. }) => {
-                find.was_silent(peer);
-                self.suspect(peer, host);
-                self.go_on(find, host);
-            }
-            None => self.fail(&find, host),
-        }
+        find.asked = None;
+        find.was_silent(peer);
+        self.suspect(peer, host);
+        self.go_on(find, host);
     }
 
     /// A find has come upon the root, which is the first of `peers`.

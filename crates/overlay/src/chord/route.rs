@@ -3,10 +3,14 @@
 //!
 //! Every hop says that it carries on; if it does not, or says that it cannot, the next
 //! best is tried; if all that live have too much to carry, the best of them is asked again
-//! a little later. A find that nobody can carry on is reported to its origin, which asks
-//! again. While a next hop is waited for in vain the origin hears that, and waits longer. So a
-//! find gets lost unheard only with the node that carries it, and may arrive twice if a
-//! hop's word gets lost. A payload's origin is told nothing.
+//! a little later. A find that nobody can carry on is reported to its origin. While a next
+//! hop is waited for in vain the origin hears that, and waits longer. So a find gets lost
+//! unheard only with the node that carries it, and may arrive twice if a hop's word gets lost.
+//! A payload's origin is told nothing.
+//!
+//! The root answers the origin directly, and behind a NAT nobody hears what comes from whom
+//! it never wrote to. A find without an answer is done again by its origin alone,
+//! iteratively: that also goes around whoever loses what is carried.
 
 use bytes::Bytes;
 
@@ -86,17 +90,15 @@ impl<P: Peer> Chord<P> {
         }
     }
 
-    /// Sends a recursive find on its way, for the first time or again.
+    /// Sends a recursive find on its way, once there is room.
     pub(super) fn send_find<H: Outside<P>>(&mut self, mut find: Box<Find<P>>, host: &mut H) {
         let (aim, op) = find.aim();
         let Some(asked) = &mut find.asked else { return };
         if self.busy.as_ref().is_some_and(|busy| busy.carries.len() >= MAX_CARRIES) {
-            // That is this node's own affair, and costs none of the find's tries.
             asked.deadline = self.now + self.config.rpc_timeout;
             return self.busy().finds.push(find);
         }
-        asked.left = asked.left.saturating_sub(1);
-        (asked.under_way, asked.detours) = (asked.under_way.saturating_add(1), MAX_DETOURS);
+        (asked.left, asked.detours) = (0, MAX_DETOURS);
         asked.deadline = self.now + self.config.carry_timeout;
         let body = Body::Find { rpc: asked.rpc, op, values: aim == Aim::Value };
         let carried = Carried { key: find.key, origin: self.me, hops: 0, timeouts: 0, last: false, body };
@@ -147,10 +149,9 @@ impl<P: Peer> Chord<P> {
         }
     }
 
-    /// A find of this node came to somebody who cannot carry it on: it is asked again at
-    /// once.
+    /// A find of this node came to somebody who cannot carry it on: it is done alone at once.
     pub(super) fn on_lost<H: Outside<P>>(&mut self, from: P, rpc: RpcId, timeouts: u8, host: &mut H) {
-        if !self.one_less(rpc, timeouts, self.now, host) {
+        if !self.alone_at(rpc, timeouts, self.now) {
             host.refuse(Some(from), Offence::UnknownReply);
         }
     }
@@ -190,22 +191,16 @@ impl<P: Peer> Chord<P> {
         }
     }
 
-    /// The recursive find of that number is under way once less. If that was the last, it
-    /// is asked again at `again`, or has failed; `false` if there is none.
-    fn one_less<H: Outside<P>>(&mut self, rpc: RpcId, timeouts: u8, again: Time, host: &mut H) -> bool {
-        let carried = |find: &Find<P>| find.asks(rpc) && find.asked().is_none();
-        let Some(mut find) = self.take_find(|find, _| carried(find)) else { return false };
+    /// The recursive find of that number gets no further: at `again` the node does it alone;
+    /// `false` if there is none.
+    fn alone_at(&mut self, rpc: RpcId, timeouts: u8, again: Time) -> bool {
+        let finds = self.busy.iter_mut().flat_map(|busy| &mut busy.finds);
+        let mut carried = finds.filter(|find| find.asks(rpc) && find.asked().is_none());
+        let Some(find) = carried.next() else { return false };
         find.timeouts += u32::from(timeouts);
-        let Some(asked) = &mut find.asked else { return false };
-        asked.under_way = asked.under_way.saturating_sub(1);
-        if asked.under_way == 0 && asked.left == 0 {
-            self.fail(&find, host);
-            return true;
-        }
-        if asked.under_way == 0 {
+        if let Some(asked) = &mut find.asked {
             asked.deadline = again;
         }
-        self.busy().finds.push(find);
         true
     }
 
@@ -375,13 +370,13 @@ impl<P: Peer> Chord<P> {
         }
     }
 
-    /// Nobody carries that on. A find of this node's own is asked again when there may be
-    /// room; another's origin hears of it.
+    /// Nobody carries that on. A find of this node's own is done alone a moment later; another's
+    /// origin hears of it.
     fn lose<H: Outside<P>>(&mut self, carrying: &Carrying<P>, host: &mut H) {
         let Carried { origin, timeouts, ref body, .. } = *carrying.carried;
         let &Body::Find { rpc, .. } = body else { return };
         if origin == self.me {
-            self.one_less(rpc, timeouts, self.now + self.config.rpc_timeout, host);
+            self.alone_at(rpc, timeouts, self.now + self.config.rpc_timeout);
         } else {
             host.send(origin, Message::Lost { rpc, timeouts });
         }

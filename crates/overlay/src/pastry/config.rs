@@ -26,7 +26,7 @@ pub struct Config {
     /// as much longer as answers are late of late, if that is less; twice that when asked
     /// again, and so on.
     pub answer_timeout: Duration,
-    /// How long to wait for the answer to a recursive find before trying again; and
+    /// How long to wait for the answer to a recursive find before trying iteratively; and
     /// how long an iterative find waits that cannot ask because too many questions are open.
     pub find_timeout: Duration,
     /// How long to wait for a join's answer at first; doubles up to a minute.

@@ -37,8 +37,20 @@ pub struct Lookup<P> {
 #[derive(Clone, Default, Debug)]
 struct Steps<P> {
     tried: Vec<P>,
+    /// Who of them answered, nearest to the key, and its place on the path.
+    nearest: Option<(P, u16)>,
     /// Who may be asked next, the best last, with its place on the path.
     options: Vec<(P, u16)>,
+}
+
+impl<P: Peer> Steps<P> {
+    /// Who stands in for a root that answers this node nothing: the nearest who does answer,
+    /// unless so many nearer ones do not that rather this node is cut off.
+    fn stand_in(&self, place: impl Fn(P) -> (Id, bool)) -> Option<(P, u16)> {
+        let nearest = self.nearest?;
+        let silent = self.tried.iter().filter(|&&peer| place(peer) < place(nearest.0));
+        (silent.count() <= NEXT_HOPS).then_some(nearest)
+    }
 }
 
 impl<P> Lookup<P> {
@@ -130,8 +142,9 @@ impl<P: Peer> Pastry<P> {
         let (me, iterative, deadline) = (self.me, self.config.iterative, self.now + self.config.find_timeout);
         let Some(lookup) = self.lookup(op) else { return };
         let (key, nonce, values) = (lookup.key, lookup.nonce, lookup.values);
-        if iterative {
-            lookup.steps = Some(Box::new(Steps { tried: Vec::new(), options: Vec::new() }));
+        // No answer came: behind a NAT, only those reach this node whom it asks.
+        if iterative || lookup.sent > 1 {
+            lookup.steps = Some(Box::new(Steps { tried: Vec::new(), nearest: None, options: Vec::new() }));
             return self.step(op, host);
         }
         lookup.deadline = deadline;
@@ -184,6 +197,13 @@ impl<P: Peer> Pastry<P> {
         self.found(op, set, cost, host);
     }
 
+    /// This node is the root.
+    fn found_here<H: World<P>>(&mut self, op: u32, host: &mut H) {
+        let Some(&mut Lookup { key, timeouts, .. }) = self.lookup(op) else { return };
+        let peers = self.answer_set(key, host);
+        self.found(op, peers, Cost { hops: 0, timeouts }, host);
+    }
+
     /// A find is over.
     fn found<H: World<P>>(&mut self, op: u32, peers: Vec<P>, cost: Cost, host: &mut H) {
         self.cancel(Op(op));
@@ -215,8 +235,11 @@ impl<P: Peer> Pastry<P> {
         let nonce = host.rng().next_u32();
         let Some(lookup) = self.lookup(op) else { return };
         if lookup.sent >= FIND_TRIES {
-            let cost = Cost { hops: 0, timeouts: lookup.timeouts };
-            return self.found(op, Vec::new(), cost, host);
+            let key = lookup.key;
+            let place = |peer| nearness(key, host.id(peer));
+            let nearest = lookup.steps.as_ref().and_then(|steps| steps.stand_in(place));
+            let cost = Cost { hops: nearest.map_or(0, |near| near.1.into()), timeouts: lookup.timeouts };
+            return self.found(op, nearest.into_iter().map(|near| near.0).collect(), cost, host);
         }
         (lookup.sent, lookup.nonce) = (lookup.sent + 1, nonce);
         self.begin(op, host);
@@ -240,6 +263,10 @@ impl<P: Peer> Pastry<P> {
         let tried = steps.tried.clone();
         let next = next.or_else(|| self.next_hop(key, &tried, host).map(|peer| (peer, 1)));
         let Some((peer, hops)) = next.filter(|_| tried.len() < MAX_STEPS) else {
+            if self.next_hop(key, &[], host).is_none() {
+                // Who was nearer is gone.
+                return self.found_here(op, host);
+            }
             return self.fail_or_retry(op, host);
         };
         let what = What::Step { op, key, hops, values };
@@ -300,7 +327,12 @@ impl<P: Peer> Pastry<P> {
             let cost = Cost { hops: u32::from(hops), timeouts: lookup.timeouts };
             return self.found(op, peers.to_vec(), cost, host);
         }
+        let key = lookup.key;
         if let Some(steps) = &mut lookup.steps {
+            let far = |peer| nearness(key, host.id(peer));
+            if steps.nearest.is_none_or(|(other, _)| far(from) < far(other)) {
+                steps.nearest = Some((from, hops));
+            }
             let fresh =
                 peers.iter().take(NEXT_HOPS).filter(|&&peer| peer != me && !steps.tried.contains(&peer));
             let fresh: Vec<(P, u16)> =

@@ -18,6 +18,11 @@
 //! from hop to hop. A message that a hop does not acknowledge takes another way at once,
 //! while the node is probed; only to a leaf, who may be the root, it is sent again.
 //!
+//! The root answers the origin of a find directly, and behind a NAT nobody hears what comes
+//! from whom it never wrote to. So a find without an answer is done again iteratively; and
+//! where the root itself answers this node nothing, however often it is asked, the nearest
+//! who did answer is taken for it.
+//!
 //! Deliberately absent: randomised routing around malicious nodes, the
 //! self-tuning of probe intervals, and exactly-once delivery: a payload whose
 //! acknowledgement got lost may arrive twice.

@@ -77,23 +77,43 @@ fn a_carried_find_is_tried_with_all_that_are_known_and_then_its_origin_hears_of_
     assert_eq!(outside.sent.last(), Some(&(62, Message::Lost { rpc: RpcId(9), timeouts })));
 }
 
+/// A find that gets no answer is done iteratively, at once if somebody says that it got lost:
+/// what answers does so to this node's own question, also through a NAT.
 #[test]
-fn a_find_that_got_lost_is_asked_again_at_once_until_its_tries_are_used_up() {
-    let (mut node, mut outside) =
-        member(Config { successors: 2, style: Style::Recursive, find_tries: 2, ..Config::default() });
-    let find = Route::Find { op: Op(5), key: Id::small(52, BITS), values: false };
-    node.handle(Time::ZERO, Input::Command(find), &mut outside);
-    let Some((_, Message::Carry { carried, .. })) = outside.sent.last().cloned() else { unreachable!() };
-    let Body::Find { rpc, .. } = carried.body else { unreachable!() };
-    let lost = Input::Message { from: 48, message: Message::Lost { rpc, timeouts: 3 } };
-    outside.sent.clear();
-    node.handle(Time::ZERO, lost.clone(), &mut outside);
-    assert_eq!(node.next_timeout(), Some(Time::ZERO));
-    node.handle_timeout(Time::ZERO, &mut outside);
-    assert!(passed_on(&outside).is_some() && outside.events.is_empty());
-    node.handle(Time::ZERO, lost, &mut outside);
-    let cost = Cost { hops: 0, timeouts: 6 };
-    assert_eq!(outside.events, [Routing::Closest { op: Op(5), peers: vec![], cost }]);
+fn a_recursive_find_that_is_not_answered_goes_on_iteratively() {
+    for told in [true, false] {
+        let config = Config { successors: 2, style: Style::Recursive, ..Config::default() };
+        let wait = config.carry_timeout;
+        let (mut node, mut outside) = member(config);
+        let find = Route::Find { op: Op(5), key: Id::small(52, BITS), values: false };
+        node.handle(Time::ZERO, Input::Command(find), &mut outside);
+        let Some((_, Message::Carry { carried, .. })) = outside.sent.last().cloned() else { unreachable!() };
+        let Body::Find { rpc, .. } = carried.body else { unreachable!() };
+        if told {
+            let lost = Input::Message { from: 48, message: Message::Lost { rpc, timeouts: 3 } };
+            node.handle(Time::ZERO, lost.clone(), &mut outside);
+            assert_eq!(node.next_timeout(), Some(Time::ZERO));
+            node.handle_timeout(Time::ZERO, &mut outside);
+            node.handle(Time::ZERO, lost, &mut outside);
+            assert_eq!(outside.refused, [(Offence::UnknownReply, 1)].into(), "it is not carried any more");
+        } else {
+            outside.sent.clear();
+            node.handle_timeout(Time::ZERO + wait * 2, &mut outside);
+        }
+        let asks = |one: &&(u32, Message<u32>)| matches!(one.1, Message::Ask { aim: Aim::Key, .. });
+        let Some(&(32, Message::Ask { rpc, aim, .. })) = outside.sent.iter().find(asks) else {
+            panic!("{told}: {:?}", outside.sent);
+        };
+        let now = node.now;
+        let last = Message::Last { rpc, aim, peers: List::new(vec![56]) };
+        node.handle(now, Input::Message { from: 32, message: last }, &mut outside);
+        let Some(&(56, Message::Ask { rpc, aim, .. })) = outside.sent.last() else { unreachable!() };
+        let root = Message::Root { rpc, aim, before: None, replicas: List::default() };
+        node.handle(now, Input::Message { from: 56, message: root }, &mut outside);
+        let ended =
+            |event: &Routing<u32>| matches!(event, Routing::Closest { peers, .. } if peers[..] == [56]);
+        assert!(outside.events.iter().any(ended), "{:?}", outside.events);
+    }
 }
 
 #[test]
