@@ -285,3 +285,31 @@ fn the_nearest_who_answers_is_taken_for_a_root_that_does_not() {
         assert!(ended.iter().all(next), "iterative: {iterative}, {ended:?}");
     }
 }
+
+/// Who goes around a root that was silent just now, and then is the root itself, does not name
+/// the dead one as nearer: its answer would not be believed.
+#[test]
+fn who_answers_for_a_silent_root_names_itself_first() {
+    for frozen in [false, true] {
+        let config = Config { frozen, find_timeout: secs(1_000), ..Config::default() };
+        let mut world = converged(6, 200, config);
+        let all: Vec<u32> = world.nodes.keys().copied().collect();
+        (0..200).filter(|node| node % 4 == 1).for_each(|node| world.kill(node));
+        let nearest = |key: Id| {
+            let alive = all.iter().copied().filter(|node| node % 4 != 1);
+            alive.min_by_key(|&node| world.outside.place(node).ring_distance(key))
+        };
+        let roots: Vec<Option<u32>> = (0..50).map(|op| nearest(key(op))).collect();
+        for op in 0..50 {
+            world.command(0, Route::Find { op: Op(op), key: key(op), values: false });
+        }
+        world.run_for(secs(60));
+        let mut found = vec![None; roots.len()];
+        for (_, node, event) in &world.outside.events {
+            if let (0, Routing::Closest { op, peers, .. }) = (node, event) {
+                found[op.0 as usize] = peers.first().copied();
+            }
+        }
+        assert_eq!(found, roots, "frozen: {frozen}");
+    }
+}

@@ -208,6 +208,7 @@ fn what_would_come_after_the_end_or_to_nobody_is_refused() {
             10,
             "it lasts until 6 s, but the scenario only 5 s",
         ),
+        ("duration_s = 5", "duration_s = 5\nupkeep = false\nstart = \"join\"", 3, "nobody can come"),
         ("total = 3\n", "total = 3\n[records]\nper_node = 1e9\n", 8, "must be from 0.00000"),
         ("total = 3\n", "total = 3\n[network.hostile]\nshare = 0.1\ndoes = \"crowd\"\n", 9, "add [records]"),
     ]);

@@ -90,9 +90,9 @@ pub struct Config {
     pub tries: u8,
     /// How often a node on a find's path is asked before the next best is.
     pub find_tries: u8,
-    /// Whether a finger that a find met silent is forgotten. Stoica et al. (section V-D)
-    /// leave them in, to see what comes before any repair.
-    pub forget_fingers: bool,
+    /// Whether tables stay as they are, whomever a find meets silent: for seeing what comes
+    /// before any repair (Stoica et al., section V-D).
+    pub frozen: bool,
     /// How long the asking node of a recursive find waits before it does it iteratively;
     /// longer by `rpc_timeout` for each node that others on the way waited for in vain.
     pub carry_timeout: Duration,
@@ -116,7 +116,7 @@ impl Default for Config {
             rpc_timeout: Duration::from_secs(1),
             tries: 3,
             find_tries: 2,
-            forget_fingers: true,
+            frozen: false,
             carry_timeout: Duration::from_secs(10),
             join_retry: Duration::from_secs(5),
             variant: Variant::Correct,

@@ -322,11 +322,12 @@ impl<P: Peer> Chord<P> {
 
     /// What a node does that hears of a peer's silence on the way of a find.
     pub(super) fn suspect<H: Outside<P>>(&mut self, peer: P, host: &mut H) {
+        if self.config.frozen {
+            return;
+        }
         if self.table.fingers().contains(&peer) {
-            if self.config.forget_fingers {
-                self.lost.note(peer, host.rng());
-                self.table.remove(peer);
-            }
+            self.lost.note(peer, host.rng());
+            self.table.remove(peer);
         } else if self.member && self.successor() == Some(peer) {
             self.stabilize_at = self.stabilize_at.min(self.now);
         }

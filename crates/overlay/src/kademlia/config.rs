@@ -43,6 +43,9 @@ pub struct Config {
     /// A contact that answers makes the interval longer by one part in so many; one that
     /// proves to be dead halves it. With 32, about one probe in twenty-three finds a dead one.
     pub probe_calm: u32,
+    /// Whether tables stay as they are, whoever answers or is silent: for seeing what comes
+    /// before any repair.
+    pub frozen: bool,
     /// After what time a node that joined looks itself up again, if its neighbourhood
     /// is still changing; twice as long each time.
     pub settle: Duration,
@@ -71,6 +74,7 @@ impl Default for Config {
             probe_min: Duration::from_secs(2),
             probe_max: Duration::from_secs(300),
             probe_calm: 32,
+            frozen: false,
             settle: Duration::from_secs(10),
             retry: Duration::from_secs(5),
         }

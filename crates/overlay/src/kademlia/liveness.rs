@@ -43,6 +43,9 @@ impl<P: Peer> Kademlia<P> {
 
     /// `peer` answered.
     pub(super) fn heard(&mut self, peer: P, host: &mut impl World<P>) {
+        if self.config.frozen {
+            return;
+        }
         let id = host.id(peer);
         match self.table.heard(peer, id) {
             Heard::Known => {}
@@ -55,6 +58,9 @@ impl<P: Peer> Kademlia<P> {
     /// `peer` did not answer, or is `gone` for certain. Where one is dead others may be,
     /// most likely those at the same end of its bucket: they are asked, until one answers.
     pub(super) fn lost(&mut self, peer: P, gone: bool, host: &mut impl World<P>) {
+        if self.config.frozen {
+            return;
+        }
         let id = host.id(peer);
         let change = if gone { self.table.remove(peer, id) } else { self.table.failed(peer, id) };
         match change {

@@ -100,7 +100,8 @@ impl<P: Peer> Pastry<P> {
     pub(super) fn silent_with(&self, peer: P) -> Vec<P> {
         let open = self.busy.iter().flat_map(|busy| busy.open.iter());
         let silent = open.filter(|(_, asked)| asked.before > 0).map(|(to, _)| to);
-        std::iter::once(peer).chain(silent).collect()
+        let lost = self.busy.iter().flat_map(|busy| &busy.suspects).map(|suspect| suspect.0);
+        std::iter::once(peer).chain(silent).chain(lost).collect()
     }
 
     /// Takes what question `rpc` to `from` was for; counts it if there is none.

@@ -33,6 +33,9 @@ pub struct Config {
     pub join_timeout: Duration,
     /// How long a silent node is not believed in, whoever names it.
     pub suspicion: Duration,
+    /// Whether tables stay as they are, whoever speaks or is silent: for seeing what comes
+    /// before any repair (Rowstron and Druschel, section 3.4).
+    pub frozen: bool,
     /// How many of those that fit a place [`crate::Core::converge`] compares at most.
     pub sample: usize,
 }
@@ -51,6 +54,7 @@ impl Default for Config {
             find_timeout: Duration::from_secs(8),
             join_timeout: Duration::from_secs(4),
             suspicion: Duration::from_secs(60),
+            frozen: false,
             sample: 16,
         }
     }

@@ -113,9 +113,12 @@ impl<P: Peer> Pastry<P> {
         near.into_iter().take(count).map(|near| near.1).collect()
     }
 
-    /// What a root answers: itself and who would be root after it.
+    /// What a root answers: itself and who would be root after it. Whoever is nearer was
+    /// silent just now, or it would not be the root.
     fn answer_set<H: World<P>>(&self, key: Id, host: &H) -> Vec<P> {
-        self.closest(key, (self.config.half() + 1).min(MAX_SET), host)
+        let all = self.closest(key, usize::MAX, host).into_iter();
+        let rest = all.skip_while(|&peer| peer != self.me);
+        rest.take((self.config.half() + 1).min(MAX_SET)).collect()
     }
 
     pub(super) fn find<H: World<P>>(&mut self, op: Op, key: Id, values: bool, host: &mut H) {

@@ -25,6 +25,9 @@ impl<P: Peer> Pastry<P> {
         if let Some(busy) = &mut self.busy {
             busy.suspects.retain(|suspect| suspect.0 != peer);
         }
+        if self.config.frozen {
+            return;
+        }
         self.offer_leaf(peer, host);
         self.offer_table(peer, host);
         self.offer_neighborhood(peer, host);
@@ -320,9 +323,21 @@ impl<P: Peer> Pastry<P> {
         self.settle(host);
     }
 
-    /// A peer is dead, as far as this node can tell. Its leaf set hears of a leaf, unless
-    /// one of them `told` this node.
+    /// A peer is dead, as far as this node can tell.
     pub(super) fn lost<H: World<P>>(&mut self, peer: P, told: bool, host: &mut H) {
+        if !self.config.frozen {
+            self.lose(peer, told, host);
+        }
+        self.suspect(peer);
+        while let Some(asked) = self.busy.as_mut().and_then(|busy| busy.open.abandon(peer)) {
+            self.another_way(peer, asked.what, host);
+        }
+        self.settle(host);
+    }
+
+    /// Repairs the tables without a peer. The leaf set hears of a leaf, unless one of them
+    /// `told` this node.
+    fn lose<H: World<P>>(&mut self, peer: P, told: bool, host: &mut H) {
         let was_leaf = self.leaf.contains(peer);
         if self.everyone().any(|one| one == peer) {
             self.past.note(peer, host.rng());
@@ -337,11 +352,6 @@ impl<P: Peer> Pastry<P> {
         if was_leaf {
             self.repair_leaf(host);
         }
-        self.suspect(peer);
-        while let Some(asked) = self.busy.as_mut().and_then(|busy| busy.open.abandon(peer)) {
-            self.another_way(peer, asked.what, host);
-        }
-        self.settle(host);
     }
 
     fn another_way<H: World<P>>(&mut self, peer: P, what: What<P>, host: &mut H) {

@@ -181,6 +181,11 @@ pub(crate) fn delays(latency: &LatencyTable) -> Result<(), Blame> {
 }
 
 fn events(file: &File) -> Result<(), Blame> {
+    let comes = file.start == Start::Join || !file.arrival.is_empty() || file.churn.is_some();
+    if comes && !file.upkeep {
+        let what = "without upkeep nobody can come: leave it on, or leave out start, arrivals and churn";
+        return blame("upkeep", what.into());
+    }
     if let Some(ChurnTable { session, absence, graceful, .. }) = &file.churn {
         within("churn.session", lifetime(session))?;
         within("churn.absence", lifetime(absence))?;

@@ -1,9 +1,9 @@
 //! Networks that nobody repairs: what `upkeep = false` means to each overlay.
 //!
 //! Figures "before repair" need tables that stay as they are: no stabilization, refresh,
-//! heartbeat, gossip or renewal. What a node learns from a question of its own that
-//! nobody answers, it still learns, but for Chord's fingers: its authors left those to
-//! the dead where they were.
+//! heartbeat, gossip or renewal. Tables of Chord, Pastry and Kademlia are frozen: what a
+//! find learns of the silent serves that find alone, so that it does not matter how many
+//! there are. Of the others a node still forgets whom it asked in vain itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,19 +30,22 @@ impl<C: Upkeep + Clone> Upkeep for DhtConfig<C> {
 impl Upkeep for chord::Config {
     fn stop(&mut self) {
         (self.stabilize, self.fix_fingers) = (NEVER, NEVER);
-        self.forget_fingers = false;
+        self.frozen = true;
     }
 }
 
 impl Upkeep for kademlia::Config {
     fn stop(&mut self) {
         (self.refresh, self.probe_min, self.probe_max) = (NEVER, NEVER, NEVER);
+        self.frozen = true;
     }
 }
 
 impl Upkeep for pastry::Config {
     fn stop(&mut self) {
         (self.heartbeat, self.scan) = (NEVER, NEVER);
+        // As long as one find may go around the dead; the next one meets them again.
+        (self.frozen, self.suspicion) = (true, 10 * self.answer_timeout);
     }
 }
 
