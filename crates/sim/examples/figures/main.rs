@@ -92,7 +92,7 @@ fn of_kelips() -> bool {
     let nodes: Vec<(f64, f64)> = (0..10).map(kelips::megabytes).collect();
     eprintln!("kelips, 10^7 files: {:.1} s", start.elapsed().as_secs_f64());
     let paper: Vec<f64> = nodes.iter().map(|bytes| bytes.0).collect();
-    let Some(claim) = Claim::published("1.93", WITHIN) else { return false };
+    let Some(claim) = Claim::published("1.93", WITHIN, None) else { return false };
     let memory = claim.finding("kelips", "MB a node", &paper);
     let ours = nodes.iter().map(|bytes| bytes.1).sum::<f64>() / nodes.len() as f64;
     let about = format!("10^5 nodes, 10^7 files, 40 B an entry, 60 B a tuple ({ours:.2} MB of ours)");

@@ -3,8 +3,10 @@
 //! A published number stands for all numbers that round to it: 5.88 for 5.875 to 5.885,
 //! 30,200 for 30,150 to 30,250. It is confirmed if one of them lies in the 95 % interval
 //! over the seeds, widened on both sides by a small share of the mean; and an interval
-//! wider than a tenth of its mean confirms nothing. A bound is kept if every seed keeps
-//! it.
+//! wider than a tenth of its mean confirms nothing. Where the number was published of one
+//! network, or of a few, it is compared with where the mean of so many more seeds would lie
+//! with 95 %: a single network differs from the mean of many. A bound is kept if every seed
+//! keeps it.
 
 use std::fmt;
 
@@ -26,6 +28,8 @@ pub enum Claim {
         range: (f64, f64),
         /// By what share of the mean the interval is widened.
         within: f64,
+        /// Of how many networks it is the mean; none: so many that it has no error of its own.
+        networks: Option<u32>,
     },
     /// No seed is below the first or above the second.
     Bound(Option<f64>, Option<f64>),
@@ -66,21 +70,30 @@ impl fmt::Display for Finding {
 }
 
 impl Claim {
-    /// The claim that `text`, a number or two with a dash between, was published.
-    pub fn published(text: &str, within: f64) -> Option<Claim> {
+    /// The claim that `text`, a number or two with a dash between, was published of so many
+    /// networks.
+    pub fn published(text: &str, within: f64, networks: Option<u32>) -> Option<Claim> {
         let (low, high) = match text.split_once('-') {
             Some((low, high)) => (rounded(low)?, rounded(high)?),
             None => (rounded(text)?, rounded(text)?),
         };
         let range = (low.0 - low.1, high.0 + high.1);
-        (low.0 <= high.0).then(|| Claim::Published { text: text.to_owned(), range, within })
+        (low.0 <= high.0).then(|| Claim::Published { text: text.to_owned(), range, within, networks })
     }
 
     /// The claim in words.
     pub fn words(&self) -> String {
         match self {
-            Claim::Published { text, within, .. } if *within == WITHIN => text.clone(),
-            Claim::Published { text, within, .. } => format!("{text}, within {} %", within * 100.0),
+            Claim::Published { text, within, networks, .. } => {
+                let of = match networks {
+                    Some(1) => ", one network".to_owned(),
+                    Some(many) => format!(", {many} networks"),
+                    None => String::new(),
+                };
+                let slack = within * 100.0;
+                let slack = if *within == WITHIN { String::new() } else { format!(", within {slack} %") };
+                format!("{text}{of}{slack}")
+            }
             Claim::Bound(Some(low), Some(high)) if low == high => low.to_string(),
             Claim::Bound(Some(low), Some(high)) => format!("{low} to {high}"),
             Claim::Bound(Some(low), None) => format!("at least {low}"),
@@ -99,14 +112,16 @@ impl Claim {
                 };
                 (!values.iter().all(kept)).then_some("a seed breaks the bound")
             }
-            Claim::Published { range, within, .. } => {
+            Claim::Published { range, within, networks, .. } => {
                 let Some(half) = interval.half else { return Some("one seed has no interval") };
-                let slack = within * interval.mean.abs();
+                let seeds = values.len() as f64;
+                let own = networks.map_or(1.0, |networks| (1.0 + seeds / f64::from(networks)).sqrt());
+                let reach = half * own + within * interval.mean.abs();
                 if half > WIDEST * interval.mean.abs() {
                     Some("the interval is too wide")
-                } else if interval.high() + slack < range.0 {
+                } else if interval.mean + reach < range.0 {
                     Some("too small")
-                } else if interval.low() - slack > range.1 {
+                } else if interval.mean - reach > range.1 {
                     Some("too large")
                 } else {
                     None
@@ -156,7 +171,7 @@ mod tests {
     use super::*;
 
     fn published(text: &str) -> Claim {
-        Claim::published(text, WITHIN).unwrap()
+        Claim::published(text, WITHIN, None).unwrap()
     }
 
     /// Values around `mean` with an interval of a hundredth of it.
@@ -179,7 +194,7 @@ mod tests {
         assert!(near(range("30200"), (30_150.0, 30_250.0)));
         assert!(near(range("1.3-1.4"), (1.25, 1.45)));
         for wrong in ["", "five", "1.2.3", "2-1", "inf", "3 hops"] {
-            assert_eq!(Claim::published(wrong, WITHIN), None, "{wrong}");
+            assert_eq!(Claim::published(wrong, WITHIN, None), None, "{wrong}");
         }
     }
 
@@ -190,8 +205,21 @@ mod tests {
         assert_eq!((fault(5.88), fault(5.72), fault(6.06)), (None, None, None));
         assert_eq!(fault(5.68), Some("too small"));
         assert_eq!(fault(6.08), Some("too large"));
-        let strict = Claim::published("5.88", 0.0).unwrap();
+        let strict = Claim::published("5.88", 0.0, None).unwrap();
         assert_eq!(strict.fault(&around(5.72)), Some("too small"));
+    }
+
+    /// The interval of ten is sqrt(1 + 10) times as wide for the next one, and sqrt(1 + 10 / 40)
+    /// times for the mean of forty.
+    #[test]
+    fn a_single_network_may_be_farther_from_the_mean() {
+        let fault = |mean, networks| Claim::published("1.000", 0.0, networks).unwrap().fault(&around(mean));
+        assert_eq!((fault(1.032, Some(1)), fault(1.035, Some(1))), (None, Some("too large")));
+        assert_eq!((fault(0.97, Some(1)), fault(0.965, Some(1))), (None, Some("too small")));
+        assert_eq!((fault(1.010, Some(40)), fault(1.013, Some(40))), (None, Some("too large")));
+        assert_eq!((fault(1.009, None), fault(1.012, None)), (None, Some("too large")));
+        let words = |networks| Claim::published("1", WITHIN, networks).unwrap().words();
+        assert_eq!((words(Some(1)), words(Some(3))), ("1, one network".into(), "1, 3 networks".into()));
     }
 
     #[test]

@@ -29,8 +29,11 @@ fn claim(table: &FigureTable) -> Result<Claim, Blame> {
     if !(0.0..=0.5).contains(&within) {
         return Err(("within".into(), format!("within is {within}, but must be from 0 to 0.5")));
     }
+    if table.networks == Some(0) {
+        return Err(("networks".into(), "a number was published of one network at least".into()));
+    }
     match (&table.published, table.at_least, table.at_most) {
-        (Some(text), None, None) => Claim::published(text, within).ok_or_else(|| {
+        (Some(text), None, None) => Claim::published(text, within, table.networks).ok_or_else(|| {
             (
                 "published".into(),
                 format!("{text:?} is no number as a paper prints it, such as \"5.88\" or \"1.3-1.4\""),

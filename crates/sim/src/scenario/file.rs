@@ -341,6 +341,8 @@ pub struct FigureTable {
     pub published: Option<String>,
     /// By what share of the mean its interval is widened.
     pub within: Option<f64>,
+    /// Of how many networks, if of a few only.
+    pub networks: Option<u32>,
     /// Or: no seed is below this,
     pub at_least: Option<f64>,
     /// and none above.
