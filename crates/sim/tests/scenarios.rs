@@ -431,3 +431,36 @@ fn whom_a_look_up_asked_in_vain_counts_though_it_finds_the_record() {
         assert!(figure("success") > 0.9 && figure("timeouts") > 0.05, "{name}: {}", figure("timeouts"));
     }
 }
+
+/// The document's example runs, and its table names each parameter there is and no other.
+#[test]
+fn the_document_says_what_a_scenario_can() {
+    let document = include_str!("../../../docs/overlays.md");
+    let example = document.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    Scenario::parse("example", example).unwrap();
+    let of_all = parameters_in(document, "| all three |");
+    for name in NAMES {
+        let mut named = parameters_in(document, &format!("| `{name}` |"));
+        if ["chord", "pastry", "kademlia"].contains(name) {
+            named.extend(of_all.clone());
+        }
+        let text = format!("nodes = 9\nduration_s = 9\n[overlay.{name}]\nnonsense = 1\n");
+        let error = Scenario::parse("x.toml", &text).unwrap_err().to_string();
+        let mut known = quoted(error.split_once("expected one of").unwrap().1);
+        known.retain(|known| known != "label");
+        named.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(named, known, "{name}");
+    }
+}
+
+/// What a row of the document's table names in its second column.
+fn parameters_in(document: &str, head: &str) -> Vec<String> {
+    let row = document.lines().find_map(|line| line.strip_prefix(head)).unwrap();
+    quoted(row.split_once("; `search`").map_or(row, |(before, _)| before))
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}

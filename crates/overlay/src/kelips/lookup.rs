@@ -21,7 +21,7 @@ const MAX_RPCS: usize = MAX_QUESTS + 2;
 const NEGATIVES: u8 = 2;
 /// Peers outside a key's group that are asked for contacts before silent peers are
 /// asked again.
-const DETOURS: u8 = 4;
+const DETOURS: u8 = 7;
 /// Hits of a page that has no room for more, however long their names are.
 const LEAST_HITS: usize = LIST_BYTES / (2 * MAX_TEXT);
 /// Pages are asked for as long as so many answers take that come at the last moment: half a
