@@ -65,3 +65,26 @@ fn it_has_a_name_and_is_small() {
     assert_eq!(<Node as Overlay<u32>>::NAME, "pastry");
     assert!(size_of::<<Node as Core<u32>>::Message>() <= 64, "{}", size_of::<<Node as Core<u32>>::Message>());
 }
+
+/// A publisher that its record's root cannot answer, at no time: those who do answer
+/// keep the record, as many as there should be.
+#[test]
+fn what_a_root_never_answers_is_kept_by_as_many_others() {
+    let mut world = network::<Pastry<u32>>(23, 200, config());
+    let known = world.nodes[&0].known();
+    let nearest = |number: u32| {
+        let place = |node: &u32| world.outside.place(*node).ring_distance(record(number).key);
+        let mut all: Vec<u32> = world.nodes.keys().copied().collect();
+        all.sort_by_key(place);
+        all
+    };
+    let far = |number: &u32| nearest(*number)[..6].iter().all(|node| *node != 0 && !known.contains(node));
+    let number = (0..).find(far).unwrap();
+    let root = nearest(number)[0];
+    world.outside.cut = Some(Box::new(move |from, to| from == root && to == 0));
+    world.command(0, Command::Publish(record(number)));
+    world.run_for(Duration::from_secs(180));
+    let keeps = |node: &&Node| node.kept_keys().contains(&record(number).key);
+    let kept = world.nodes.values().filter(keeps).count();
+    assert!(kept >= 4, "only {kept} keep it");
+}

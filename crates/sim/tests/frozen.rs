@@ -21,21 +21,25 @@ fn how_much_is_asked_changes_no_table() {
         "chord]\nstyle = \"iterative\"\nsuccessors = 20",
         "chord]\nstyle = \"recursive\"\nsuccessors = 20",
         "chord]\nstyle = \"recursive\"\nsuccessors = 1",
-        "pastry",
+        "pastry]\nstyle = \"recursive\"",
+        "pastry]\nstyle = \"iterative\"",
         "kademlia]\nk = 8\nenough = 8",
     ] {
-        let overlay = if overlay.contains(']') { overlay.to_owned() } else { format!("{overlay}]") };
         let asked = |total: u32| {
             let text = format!(
                 "nodes = 300\nupkeep = false\nduration_s = 4000\ncheck_roots = true\n[overlay.{overlay}\n\
                  [[failure]]\nat_s = 1\nshare = 0.3\n[[traffic]]\nask = \"find\"\nfrom_s = 2\n\
                  until_s = 3900\ntotal = {total}\n"
             );
-            measured(&text, ["timeouts", "correct", "maintenance_messages_per_node_s"])
+            measured(&text, ["timeouts", "correct", "maintenance_messages_per_node_s", "peers"])
         };
         let (few, many) = (asked(2_000), asked(20_000));
         assert!((0.9..1.1).contains(&(many[0] / few[0])), "{overlay}: {few:?} {many:?}");
         assert!(many[1] > 0.999, "{overlay}: {many:?}");
+        assert!(
+            (many[0] < 8.0 || overlay.ends_with("= 1")) && many[3] == few[3],
+            "{overlay}: {few:?} {many:?}"
+        );
         assert!(overlay.starts_with("pastry") || many[2] == 0.0, "{overlay}: {many:?}");
     }
 }

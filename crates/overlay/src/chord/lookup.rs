@@ -7,7 +7,7 @@
 //! passed over for the next best that anyone on the path has named (Stoica et al.,
 //! section IV-E.3), fingers and successors alike.
 
-use super::config::{MAX_BACK, MAX_FINDS, MAX_HOPS, MAX_QUESTIONS, Style};
+use super::config::{MAX_BACK, MAX_CARRIES, MAX_FINDS, MAX_HOPS, MAX_QUESTIONS, Style};
 use super::find::{Answer, Asked, Find, Purpose, To};
 use super::message::{Aim, FEW, Message};
 use super::{Chord, Outside, fresh};
@@ -117,9 +117,11 @@ impl<P: Peer> Chord<P> {
 
     /// Begins a find.
     pub(super) fn find<H: Outside<P>>(&mut self, purpose: Purpose<P>, key: Id, host: &mut H) {
-        let mut find = Find::new(purpose, key);
-        if matches!(purpose, Purpose::User(..)) && self.config.style == Style::Recursive {
-            find.asked = Some(Asked::new(fresh(host), None, self.now, 1));
+        let find = Find::new(purpose, key);
+        let recursive = matches!(purpose, Purpose::User(..)) && self.config.style == Style::Recursive;
+        // Who has too much to carry for others waits for none of it.
+        let room = self.busy.as_ref().is_none_or(|busy| busy.carries.len() < MAX_CARRIES);
+        if recursive && room && !matches!(self.hop(key, false, host), Hop::Root) {
             self.send_find(find, host);
         } else {
             self.find_alone(find, host);
@@ -249,14 +251,13 @@ impl<P: Peer> Chord<P> {
     pub(super) fn expire_finds<H: Outside<P>>(&mut self, host: &mut H) {
         while let Some(mut find) = self.take_find(|find, now| find.deadline() <= now) {
             let Some(asked) = find.asked else { continue };
-            match (asked.to, asked.left > 0) {
-                (Some(_), true) => {
+            match asked.to {
+                Some(_) if asked.left > 0 => {
                     self.ask(&mut find, host);
                     self.busy().finds.push(find);
                 }
-                (Some(To { peer, .. }), false) => self.pass_over(peer, find, host),
-                (None, true) => self.send_find(find, host),
-                (None, false) => {
+                Some(To { peer, .. }) => self.pass_over(peer, find, host),
+                None => {
                     // Its answer may not reach this node: behind a NAT, only those do whom it asks.
                     let timeouts = find.timeouts;
                     let mut anew = Find::new(find.purpose, find.key);

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use starling_sansio::Time;
 
 use super::config::{MAX_CARRIES, MAX_DETOURS, MAX_HOPS, MAX_PAYLOAD, MAX_TRIED, MAX_WAITS};
-use super::find::Find;
+use super::find::{Asked, Find};
 use super::lookup::Hop;
 use super::message::{Aim, Body, Carried, Message};
 use super::{Chord, Outside};
@@ -90,17 +90,12 @@ impl<P: Peer> Chord<P> {
         }
     }
 
-    /// Sends a recursive find on its way, once there is room.
+    /// Sends a recursive find on its way.
     pub(super) fn send_find<H: Outside<P>>(&mut self, mut find: Box<Find<P>>, host: &mut H) {
-        let (aim, op) = find.aim();
-        let Some(asked) = &mut find.asked else { return };
-        if self.busy.as_ref().is_some_and(|busy| busy.carries.len() >= MAX_CARRIES) {
-            asked.deadline = self.now + self.config.rpc_timeout;
-            return self.busy().finds.push(find);
-        }
-        (asked.left, asked.detours) = (0, MAX_DETOURS);
-        asked.deadline = self.now + self.config.carry_timeout;
-        let body = Body::Find { rpc: asked.rpc, op, values: aim == Aim::Value };
+        let ((aim, op), rpc) = (find.aim(), RpcId(host.rng().next_u32()));
+        let asked = Asked::new(rpc, None, self.now + self.config.carry_timeout, 0);
+        find.asked = Some(Asked { detours: MAX_DETOURS, ..asked });
+        let body = Body::Find { rpc, op, values: aim == Aim::Value };
         let carried = Carried { key: find.key, origin: self.me, hops: 0, timeouts: 0, last: false, body };
         self.busy().finds.push(find);
         self.carry(Carrying::new(carried), host);

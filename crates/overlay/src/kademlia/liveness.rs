@@ -6,7 +6,7 @@ use crate::{Id, Offence, Peer, Routing, RpcId};
 impl<P: Peer> Kademlia<P> {
     /// `peer` sent a request: if we want it as a contact, we make sure that it is there.
     pub(super) fn requested(&mut self, peer: P, host: &mut impl World<P>) {
-        if self.table.seen(peer, host.id(peer)) == Seen::Wanted {
+        if !self.config.frozen && self.table.seen(peer, host.id(peer)) == Seen::Wanted {
             self.ping(peer, host);
         }
     }

@@ -19,6 +19,14 @@ pub(super) struct Copying<P> {
     /// Records that were told so far.
     told: usize,
     failures: u8,
+    /// How often it began anew, since the other did.
+    anew: u8,
+}
+
+impl<P> Copying<P> {
+    fn of(from: P, anew: u8) -> Self {
+        Copying { from, after: None, base: None, told: 0, failures: 0, anew }
+    }
 }
 
 impl<P: Peer> Napster<P> {
@@ -33,7 +41,7 @@ impl<P: Peer> Napster<P> {
             Some(link) => {
                 let from = link.peer;
                 server.index.drop_origin(from);
-                server.copying = Some(Copying { from, after: None, base: None, told: 0, failures: 0 });
+                server.copying = Some(Copying::of(from, 0));
                 self.ask_copy(host);
             }
             None if !server.ready => self.get_ready(host),
@@ -66,8 +74,14 @@ impl<P: Peer> Napster<P> {
         };
         let base = *copying.base.get_or_insert((epoch, made));
         if base.0 != epoch {
-            // It began anew, and what was copied is of no use: its next beat begins again.
-            return self.server_gone(from, true, host);
+            // The other has no more what was copied so far.
+            let anew = copying.anew + 1;
+            if anew >= self.config.tries.max(1) {
+                return self.server_gone(from, true, host);
+            }
+            server.copying = Some(Copying::of(from, anew));
+            server.index.drop_origin(from);
+            return self.ask_copy(host);
         }
         copying.failures = 0;
         copying.told += changes.len();

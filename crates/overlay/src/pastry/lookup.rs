@@ -37,26 +37,31 @@ pub struct Lookup<P> {
 #[derive(Clone, Default, Debug)]
 struct Steps<P> {
     tried: Vec<P>,
-    /// Who of them answered, nearest to the key, and its place on the path.
-    nearest: Option<(P, u16)>,
+    /// Who of them answered, with its place on the path.
+    answered: Vec<(P, u16)>,
     /// Who may be asked next, the best last, with its place on the path.
     options: Vec<(P, u16)>,
 }
 
 impl<P: Peer> Steps<P> {
-    /// Who stands in for a root that answers this node nothing: the nearest who does answer,
-    /// unless so many nearer ones do not that rather this node is cut off.
-    fn stand_in(&self, place: impl Fn(P) -> (Id, bool)) -> Option<(P, u16)> {
-        let nearest = self.nearest?;
-        let silent = self.tried.iter().filter(|&&peer| place(peer) < place(nearest.0));
-        (silent.count() <= NEXT_HOPS).then_some(nearest)
+    /// Who stand in for a root that answers this node nothing, and for its replica set: those
+    /// who do answer, nearest first, unless so many nearer ones do not that rather this node is
+    /// cut off.
+    fn stand_ins(&self, place: impl Fn(P) -> (Id, bool)) -> Vec<(P, u16)> {
+        let mut answered = self.answered.clone();
+        answered.sort_unstable_by_key(|one| (place(one.0), one.1));
+        answered.dedup_by_key(|one| one.0);
+        let nearer = |peer: &&P| answered.first().is_some_and(|first| place(**peer) < place(first.0));
+        let silent = self.tried.iter().filter(nearer).count();
+        if silent > NEXT_HOPS { Vec::new() } else { answered }
     }
 }
 
 impl<P> Lookup<P> {
     pub fn heap_bytes(&self) -> usize {
         self.steps.as_ref().map_or(0, |steps| {
-            let options = steps.options.capacity() * size_of::<(P, u16)>();
+            let places = steps.options.capacity() + steps.answered.capacity();
+            let options = places * size_of::<(P, u16)>();
             size_of::<Steps<P>>() + steps.tried.capacity() * size_of::<P>() + options
         })
     }
@@ -147,7 +152,8 @@ impl<P: Peer> Pastry<P> {
         let (key, nonce, values) = (lookup.key, lookup.nonce, lookup.values);
         // No answer came: behind a NAT, only those reach this node whom it asks.
         if iterative || lookup.sent > 1 {
-            lookup.steps = Some(Box::new(Steps { tried: Vec::new(), nearest: None, options: Vec::new() }));
+            lookup.steps =
+                Some(Box::new(Steps { tried: Vec::new(), answered: Vec::new(), options: Vec::new() }));
             return self.step(op, host);
         }
         lookup.deadline = deadline;
@@ -236,13 +242,21 @@ impl<P: Peer> Pastry<P> {
 
     fn fail_or_retry<H: World<P>>(&mut self, op: u32, host: &mut H) {
         let nonce = host.rng().next_u32();
+        let (me, frozen) = (self.me, self.config.frozen);
+        let set = (self.config.half() + 1).min(MAX_SET);
         let Some(lookup) = self.lookup(op) else { return };
-        if lookup.sent >= FIND_TRIES {
+        // Where nothing is repaired, nobody calls itself the root in place of a dead one.
+        if lookup.sent >= FIND_TRIES || (frozen && lookup.steps.is_some()) {
             let key = lookup.key;
             let place = |peer| nearness(key, host.id(peer));
-            let nearest = lookup.steps.as_ref().and_then(|steps| steps.stand_in(place));
-            let cost = Cost { hops: nearest.map_or(0, |near| near.1.into()), timeouts: lookup.timeouts };
-            return self.found(op, nearest.into_iter().map(|near| near.0).collect(), cost, host);
+            let standing = lookup.steps.as_ref().map_or(Vec::new(), |steps| steps.stand_ins(place));
+            if frozen && standing.first().is_some_and(|first| place(me) < place(first.0)) {
+                return self.found_here(op, host);
+            }
+            let hops = standing.first().map_or(0, |first| first.1.into());
+            let cost = Cost { hops, timeouts: lookup.timeouts };
+            let peers = standing.into_iter().map(|one| one.0).take(set).collect();
+            return self.found(op, peers, cost, host);
         }
         (lookup.sent, lookup.nonce) = (lookup.sent + 1, nonce);
         self.begin(op, host);
@@ -330,12 +344,8 @@ impl<P: Peer> Pastry<P> {
             let cost = Cost { hops: u32::from(hops), timeouts: lookup.timeouts };
             return self.found(op, peers.to_vec(), cost, host);
         }
-        let key = lookup.key;
         if let Some(steps) = &mut lookup.steps {
-            let far = |peer| nearness(key, host.id(peer));
-            if steps.nearest.is_none_or(|(other, _)| far(from) < far(other)) {
-                steps.nearest = Some((from, hops));
-            }
+            steps.answered.push((from, hops));
             let fresh =
                 peers.iter().take(NEXT_HOPS).filter(|&&peer| peer != me && !steps.tried.contains(&peer));
             let fresh: Vec<(P, u16)> =

@@ -172,3 +172,20 @@ fn who_leaves_tells_whose_finds_it_carried() {
     node.handle(Time::ZERO, Input::Command(Route::Leave), &mut outside);
     assert!(outside.sent.contains(&(60, Message::Lost { rpc: RpcId(3), timeouts: 0 })));
 }
+
+/// Whoever fills a node with what it shall carry keeps it from no find of its own.
+#[test]
+fn who_has_too_much_to_carry_looks_up_alone() {
+    let (mut node, mut outside) = member(Config { style: Style::Recursive, ..Config::default() });
+    for n in 0..MAX_CARRIES as u32 {
+        let message = carried_find(20, 60, RpcId(n));
+        node.handle(Time::ZERO, Input::Message { from: 56, message }, &mut outside);
+    }
+    outside.sent.clear();
+    for (op, key) in [(1, ME), (2, 20)] {
+        let find = Route::Find { op: Op(op), key: Id::small(u64::from(key), BITS), values: false };
+        node.handle(Time::ZERO, Input::Command(find), &mut outside);
+    }
+    assert!(matches!(&outside.events[..], [Routing::Closest { op: Op(1), peers, .. }] if peers[0] == ME));
+    assert!(matches!(outside.sent[..], [(_, Message::Ask { aim: Aim::Key, .. })]), "{:?}", outside.sent);
+}
