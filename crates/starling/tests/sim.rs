@@ -85,6 +85,27 @@ fn names_may_have_spaces_behind_their_commas_but_are_there_once() {
     }
 }
 
+/// The page's smaller sizes are left out where they make no sense: a record has five copies.
+#[test]
+fn a_comparison_of_few_nodes_writes_its_files_or_blames_their_number() {
+    let compared = |nodes: &str| {
+        let room = Room::new();
+        let folder = room.text("page");
+        let args = ["sim", "compare", "--nodes", nodes, "--overlays", "napster", "--quiet", "--out", &folder];
+        let output = run(&args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let files = fs::read_dir(&folder).map_or(0, Iterator::count);
+        (output.status.code().unwrap(), output.stdout.len(), said, files)
+    };
+    for nodes in ["5", "30"] {
+        let (code, _, said, files) = compared(nodes);
+        assert_eq!((code, said.as_str(), files), (0, "", 3), "{nodes}");
+    }
+    let (code, printed, said, files) = compared("4");
+    assert_eq!((code, printed, files), (1, 0, 0), "{said}");
+    assert!(said.contains("with --nodes 4: copies is 5, but must be from 1 to 4"), "{said}");
+}
+
 #[test]
 fn a_key_to_look_up_may_be_hexadecimal() {
     let trace = |key: &str| run(&["sim", "trace", "--lookup", key]);

@@ -63,11 +63,12 @@ fn compare(args: &Compare) -> Result<Exit> {
     let report = simulated(&scenario, &args.how, "")?;
     put(&args.how, report::table(&report), || report.json())?;
     if let Some(folder) = &args.how.out {
-        // The page also shows how costs grow with the size, and what churn does.
+        // The page also shows how costs grow with the size, as far as the scenario makes sense
+        // with fewer nodes (a record has so many copies), and what churn does.
         let mut sizes = Vec::new();
         for share in SIZES {
-            let nodes = (scenario.nodes() / share).max(1);
-            let smaller = scenario.clone().with_nodes(nodes)?;
+            let nodes = scenario.nodes() / share;
+            let Ok(smaller) = scenario.clone().with_nodes(nodes) else { continue };
             sizes.push(simulated(&smaller, &args.how, &format!("for the page, {nodes} nodes: "))?);
         }
         sizes.push(report.clone());
@@ -143,7 +144,7 @@ fn judge(scenario: &Scenario, report: &Report, how: &How) -> Result<Exit> {
 /// The scenario as the flags change it, if it can be run at all.
 fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
     if let Some(nodes) = how.nodes {
-        scenario = scenario.with_nodes(nodes)?;
+        scenario = scenario.with_nodes(nodes).map_err(|wrong| not_with(nodes, &wrong))?;
     }
     scenario.seeds = how.seeds.unwrap_or(scenario.seeds);
     check_columns(how, "there is no figure", |name| report::column(name).is_some())?;
@@ -153,6 +154,11 @@ fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
     scenario.fits(memory::free(), threads(how))?;
     make_folder(how)?;
     Ok(scenario)
+}
+
+/// The flag is to blame, not the scenario: without it, that made sense.
+fn not_with(nodes: u32, wrong: &scenario::Wrong) -> anyhow::Error {
+    anyhow!("with --nodes {nodes}: {}", wrong.what)
 }
 
 /// Whether all figures that are to be printed are known, and each is there once.

@@ -25,7 +25,7 @@ pub fn run(scenario: Scenario, how: &How) -> Result<Exit> {
 
 fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
     if let Some(nodes) = how.nodes {
-        scenario = scenario.with_nodes(nodes)?;
+        scenario = scenario.with_nodes(nodes).map_err(|wrong| super::not_with(nodes, &wrong))?;
     }
     scenario.seeds = how.seeds.unwrap_or(scenario.seeds);
     super::check_columns(how, "a swarm has no figure", |name| swarm::column(name).is_some())?;
