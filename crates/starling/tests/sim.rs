@@ -114,3 +114,27 @@ fn a_key_to_look_up_may_be_hexadecimal() {
     assert_eq!(decimal.stdout, hexadecimal.stdout);
     assert_eq!(trace("0xg").status.code(), Some(2));
 }
+
+/// Results that nobody could take are no success, in whatever form.
+#[test]
+fn results_that_cannot_be_written_fail_with_a_sentence() {
+    let room = Room::new();
+    let file = room.text("scenario.toml");
+    fs::write(&file, "nodes = 10\nduration_s = 5\n[overlay.chord]\n").unwrap();
+    for args in [
+        &["sim", "run", &file, "--quiet"][..],
+        &["sim", "run", &file, "--json"],
+        &["sim", "trace"],
+        &["sim", "trace", "--json"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_starling"))
+            .args(args)
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("cannot write to stdout"), "{args:?}: {said}");
+    }
+}

@@ -18,7 +18,7 @@ use starling_sim::trace;
 use crate::Usage;
 use crate::args::Talk;
 use crate::run::Exit;
-use crate::{interrupt, progress, screen};
+use crate::{interrupt, screen};
 
 pub use args::Sim;
 use args::{Compare, How, Run, Trace, What};
@@ -224,8 +224,7 @@ fn put(how: &How, table: String, json: impl FnOnce() -> String) -> Result<()> {
     if how.talk.json {
         let mut value: serde_json::Value = serde_json::from_str(&json())?;
         value["event"] = "report".into();
-        progress::emit(&value);
-        return Ok(());
+        return super::print(format!("{value}\n").as_bytes());
     }
     super::print(table.as_bytes())
 }
@@ -266,7 +265,8 @@ fn follow(args: &Trace) -> Result<Exit> {
     };
     let trace = trace::trace(&choice, &request);
     if args.json {
-        trace.objects().iter().for_each(progress::emit);
+        let lines: Vec<String> = trace.objects().iter().map(|object| format!("{object}\n")).collect();
+        super::print(lines.concat().as_bytes())?;
     } else {
         super::print(trace.text().as_bytes())?;
     }
