@@ -25,7 +25,7 @@ use crate::workload::Workload;
 pub struct Failure {
     /// When.
     pub at: Time,
-    /// The share of those that are up, 0 to 1.
+    /// The share of those that are up, 0 to 1: exactly so many, drawn by chance.
     pub share: f64,
     /// Whether they say good-bye.
     pub graceful: bool,
@@ -308,15 +308,19 @@ where
         self.engine.parts_mut().for_each(|(_, script)| script.set_anchor(anchor));
     }
 
+    /// Exactly the share of those that are up, drawn by chance, as papers mean it: a coin for
+    /// each would add chance of its own.
     fn fail(&mut self, failure: Failure) {
-        for host in 0..self.engine.hosts().count() {
+        let hosts = 0..self.engine.hosts().count();
+        let mut up: Vec<u32> = hosts.filter(|&host| self.engine.part_of(host).node(host).is_some()).collect();
+        self.rng.shuffle(&mut up);
+        up.truncate((up.len() as f64 * failure.share).round() as usize);
+        for host in up {
             let (part, script) = self.engine.part_and_script_of_mut(host);
-            if part.node(host).is_some() && self.rng.unit() < failure.share {
-                if failure.graceful {
-                    Workload::say_good_bye(host, part);
-                } else {
-                    script.stop(host, part);
-                }
+            if failure.graceful {
+                Workload::say_good_bye(host, part);
+            } else {
+                script.stop(host, part);
             }
         }
     }

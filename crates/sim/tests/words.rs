@@ -46,6 +46,32 @@ fn what_hostile_hosts_get_does_not_count() {
     assert!((650.0..760.0).contains(&asked), "400, and 2.33 of each of 140: {asked}");
 }
 
+/// Not about so many: the draw is whose failure it is, whatever the seed, and no thread's.
+#[test]
+fn exactly_the_share_of_those_who_are_up_fails() {
+    let text = "nodes = 500\nduration_s = 30\nseeds = 5\n[overlay.napster]\n[overlay.kelips]\n\
+                [[failure]]\nat_s = 10\nshare = 0.3\n[[failure]]\nat_s = 20\nshare = 0.3\n";
+    let scenario = Scenario::parse("words", text).unwrap();
+    let lives = |threads| {
+        let report = runner::run(&scenario, threads, &|_: &_| true);
+        let trials = report.rows.iter().flat_map(|row| row.trials.iter());
+        trials.map(|(_, found)| (found.live, found.whole.hash())).collect::<Vec<_>>()
+    };
+    let alone = lives(1);
+    assert!(alone.iter().all(|one| one.0 == 245), "of 350, 105: {alone:?}");
+    assert!(alone == lives(2));
+    let text = "nodes = 20_000\nduration_s = 4\nupkeep = false\n[overlay.chord]\n\
+                [[failure]]\nat_s = 1\nshare = 0.25\n\
+                [[traffic]]\nask = \"find\"\nfrom_s = 2\nuntil_s = 3\ntotal = 500\n";
+    let scenario = Scenario::parse("words", text).unwrap();
+    let [one, two] = [1, 2].map(|threads| {
+        let report = runner::run(&scenario, threads, &|_: &_| true);
+        let found = &report.rows[0].trials[0].1;
+        (found.live, found.whole.hash())
+    });
+    assert!(one.0 == 15_000 && one == two, "{}", one.0);
+}
+
 #[test]
 fn who_fails_gracefully_is_gone_and_asks_nothing() {
     for overlay in ["chord", "pastry", "kademlia"] {
@@ -56,7 +82,7 @@ fn who_fails_gracefully_is_gone_and_asks_nothing() {
              [[traffic]]\nask = \"find\"\nfrom_s = 600\ntotal = 500\n"
         );
         let [live, members, asked, correct] = means(&text, ["live", "members", "lookups", "correct"]);
-        assert!(live == members && live < 300.0 && asked == 500.0, "{overlay}: {live} {members} {asked}");
+        assert!(live == members && live == 200.0 && asked == 500.0, "{overlay}: {live} {members} {asked}");
         assert!(correct > 0.99, "{overlay}: {correct}");
     }
 }
@@ -85,9 +111,10 @@ fn half_gone(overlay: &str, ask: &str) -> String {
 
 #[test]
 fn who_is_gone_is_neither_found_nor_missed() {
-    let gnutella = half_gone("gnutella", "search");
+    // Among which half the network stays in one piece differs from seed to seed.
+    let gnutella = format!("seeds = 10\n{}", half_gone("gnutella", "search"));
     let [recall, stale] = means(&gnutella, ["recall", "stale"]);
-    assert!(recall > 0.75 && stale == 0.0, "only the living answer: {recall} {stale}");
+    assert!(recall > 0.7 && stale == 0.0, "only the living answer: {recall} {stale}");
 
     // Who keeps the records knows nothing of the deaths yet.
     let chord = half_gone("chord", "lookup").replace("share = 0.5", "share = 0.2");
