@@ -22,6 +22,10 @@ const WORDS: usize = SLOTS / 64;
 const EPOCHS: u64 = 1_024;
 /// Empty arrays kept for later use.
 const SPARE: usize = 64;
+/// Room, in events, that an empty array keeps in any case. One with more than this and a part
+/// of all that is pending is from a crowd of events in one slot or epoch: hundreds of
+/// arrays would each keep the room of the largest crowd that ever came to them.
+const KEPT: usize = 256;
 /// No event.
 const NONE: u64 = u64::MAX;
 
@@ -295,6 +299,9 @@ impl<T> Queue<T> {
         }
         let place = slot as usize % SLOTS;
         self.current.clear();
+        if self.current.capacity() > self.len / 64 + KEPT {
+            self.current = Vec::new();
+        }
         std::mem::swap(&mut self.current, &mut self.near[place]);
         self.used[place / 64] &= !(1 << (place % 64));
         self.taken = 0;
@@ -333,7 +340,8 @@ impl<T> Queue<T> {
                 self.put_near(time >> SLOT_BITS, time, item);
             }
         }
-        if self.spare.len() < SPARE && array.capacity() > 0 {
+        let most = self.len / 8 + KEPT;
+        if self.spare.len() < SPARE && (1..=most).contains(&array.capacity()) {
             self.spare.push(array);
         }
     }
@@ -345,6 +353,23 @@ mod tests {
     use starling_sansio::Rng;
 
     use super::*;
+
+    /// A crowd leaves no room behind, whichever slots and epochs it comes to.
+    #[test]
+    fn the_room_of_a_crowd_is_given_back() {
+        for ahead in [50_000, 2_000_000] {
+            let mut queue = Queue::default();
+            let room = |queue: &Queue<u64>| {
+                let arrays = queue.near.iter().chain(&queue.far).chain(&queue.spare);
+                arrays.map(Vec::capacity).sum::<usize>() + queue.current.capacity()
+            };
+            for crowd in 1..=100 {
+                (0..10_000).for_each(|number| queue.push(Time::from_micros(crowd * ahead), number));
+                while queue.pop_before(Time::NEVER).is_some() {}
+            }
+            assert!(room(&queue) < 3 * 10_000, "{ahead}: {}", room(&queue));
+        }
+    }
 
     proptest! {
         /// Against the obvious queue: a map from (time, number).
