@@ -199,7 +199,7 @@ fn what_would_come_after_the_end_or_to_nobody_is_refused() {
     let partition = "total = 3\n[[network.partition]]\nshare = 0.5\nuntil_s = 9\nfrom_s = ";
     assert!(Scenario::parse("good", &GOOD.replacen("total = 3\n", &format!("{partition}4\n"), 1)).is_ok());
     are_refused(&[
-        ("total = 3\n", &format!("{partition}6\n"), 10, "from_s is 6, but must be from 0 to 5"),
+        ("total = 3\n", &format!("{partition}6\n"), 10, "from_s is 6, but must be from 0 to less than 5"),
         ("total = 3\n", "total = 3\n[[arrival]]\nat_s = 3\nover_s = 3\ncount = 2\n", 9, "it lasts until 6 s"),
         ("total = 3\n", "total = 3\n[[arrival]]\nat_s = 3\nover_s = 1\ncount = 0\n", 10, "count is 0"),
         (
@@ -252,6 +252,19 @@ fn figures_that_nothing_could_confirm_are_refused() {
             "total = 3\n[[figure]]\ncolumn = \"hops\"\nrow = \"cord\"\nat_least = 1\n",
             9,
             "there are chord",
+        ),
+        ("total = 3\n", "total = 3\n[[figure]]\ncolumn = \"hops\"\nat_least = nan\n", 9, "no number"),
+        (
+            "total = 3\n",
+            "total = 3\n[[figure]]\ncolumn = \"hops\"\nat_most = 1\nwithin = 0.1\n",
+            10,
+            "published",
+        ),
+        (
+            "total = 3\n",
+            "total = 3\n[[figure]]\ncolumn = \"hops\"\nat_most = 1\nnetworks = 1\n",
+            10,
+            "published",
         ),
     ]);
 }

@@ -192,6 +192,29 @@ fn what_cannot_be_told_apart_is_refused() {
     }
 }
 
+/// Whatever begins when all is over, or lasts no time, does nothing.
+#[test]
+fn what_begins_at_the_end_is_refused() {
+    let partition = "total = 3\n[[network.partition]]\nshare = 0.5\nfrom_s = ";
+    let late = "must be from 0 to less than 5, when the scenario ends";
+    let good = "nodes = 10\nduration_s = 5\n[overlay.chord]\n[[traffic]]\nask = \"find\"\ntotal = 3\n";
+    for (from, to, line, says) in [
+        ("duration_s = 5", "duration_s = 5\nmeasure_from_s = 5", 3, late),
+        ("total = 3", "total = 3\nfrom_s = 5", 7, late),
+        ("total = 3", "every_s = 1\nfrom_s = 2\nuntil_s = 2", 8, "until_s is 2, when it begins"),
+        ("total = 3\n", "total = 3\n[[failure]]\nshare = 0.1\nat_s = 5\n", 9, late),
+        ("total = 3\n", "total = 3\n[[arrival]]\ncount = 2\nat_s = 5\n", 9, late),
+        ("total = 3\n", "total = 3\n[records]\ncount = 1\npublish_from_s = 5\n", 9, late),
+        ("total = 3\n", &format!("{partition}5\nuntil_s = 9\n"), 9, late),
+        ("total = 3\n", &format!("{partition}4\nuntil_s = 4\n"), 10, "until_s is 4, when it begins"),
+    ] {
+        let error = Scenario::parse("x.toml", &good.replacen(from, to, 1)).unwrap_err();
+        assert!(error.line == line && error.to_string().contains(says), "{to}: {error}");
+    }
+    let burst = good.replacen("total = 3", "total = 3\nfrom_s = 4\nuntil_s = 4", 1);
+    assert!(Scenario::parse("burst", &burst).is_ok());
+}
+
 /// The root of a recursive find cannot answer who is behind a NAT and never wrote to it.
 #[test]
 fn who_is_behind_a_nat_finds_whatever_is_there() {

@@ -49,7 +49,7 @@ pub fn sense(file: &File) -> Result<(), Blame> {
         return blame("bits", format!("{numbers} nodes need at least {needed} bits"));
     }
     range("duration_s", file.duration_s, 0.001, MOST_SECS)?;
-    range("measure_from_s", file.measure_from_s, 0.0, file.duration_s)?;
+    moment("measure_from_s", file.measure_from_s, file)?;
     range("seeds", file.seeds as f64, 1.0, 10_000.0)?;
     range("join_over_s", file.join_over_s.unwrap_or(0.0), 0.0, file.duration_s)?;
     if file.join_over_s.is_some() && file.start != Start::Join {
@@ -100,6 +100,15 @@ pub(crate) fn range(key: &str, value: f64, low: f64, high: f64) -> Result<(), Bl
     blame(key, format!("{key} is {}, but must be from {low} to {high}", short(value)))
 }
 
+/// Whether there is time left when something begins: at the end nothing happens any more.
+fn moment(key: &str, at: f64, file: &File) -> Result<(), Blame> {
+    if (0.0..file.duration_s).contains(&at) {
+        return Ok(());
+    }
+    let (at, end) = (short(at), short(file.duration_s));
+    blame(key, format!("{key} is {at}, but must be from 0 to less than {end}, when the scenario ends"))
+}
+
 /// A number as its author may have written it, not with all its hundreds of digits.
 fn short(value: f64) -> String {
     let is_long = value != 0.0 && !(1e-6..1e12).contains(&value.abs());
@@ -146,14 +155,23 @@ fn network(links: &Links, file: &File) -> Result<(), Blame> {
     within("latency", delays(&links.latency))?;
     each("partition", &links.partition, |partition| {
         range("share", partition.share, 0.0, 1.0)?;
-        range("from_s", partition.from_s, 0.0, file.duration_s)?;
-        range("until_s", partition.until_s, partition.from_s, MOST_SECS)
+        moment("from_s", partition.from_s, file)?;
+        range("until_s", partition.until_s, partition.from_s, MOST_SECS)?;
+        lasting(partition.from_s, partition.until_s)
     })?;
     let Some(hostile) = &links.hostile else { return Ok(()) };
     if hostile.does == HostileDeed::Crowd && file.records.is_none() {
         return blame("hostile.does", "nothing is published that they could crowd: add [records]".into());
     }
     within("hostile", range("share", hostile.share, 0.0, 1.0))
+}
+
+/// Whether there is any time between two moments.
+fn lasting(from: f64, until: f64) -> Result<(), Blame> {
+    if from < until {
+        return Ok(());
+    }
+    blame("until_s", format!("until_s is {}, when it begins: make it later", short(until)))
 }
 
 /// Whether what begins at `from` and takes `over` seconds is done before the scenario ends.
@@ -193,10 +211,10 @@ fn events(file: &File) -> Result<(), Blame> {
     }
     each("failure", &file.failure, |failure| {
         range("share", failure.share, 0.0, 1.0)?;
-        range("at_s", failure.at_s, 0.0, file.duration_s)
+        moment("at_s", failure.at_s, file)
     })?;
     each("arrival", &file.arrival, |arrival| {
-        range("at_s", arrival.at_s, 0.0, file.duration_s)?;
+        moment("at_s", arrival.at_s, file)?;
         range("over_s", arrival.over_s, 0.0, file.duration_s)?;
         range("count", arrival.count.into(), 1.0, file.nodes.into())?;
         done("over_s", arrival.at_s, arrival.over_s, file)
@@ -222,7 +240,7 @@ fn published(records: &RecordsTable, file: &File) -> Result<(), Blame> {
     range("words", f64::from(records.words), 0.0, MAX_WORDS as f64)?;
     range("vocabulary", f64::from(records.vocabulary), 1.0, 1e7)?;
     range("zipf", records.zipf, 0.0, 10.0)?;
-    range("publish_from_s", records.publish_from_s, 0.0, file.duration_s)?;
+    moment("publish_from_s", records.publish_from_s, file)?;
     range("publish_over_s", records.publish_over_s, 0.0, file.duration_s)?;
     done("publish_over_s", records.publish_from_s, records.publish_over_s, file)
 }
@@ -240,8 +258,13 @@ fn lifetime(lifetime: &LifetimeTable) -> Result<(), Blame> {
 }
 
 fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
-    range("from_s", traffic.from_s, 0.0, file.duration_s)?;
-    range("until_s", traffic.until_s.unwrap_or(file.duration_s), traffic.from_s, file.duration_s)?;
+    moment("from_s", traffic.from_s, file)?;
+    let until = traffic.until_s.unwrap_or(file.duration_s);
+    range("until_s", until, traffic.from_s, file.duration_s)?;
+    // A number in no time is a burst, a rate is nothing.
+    if traffic.every_s.is_some() {
+        lasting(traffic.from_s, until)?;
+    }
     range("every_s", traffic.every_s.unwrap_or(1.0), 1e-6, MOST_SECS)?;
     range("total", traffic.total.unwrap_or(1) as f64, 1.0, MOST_ASKED)?;
     range("wanted", traffic.wanted.into(), 1.0, u16::MAX.into())?;

@@ -32,6 +32,16 @@ fn claim(table: &FigureTable) -> Result<Claim, Blame> {
     if table.networks == Some(0) {
         return Err(("networks".into(), "a number was published of one network at least".into()));
     }
+    for (key, is_there) in [("within", table.within.is_some()), ("networks", table.networks.is_some())] {
+        if is_there && table.published.is_none() {
+            return Err((key.into(), format!("{key} is about what was published: a bound must just hold")));
+        }
+    }
+    for (key, bound) in [("at_least", table.at_least), ("at_most", table.at_most)] {
+        if bound.is_some_and(f64::is_nan) {
+            return Err((key.into(), format!("{key} is no number")));
+        }
+    }
     match (&table.published, table.at_least, table.at_most) {
         (Some(text), None, None) => Claim::published(text, within, table.networks).ok_or_else(|| {
             (
