@@ -44,9 +44,9 @@ pub struct Operations {
     pub timeouts: Histogram,
     /// How long an answer took, over the round trip to who gave it, in thousandths.
     pub stretch: Histogram,
-    /// How long all those answers took together, in µs.
+    /// How long all those answers took together, in µs, if they are recursive.
     pub took: u64,
-    /// The round trips to those who gave them, together, in µs.
+    /// The round trips to those who gave them then, together, in µs.
     pub direct: u64,
     /// Finds whose answer was the node that is truly responsible; of those checked.
     pub right: u64,

@@ -46,6 +46,8 @@ pub struct Setting {
     pub places: Places,
     /// How answers of finds are checked, if at all.
     pub root: Option<Root>,
+    /// Whether finds and look-ups are recursive, so that what they take is of one way.
+    pub recursive: bool,
     /// When it is checked what must hold.
     pub check: Check,
     /// When measuring begins: what nodes send before, and what is asked, counts nowhere.
@@ -152,7 +154,7 @@ where
         let (hosts, seed) = (plan.hosts, setting.seed);
         let script = |parts, part| {
             let workload = Workload::new(plan, parts, part, checked, seed);
-            workload.measuring_from(setting.measure_from)
+            workload.measuring(setting.measure_from, setting.recursive)
         };
         let mut engine = if setting.check == Check::Always {
             Engine::in_parts(1, hosts, config, network, places, seed, script)

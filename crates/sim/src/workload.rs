@@ -72,6 +72,8 @@ pub struct Workload {
     anchor: Option<Node>,
     /// What is asked before counts nowhere.
     measure_from: Time,
+    /// Whether finds and look-ups are recursive.
+    recursive: bool,
     joined: u64,
     too_small: u64,
     /// Whoever checks the ring after every event, if somebody does.
@@ -104,15 +106,17 @@ impl Workload {
             queries: (0, 0),
             anchor: None,
             measure_from: Time::ZERO,
+            recursive: false,
             joined: 0,
             too_small: 0,
             ring: RingWatch::default(),
         }
     }
 
-    /// The same, counting only what is asked from then on.
-    pub fn measuring_from(self, measure_from: Time) -> Self {
-        Workload { measure_from, ..self }
+    /// The same, counting only what is asked from then on, and the ways of what is
+    /// `recursive`.
+    pub fn measuring(self, measure_from: Time, recursive: bool) -> Self {
+        Workload { measure_from, recursive, ..self }
     }
 
     /// Plans what begins by itself. `up`: hosts below this number are already there.
@@ -385,8 +389,10 @@ impl Workload {
             && answer != node
         {
             operations.stretch.add(stretch);
-            operations.took += took;
-            operations.direct += direct;
+            if self.recursive {
+                operations.took += took;
+                operations.direct += direct;
+            }
         }
         if pending.kind == Kind::Find && self.checked {
             self.answers.push(Answer { key: pending.key, node: answer });

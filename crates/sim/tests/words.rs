@@ -235,3 +235,25 @@ fn who_is_behind_a_nat_finds_whatever_is_there() {
         assert!(success > 0.98, "{overlay}: {success}");
     }
 }
+
+/// Only where the way there is one path, and the way back none, is time a measure of it.
+#[test]
+fn only_recursive_paths_have_a_route() {
+    let route = |overlay: &str| {
+        let text = format!(
+            "nodes = 200\nduration_s = 60\n[overlay.{overlay}\n\
+             [records]\ncount = 50\npublish_over_s = 10\n\
+             [[traffic]]\nask = \"lookup\"\nfrom_s = 30\nuntil_s = 40\ntotal = 100\n"
+        );
+        let scenario = Scenario::parse("words", &text).unwrap();
+        let report = runner::run(&scenario, 1, &|_: &_| true);
+        report.rows[0].figure(column("route").unwrap()).map(|figure| figure.mean)
+    };
+    for overlay in ["napster]", "gnutella]", "fasttrack]", "chord]", "kademlia]", "kelips]"] {
+        assert_eq!(route(overlay), None, "{overlay}");
+    }
+    assert_eq!(route("pastry]\nstyle = \"iterative\""), None);
+    for overlay in ["pastry]", "chord]\nstyle = \"recursive\""] {
+        assert!(route(overlay).unwrap() > 0.9, "{overlay}");
+    }
+}

@@ -340,6 +340,7 @@ pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
         network: links(&file.network, file.nodes, seed),
         places,
         root: choice.root().filter(|_| file.check_roots),
+        recursive: choice.is_recursive(),
         check: match file.check {
             CheckName::Never => Check::Never,
             CheckName::End => Check::End,

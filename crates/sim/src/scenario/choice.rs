@@ -81,6 +81,16 @@ impl Choice {
         self.table.root()
     }
 
+    /// Whether its finds and look-ups go from node to node, and only the answer comes straight
+    /// back.
+    pub fn is_recursive(&self) -> bool {
+        match &self.table {
+            Table::Chord(table) => table.style == Some(Style::Recursive),
+            Table::Pastry(table) => table.style != Some(Style::Iterative),
+            _ => false,
+        }
+    }
+
     /// Whether it knows nodes that are responsible for a key, to be found.
     pub fn finds(&self) -> bool {
         !matches!(self.table, Table::Napster(_) | Table::Gnutella(_) | Table::FastTrack(_))
