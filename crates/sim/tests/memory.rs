@@ -77,3 +77,37 @@ fn questions_that_memory_cannot_hold_at_once_are_refused() {
         assert_eq!(wrong(overlay, 2_000, "total = 400_000\nuntil_s = 0\n"), None, "{overlay}");
     }
 }
+
+/// A flood that runs is a whole one, however few there are, over as many links as nodes have;
+/// and where delays are long, more is under way.
+#[test]
+fn long_delays_and_many_links_take_memory() {
+    // These were seen to take 0.1 GiB, 0.4, and more than 0.8.
+    let refused = |mib: u64, network: &str, text: &str| {
+        let text = format!(
+            "duration_s = 100\n{text}\n[network]\nlatency = {{ model = \"constant\", ms = {network} }}\n\
+             [records]\ncount = 100\n"
+        );
+        Scenario::parse("x.toml", &text).unwrap().fits(Some(mib << 20), 1).is_err()
+    };
+    let asked = |total: u32| format!("[[traffic]]\nask = \"lookup\"\ntotal = {total}\n");
+    let whole = format!("nodes = 10_000\n{}[overlay.gnutella]\ndegree = 64\n", asked(10));
+    assert!(refused(110, "50", &whole) && !refused(300, "50", &whole));
+    let slow = format!("nodes = 5_000\n{}[overlay.gnutella]\n", asked(2_000));
+    assert!(refused(350, "2_000", &slow) && !refused(350, "50", &slow));
+    let late = format!("nodes = 5_000\n{}[overlay.kademlia]\n", asked(300_000));
+    assert!(refused(800, "10_000", &late) && !refused(400, "50", &late));
+}
+
+#[test]
+fn what_was_seen_to_fit_is_not_refused() {
+    for (name, nodes) in [("million", 1_000_000), ("compare", 100_000)] {
+        let scenario = scenario::named(name).unwrap().with_nodes(nodes).unwrap();
+        for choice in &scenario.overlays {
+            let mut alone = scenario.clone();
+            alone.overlays = vec![choice.clone()];
+            let refused = alone.fits(Some(20_000_000_000), 1).err();
+            assert_eq!(refused.map(|wrong| wrong.to_string()), None, "{}", choice.name());
+        }
+    }
+}

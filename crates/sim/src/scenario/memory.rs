@@ -7,7 +7,7 @@
 use starling_overlay::{gnutella, kelips, pastry};
 
 use super::choice::Choice;
-use super::file::TrafficTable;
+use super::file::{LatencyTable, TrafficTable};
 use super::line::line_of;
 use super::params::Table;
 use super::{Scenario, Wrong};
@@ -34,8 +34,21 @@ const ASKING_BYTES: f64 = 400.0;
 const ASKING_S: f64 = 1.0;
 /// How long the messages of a flood are on the links, in seconds: two or three hops have most.
 const FLOOD_S: f64 = 0.2;
+/// Most times that a question's bytes are to be had under long delays: so many peers at most
+/// are asked before the first has answered, and all those messages are on the links.
+const MOST_ASKED_AT_ONCE: f64 = 16.0;
+/// The mean delay on the links, in milliseconds, under which all this was fitted: that of the
+/// Internet model.
+const FITTED_MS: f64 = 90.0;
+/// The side of a square over the mean distance of two points in it.
+const SQUARE: f64 = 1.92;
+/// Floods at once where there is any: a flood that runs is a whole one, and the array that has
+/// its messages is there twice while it grows.
+const FLOODS: f64 = 2.0;
+/// Bytes of a link of a Gnutella node, beyond those that it has by default.
+const LINK_BYTES: u64 = 32;
 /// Bytes of a message of a flood on a link.
-const FLOOD_BYTES: f64 = 64.0;
+const FLOOD_BYTES: f64 = 112.0;
 /// The same among super-peers, where all of a flood are on the links at once.
 const SUPER_BYTES: f64 = 256.0;
 /// Bytes of a way back that a node remembers, and of the room that the table grew out of.
@@ -99,8 +112,8 @@ impl Scenario {
 
     /// The traffic of most questions at a time.
     fn busiest(&self) -> String {
-        let begun =
-            |traffic: &TrafficTable| traffic.begun_within(ASKING_S, self.nodes(), self.file.duration_s);
+        let secs = ASKING_S * self.pace();
+        let begun = |traffic: &TrafficTable| traffic.begun_within(secs, self.nodes(), self.file.duration_s);
         let traffic = self.file.traffic.iter().enumerate();
         let most = traffic.max_by(|one, other| begun(one.1).total_cmp(&begun(other.1)));
         format!("traffic.{}.ask", most.map_or(0, |(number, _)| number))
@@ -170,7 +183,18 @@ impl Scenario {
         let within = |secs: f64| {
             traffic.iter().map(|traffic| traffic.begun_within(secs, nodes, self.file.duration_s)).sum()
         };
-        (planned as f64 * QUESTION_BYTES + choice.bytes_asking(nodes, within)) as u64
+        (planned as f64 * QUESTION_BYTES + choice.bytes_asking(nodes, self.pace(), within)) as u64
+    }
+
+    /// By how much all is longer under way than on the Internet, at least as long.
+    fn pace(&self) -> f64 {
+        let mean_ms = match self.file.network.latency {
+            LatencyTable::Constant { ms } => ms,
+            LatencyTable::Uniform { low_ms, high_ms } => f64::midpoint(low_ms, high_ms),
+            LatencyTable::Euclidean { base_ms, across_ms } => base_ms + across_ms / SQUARE,
+            LatencyTable::Internet {} => FITTED_MS,
+        };
+        (mean_ms / FITTED_MS).max(1.0)
     }
 }
 
@@ -197,7 +221,7 @@ impl Choice {
             }
             "kademlia" => 2_200,
             "pastry" => 1_000 + self.pastry_entries() * PEER_BYTES,
-            "gnutella" => 1_500,
+            "gnutella" => 1_500 + self.gnutella_links() * LINK_BYTES,
             "fasttrack" => 1_500,
             _ => 600,
         };
@@ -215,6 +239,13 @@ impl Choice {
         };
         let usual = entries(&pastry::Config::default());
         entries(&config.routing).saturating_sub(usual) as u64
+    }
+
+    /// Links that a Gnutella node may have beyond those that it has by default.
+    fn gnutella_links(&self) -> u64 {
+        let Table::Gnutella(table) = &self.table else { return 0 };
+        let links = table.config(&self.surroundings(0)).degree.1;
+        links.saturating_sub(gnutella::Config::default().degree.1).into()
     }
 
     /// How many mates and contacts a Kelips node knows.
@@ -241,10 +272,12 @@ impl Choice {
     }
 
     /// About how many bytes all questions take that are under way together, if so many begin
-    /// `within` a number of seconds. Those that are flooded are on many links at once, and
-    /// Gnutella's nodes remember where each came from.
-    fn bytes_asking(&self, nodes: u32, within: impl Fn(f64) -> f64) -> f64 {
+    /// `within` a number of seconds, and each takes `pace` times as long as on the Internet.
+    /// Those that are flooded are on many links at once, and Gnutella's nodes remember where
+    /// each came from.
+    fn bytes_asking(&self, nodes: u32, pace: f64, within: impl Fn(f64) -> f64) -> f64 {
         let around = self.surroundings(nodes);
+        let floods = within(FLOOD_S * pace).max(if within(f64::INFINITY) > 0.0 { FLOODS } else { 0.0 });
         let flood = match &self.table {
             Table::Gnutella(table) => {
                 let config = table.config(&around);
@@ -255,18 +288,18 @@ impl Choice {
                     gnutella::Strategy::Walkers { count, .. } => f64::from(count),
                     _ => reached * links,
                 };
-                within(FLOOD_S) * on_links * FLOOD_BYTES + kept * ROUTE_BYTES * f64::from(nodes)
+                floods * on_links * FLOOD_BYTES + kept * ROUTE_BYTES * f64::from(nodes)
             }
             Table::FastTrack(table) => {
                 let config = table.config(&around);
                 let supers = f64::from(nodes) / f64::from(config.leaves) + 1.0;
                 let links = f64::from(config.links);
                 let reached = supers.min(links.powi(i32::from(config.ttl)));
-                within(FLOOD_S) * reached * links * SUPER_BYTES
+                floods * reached * links * SUPER_BYTES
             }
             _ => 0.0,
         };
-        within(ASKING_S) * ASKING_BYTES + flood
+        within(ASKING_S * pace) * ASKING_BYTES * pace.min(MOST_ASKED_AT_ONCE) + flood
     }
 }
 
