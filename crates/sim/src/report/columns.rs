@@ -99,8 +99,11 @@ pub const COLUMNS: [Column; 53] = [
         |f| look_ups(f).timeouts.mean()
     ),
     column!("latency_ms", "mean ms", "mean time to the answer", |f| Some(look_ups(f).latency.mean()? / 1e3)),
-    column!("latency_p50_ms", "median ms", "median time to the answer", |f| millis(&look_ups(f), 0.5)),
-    column!("latency_p99_ms", "p99 ms", "what 99 % of the answers do not exceed", |f| {
+    column!("latency_p50_ms", "median ms", "median time to the answer, to 1.6 %", |f| millis(
+        &look_ups(f),
+        0.5
+    )),
+    column!("latency_p99_ms", "p99 ms", "what 99 % of the answers do not exceed, to 1.6 %", |f| {
         millis(&look_ups(f), 0.99)
     }),
     column!("stretch", "stretch", "time to the answer over the round trip to the node it names, mean", |f| {
