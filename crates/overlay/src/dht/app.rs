@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use starling_sansio::Time;
 
 use super::MAX_OPEN;
+use super::handover::Handing;
 use super::jobs::{Job, Phase, Task};
 use super::message::{Gone, Handed, Put};
 use super::publish::{Chore, Published};
@@ -27,7 +28,9 @@ pub struct App<P> {
     pub withdrawals: VecDeque<Withdrawal>,
     pub withdraw_later: BTreeMap<(Time, Gone), Withdrawal>,
     pub open: Rpcs<P, Sent<P>, MAX_OPEN>,
-    pub hands: BTreeSet<(P, Id, u16)>,
+    /// What is on its way to whom, and of that what is to be sent now.
+    pub handing: BTreeMap<(P, Id), Handing<P>>,
+    pub hands: BTreeSet<(P, Id)>,
     /// Who is still to be told that this node no longer has something.
     pub drops: BTreeSet<(P, Gone)>,
     /// Who of them does not answer: until when it rests, and how often it was told again.
@@ -65,6 +68,7 @@ impl<P> Default for App<P> {
             withdrawals: VecDeque::new(),
             withdraw_later: BTreeMap::new(),
             open: Rpcs::default(),
+            handing: BTreeMap::new(),
             hands: BTreeSet::new(),
             drops: BTreeSet::new(),
             silent: BTreeMap::new(),
@@ -85,9 +89,10 @@ impl<P: Peer> App<P> {
         let published = self.published.iter().map(|one| one.next);
         let again = self.withdraw_later.first_key_value().map(|(key, _)| key.0);
         let rested = self.silent.values().map(|rest| rest.0);
+        let handed = self.handing.values().filter_map(|one| one.again);
         let others =
             self.open.next_deadline().into_iter().chain(again).chain(self.leaving).chain([self.sweep]);
-        asking.chain(published).chain(rested).chain(others).min().unwrap_or(Time::NEVER)
+        asking.chain(published).chain(rested).chain(handed).chain(others).min().unwrap_or(Time::NEVER)
     }
 
     /// Whether there is nothing to remember.
@@ -101,7 +106,7 @@ impl<P: Peer> App<P> {
             && self.withdrawals.is_empty()
             && self.withdraw_later.is_empty()
             && self.open.is_empty()
-            && self.hands.is_empty()
+            && self.handing.is_empty()
             && self.drops.is_empty()
             && self.leaving.is_none()
     }
@@ -118,6 +123,7 @@ impl<P: Peer> App<P> {
             let peers = one.told.iter().map(|told| told.1.capacity() * size_of::<P>());
             one.told.capacity() * size_of::<(Id, Vec<P>)>() + peers.sum::<usize>()
         });
+        let missing = self.handing.values().map(|one| map_bytes::<(P, Id), ()>(one.missing.len()));
         size_of::<Self>()
             + self.kept.heap_bytes()
             + map_bytes::<Withdrawn<P>, Time>(self.withdrawn.len())
@@ -130,7 +136,9 @@ impl<P: Peer> App<P> {
             + map_bytes::<(Time, Gone), Withdrawal>(self.withdraw_later.len())
             + self.open.heap_bytes()
             + letters.sum::<usize>()
-            + map_bytes::<(P, Id, u16), ()>(self.hands.len())
+            + map_bytes::<(P, Id), Handing<P>>(self.handing.len())
+            + missing.sum::<usize>()
+            + map_bytes::<(P, Id), ()>(self.hands.len())
             + map_bytes::<(P, Gone), ()>(self.drops.len())
             + map_bytes::<P, (Time, u8)>(self.silent.len())
     }

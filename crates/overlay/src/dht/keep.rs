@@ -206,7 +206,7 @@ where
                 self.stored(op);
                 self.settle(op);
             }
-            (None, Letter::Hand(items)) if kept => self.handed(&items),
+            (None, Letter::Hand(items)) => self.handed(from, &items, kept),
             (None, Letter::Drop(_)) => drop(self.app.silent.remove(&from)),
             _ => {}
         }
@@ -226,7 +226,7 @@ where
     /// `peer` did not answer a message.
     pub fn unanswered(&mut self, peer: P, letter: Letter<P>, job: Option<u32>) {
         match letter {
-            Letter::Hand(_) => self.app.hands.retain(|hand| hand.0 != peer),
+            Letter::Hand(items) => self.hand_later(peer, &items),
             Letter::Drop(items) if job.is_none() => self.not_told(peer, items),
             _ => {}
         }

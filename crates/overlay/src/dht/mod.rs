@@ -56,7 +56,7 @@ pub const MAX_CHORES: usize = 1024;
 pub const MAX_PUBLISHED: usize = 4096;
 /// Open puts, drops and hand-overs at most.
 pub const MAX_OPEN: usize = 1024;
-/// Keys that wait to be handed over at most; the rest is left to republishing.
+/// Keys that are being handed over at most; the rest is left to republishing.
 pub const MAX_HANDS: usize = 4096;
 /// Hand-over messages on their way at once.
 pub const HAND_WINDOW: usize = 8;
@@ -418,6 +418,7 @@ where
         }
         self.publish_due();
         self.withdraw_due(self.now);
+        self.hand_again();
         self.silent();
         if self.app.leaving.is_some_and(|until| until <= self.now) {
             self.leave_now();

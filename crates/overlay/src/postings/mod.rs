@@ -142,6 +142,13 @@ impl<P: Copy + Eq> Postings<P> {
         postings.iter().filter(move |one| one.expires > now)
     }
 
+    /// What is kept under `key`, expired or not, after `last`: all if that is not there.
+    pub fn after(&self, key: Id, last: Option<(P, Id)>) -> &[Posting<P>] {
+        let postings = self.shelves.get(&key).map_or(&[][..], |shelf| &shelf.postings);
+        let at = postings.iter().position(|one| Some((one.provider, one.record.key)) == last);
+        at.map_or(postings, |at| &postings[at + 1..])
+    }
+
     /// Forgets what has expired.
     pub fn expire(&mut self, now: Time, household: impl Fn(P) -> u64) {
         let Postings { shelves, bytes, full } = self;
