@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use common::World;
 use everyone::{Everyone, Say};
-use starling_overlay::dht::{Dht, DhtConfig, DhtMessage, Gone, Handed, PostingLimits, Put, Shown};
+use starling_overlay::dht::{
+    Dht, DhtConfig, DhtMessage, Gone, Handed, MAX_CHORES, PostingLimits, Put, Shown,
+};
 use starling_overlay::wire::{List, Wire};
 use starling_overlay::{Command, Core, Event, Id, Offence, Op, Outcome, Query, Record, RpcId};
 
@@ -396,4 +398,31 @@ fn a_lie_on_the_way_is_not_believed() {
     assert_eq!(world.outside.offences, [(origin, Offence::OutOfRange)]);
     world.run_for(secs(30));
     assert_eq!(result(&world, 1).1, Outcome::NotFound);
+}
+
+/// Who has much to publish at once, or to renew, keeps a part of it waiting; the rest is tried
+/// again later.
+#[test]
+fn so_many_publications_and_renewals_wait_and_no_more() {
+    const MANY: u32 = 2 * MAX_CHORES as u32;
+    let day = secs(24 * 60 * 60);
+    let config = DhtConfig { republish: day, expire: 2 * day, ..config() };
+    let (parallel, retry) = (config.parallel, config.retry);
+    let mut world = Small::new(1, 160, config);
+    world.converged(20);
+    let told = |world: &mut Small, time: Duration| {
+        world.outside.log = Some(Vec::new());
+        world.run_for(time);
+        let log = world.outside.log.take().unwrap_or_default();
+        let puts = log.iter().filter_map(|said| match &said.2 {
+            DhtMessage::Put { put, .. } => Some(put.record.key),
+            _ => None,
+        });
+        puts.collect::<BTreeSet<Id>>().len()
+    };
+    for what in ["new", "renewed"] {
+        (0..MANY).for_each(|number| world.command(0, Command::Publish(record(number, ""))));
+        assert_eq!(told(&mut world, retry - secs(1)), MAX_CHORES + parallel, "{what}");
+        assert_eq!(told(&mut world, 4 * retry), MANY as usize - MAX_CHORES - parallel, "{what}");
+    }
 }

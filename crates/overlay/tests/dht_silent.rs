@@ -106,6 +106,23 @@ fn the_dead_are_not_told_of_withdrawals_for_ever() {
     is_bounded::<Kademlia<u32>>();
 }
 
+/// Who is known to be out of reach is told nothing more.
+fn is_spared<K: KeyBased<u32, Config: Default>>() {
+    let (mut net, alone) = one_forgotten::<K>();
+    net.kill(alone);
+    withdraw_all(&mut net);
+    net.run_for(Duration::from_secs(20));
+    net.unreachable(1, alone);
+    assert_eq!(quarter(&mut net, alone), 0, "{}", K::NAME);
+}
+
+#[test]
+fn who_is_out_of_reach_is_told_of_no_withdrawals() {
+    is_spared::<Chord<u32>>();
+    is_spared::<Pastry<u32>>();
+    is_spared::<Kademlia<u32>>();
+}
+
 /// Who is near the key and hears no withdrawal is told again, ever more rarely, as long as it
 /// would keep the posting.
 fn more_and_more_rarely<K: KeyBased<u32, Config: Default>>() {
