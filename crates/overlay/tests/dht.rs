@@ -426,3 +426,26 @@ fn so_many_publications_and_renewals_wait_and_no_more() {
         assert_eq!(told(&mut world, 4 * retry), MANY as usize - MAX_CHORES - parallel, "{what}");
     }
 }
+
+/// What is new and got lost is tried again before all that is only to be renewed.
+#[test]
+fn something_new_that_got_lost_waits_for_no_renewals() {
+    let mut world = converged(1, 20);
+    let retry = config().retry;
+    let publish_many = |world: &mut Small| {
+        (1..1000).for_each(|number| world.command(0, Command::Publish(record(number, ""))));
+    };
+    publish_many(&mut world);
+    world.run_for(secs(40));
+    world.outside.drops = Some(Box::new(|_, _, message| match message {
+        DhtMessage::Put { put, .. } => put.record.key == record(0, "").key,
+        _ => false,
+    }));
+    world.command(0, Command::Publish(record(0, "")));
+    world.run_for(retry);
+    world.outside.drops = None;
+    publish_many(&mut world);
+    world.run_for(secs(6));
+    let keeps = |one: (&u32, &Node)| *one.0 != 0 && one.1.kept_keys().contains(&record(0, "").key);
+    assert!(world.nodes.iter().any(keeps));
+}

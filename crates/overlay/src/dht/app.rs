@@ -8,7 +8,7 @@ use super::MAX_OPEN;
 use super::handover::Handing;
 use super::jobs::{Job, Phase, Task};
 use super::message::{Gone, Handed, Put};
-use super::publish::{Chore, Published};
+use super::publish::{Chore, Published, Told};
 use super::withdraw::{Withdrawal, Withdrawn};
 use crate::postings::{Postings, map_bytes};
 use crate::{Id, Peer, Rpcs};
@@ -22,7 +22,7 @@ pub struct App<P> {
     pub published: Vec<Published<P>>,
     pub jobs: BTreeMap<u32, Job<P>>,
     pub waiting: VecDeque<Task>,
-    /// Publications that wait, those of which nobody has been told before others.
+    /// Publications that wait, those of which nobody has heard before others.
     pub chores: VecDeque<Chore>,
     /// Withdrawals that wait, first tries before others, and those to be tried again.
     pub withdrawals: VecDeque<Withdrawal>,
@@ -120,8 +120,8 @@ impl<P: Peer> App<P> {
             Letter::Hand(items) => items.capacity() * size_of::<Handed<P>>(),
         });
         let told = self.published.iter().map(|one| {
-            let peers = one.told.iter().map(|told| told.1.capacity() * size_of::<P>());
-            one.told.capacity() * size_of::<(Id, Vec<P>)>() + peers.sum::<usize>()
+            let peers = one.told.iter().map(|told| told.peers.capacity() * size_of::<P>());
+            one.told.capacity() * size_of::<Told<P>>() + peers.sum::<usize>()
         });
         let missing = self.handing.values().map(|one| map_bytes::<(P, Id), ()>(one.missing.len()));
         size_of::<Self>()

@@ -387,7 +387,8 @@ where
             _ => (false, true),
         };
         match job.task {
-            Task::Publish(put) if !told => self.publish_later(put.record.key),
+            Task::Publish(put) if told => self.app.note_heard(&put),
+            Task::Publish(put) => self.publish_later(put.record.key),
             Task::Withdraw(one) if missed || one.is_unsure(job.cost) => self.withdraw_later(*one),
             _ => {}
         }

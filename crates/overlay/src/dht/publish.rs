@@ -17,16 +17,25 @@ pub struct Published<P> {
     pub next: Time,
     /// How long to wait after that.
     interval: Duration,
-    /// Under which of its keys whom was told, the latest first.
-    pub told: Vec<(Id, Vec<P>)>,
+    /// Who was told of it under which of its keys.
+    pub told: Vec<Told<P>>,
+}
+
+/// Who was told of a record under one key, the latest first.
+#[derive(Clone, Debug)]
+pub struct Told<P> {
+    pub under: Id,
+    pub peers: Vec<P>,
+    /// Whether one of them has said so.
+    pub heard: bool,
 }
 
 /// A publication of a record under one key that waits.
 #[derive(Clone, Debug)]
 pub struct Chore {
     pub task: Task,
-    /// Whether nobody has been told of the record yet. Who has much to renew still publishes
-    /// something new at once.
+    /// Whether nobody has said yet that it was told. Who has much to renew still publishes
+    /// something new at once, and tries it again before all that.
     pub fresh: bool,
 }
 
@@ -58,7 +67,7 @@ where
                 (one.next, one.interval) = (self.now, interval);
                 let before = std::mem::replace(&mut one.record, record.clone());
                 let gone: Vec<Id> = keys(&before).into_iter().filter(|key| !now.contains(key)).collect();
-                let told = one.told.extract_if(.., |told| gone.contains(&told.0)).collect();
+                let told = one.told.extract_if(.., |told| gone.contains(&told.under)).collect();
                 self.withdraw_under(&gone, told, record.key);
             }
             None if self.app.published.len() >= MAX_PUBLISHED => {
@@ -85,8 +94,10 @@ where
             let cut = one.interval.mul_f64(self.host.rng().unit() / 4.0);
             one.next = self.now + (one.interval - cut);
             one.interval = (2 * one.interval).min(self.config.republish);
-            let (record, fresh) = (one.record.clone(), one.told.is_empty());
+            let heard = one.told.iter().filter(|told| told.heard).map(|told| told.under);
+            let (record, heard) = (one.record.clone(), heard.collect::<Vec<Id>>());
             for under in keys(&record) {
+                let fresh = !heard.contains(&under);
                 let put = Box::new(Put { under, record: record.clone() });
                 if !self.chore(Chore { task: Task::Publish(put), fresh }) {
                     self.publish_later(record.key);

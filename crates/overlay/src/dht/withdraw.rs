@@ -15,7 +15,7 @@ use starling_sansio::Time;
 use super::app::{App, Letter, Sent};
 use super::jobs::Task;
 use super::message::{Gone, MAX_GONE, Put};
-use super::publish::keys;
+use super::publish::{Told, keys};
 use super::{Ctx, DhtMessage};
 use crate::wire::List;
 use crate::{Cost, Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Purpose, Record, Route, RpcId};
@@ -76,17 +76,24 @@ impl<P: Peer> App<P> {
         let Some(one) = self.published.iter_mut().find(|one| one.record.key == put.record.key) else {
             return;
         };
-        let before = one.told.iter_mut().find(|told| told.0 == put.under);
-        let old = before.as_ref().map_or(&[][..], |told| &told.1);
+        let before = one.told.iter_mut().find(|told| told.under == put.under);
+        let old = before.as_ref().map_or(&[][..], |told| &told.peers);
         let old = old.iter().filter(|peer| !peers.contains(peer));
-        let told: Vec<P> = peers.iter().chain(old).take(most).copied().collect();
+        let peers: Vec<P> = peers.iter().chain(old).take(most).copied().collect();
         match before {
-            Some(before) => before.1 = told,
+            Some(before) => before.peers = peers,
             None => {
                 one.told.reserve_exact(1);
-                one.told.push((put.under, told));
+                one.told.push(Told { under: put.under, peers, heard: false });
             }
         }
+    }
+
+    /// One of those who are told of a publication has said so.
+    pub fn note_heard(&mut self, put: &Put) {
+        let one = self.published.iter_mut().find(|one| one.record.key == put.record.key);
+        let told = one.and_then(|one| one.told.iter_mut().find(|told| told.under == put.under));
+        told.into_iter().for_each(|told| told.heard = true);
     }
 
     /// The next publication or withdrawal to begin: of what there is less under way, since
@@ -140,9 +147,9 @@ where
 
     /// Withdraws a record from under some keys, of which those in `told` were told; what
     /// is still being published there is given up first.
-    pub fn withdraw_under(&mut self, gone: &[Id], told: Vec<(Id, Vec<P>)>, what: Id) {
+    pub fn withdraw_under(&mut self, gone: &[Id], told: Vec<Told<P>>, what: Id) {
         self.give_up(|task| task.record() == Some(what) && gone.contains(&task.key()));
-        for (under, peers) in told {
+        for Told { under, peers, .. } in told {
             let others = peers.into_iter().filter(|&peer| peer != self.me);
             self.app.drop_later(others.map(|peer| (peer, Gone { under, what })));
         }
