@@ -4,8 +4,8 @@
 //! provider, per key and in all, since strangers fill it. When it is full, a newcomer's
 //! posting takes the place of one of whoever has most, or of a key, if that leaves all who
 //! lose something no less than the newcomer then has: nobody locks others out, and where all
-//! renew what they have, it settles. What it deliberately lacks: any opinion on which
-//! node keeps which key.
+//! renew what they have, it settles but for rare circles that `room.rs` tells of. What it
+//! deliberately lacks: any opinion on which node keeps which key.
 
 mod room;
 

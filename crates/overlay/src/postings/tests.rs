@@ -282,3 +282,19 @@ fn what_may_be_displaced_is_found_in_the_end_in_a_large_store() {
         assert!(tries.is_some_and(|tries| tries > 0), "{per_key} under a key: {tries:?}");
     }
 }
+
+/// Under a key that is full it matters what a household has there, not elsewhere.
+#[test]
+fn who_has_much_elsewhere_gets_into_a_full_key() {
+    let mut postings = Postings::default();
+    let limits = PostingLimits { per_key: 4, ..PostingLimits::default() };
+    for (what, provider) in [(1, 0), (2, 0), (3, 10), (4, 10)] {
+        postings.put(Id::ZERO, posting(what, provider, 10), &limits, house).unwrap();
+    }
+    for what in 10..30 {
+        postings.put(Id::from_high(what), posting(what, 20, 10), &limits, house).unwrap();
+    }
+    let full = PostingLimits { bytes: postings.bytes(), ..limits };
+    assert_eq!(postings.put(Id::ZERO, posting(5, 20, 10), &full, house), Ok(()));
+    assert_eq!(postings.put(Id::ZERO, posting(6, 20, 10), &full, house), Err(Full));
+}
