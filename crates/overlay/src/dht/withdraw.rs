@@ -109,12 +109,23 @@ impl<P: Peer> App<P> {
         gone.map(|one| Task::Withdraw(Box::new(one))).or_else(|| Some(self.chores.pop_front()?.task))
     }
 
-    /// These are to be told of withdrawals.
+    /// These are to be told of withdrawals. If there are too many, those who do not answer
+    /// are not told.
     fn drop_later(&mut self, items: impl Iterator<Item = (P, Gone)>) {
         self.drops.extend(items);
+        let mut silent = self.silent.keys().copied();
         while self.drops.len() > MAX_DROPS {
-            self.drops.pop_last();
+            match silent.next() {
+                Some(peer) if self.is_to_drop(peer) => self.drops.retain(|drop| drop.0 != peer),
+                Some(_) => {}
+                None => drop(self.drops.pop_last()),
+            }
         }
+    }
+
+    /// Whether a peer is still to be told of withdrawals.
+    fn is_to_drop(&self, peer: P) -> bool {
+        self.drops.range((peer, FIRST)..).next().is_some_and(|one| one.0 == peer)
     }
 
     /// Whether nobody is to be told of a withdrawal, now or later.
@@ -260,8 +271,7 @@ where
     fn ask_silent(&mut self) {
         let rested = self.app.silent.iter().filter(|one| one.1.0 <= self.now);
         for (peer, tries) in rested.map(|one| (*one.0, one.1.1)).collect::<Vec<(P, u8)>>() {
-            let waits = self.app.drops.range((peer, FIRST)..).next().is_some_and(|one| one.0 == peer);
-            if !waits || tries >= SILENT_TRIES {
+            if !self.app.is_to_drop(peer) || tries >= SILENT_TRIES {
                 self.tell_no_more(peer);
                 continue;
             }
@@ -323,5 +333,25 @@ where
         }
         let one = self.withdrawn(provider, Gone { under, what: record.key });
         self.app.withdrawn.get(&one).is_some_and(|&until| until >= expires)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Too many are to be told: it is the silent who are not.
+    #[test]
+    fn where_too_many_are_to_be_told_the_silent_are_told_nothing() {
+        let mut app = App::<u32>::default();
+        let gone = |what: usize| Gone { under: Id::ZERO, what: Id::from_high(what as u64) };
+        app.silent.extend([1, 2].map(|peer| (peer, (Time::ZERO, 0))));
+        app.drop_later((0..10).map(|what| (2, gone(what))));
+        app.drop_later((0..MAX_DROPS - 10).map(|what| (3, gone(what))));
+        assert_eq!((app.drops.len(), app.is_to_drop(2)), (MAX_DROPS, true));
+        app.drop_later([(4, gone(0))].into_iter());
+        assert_eq!((app.drops.len(), app.is_to_drop(2), app.is_to_drop(4)), (MAX_DROPS - 9, false, true));
+        app.drop_later((1..20).map(|what| (4, gone(what))));
+        assert_eq!(app.drops.len(), MAX_DROPS);
     }
 }
