@@ -20,13 +20,22 @@ use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::workload::Workload;
 
+/// Who of those that are up fail at once.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Victims {
+    /// Exactly this share of them, 0 to 1, drawn by chance.
+    Share(f64),
+    /// Each with this probability: how many they are is chance, too.
+    Each(f64),
+}
+
 /// Some hosts fail, or leave, at one moment.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Failure {
     /// When.
     pub at: Time,
-    /// The share of those that are up, 0 to 1: exactly so many, drawn by chance.
-    pub share: f64,
+    /// Who.
+    pub who: Victims,
     /// Whether they say good-bye.
     pub graceful: bool,
 }
@@ -310,13 +319,16 @@ where
         self.engine.parts_mut().for_each(|(_, script)| script.set_anchor(anchor));
     }
 
-    /// Exactly the share of those that are up, drawn by chance, as papers mean it: a coin for
-    /// each would add chance of its own.
     fn fail(&mut self, failure: Failure) {
         let hosts = 0..self.engine.hosts().count();
         let mut up: Vec<u32> = hosts.filter(|&host| self.engine.part_of(host).node(host).is_some()).collect();
-        self.rng.shuffle(&mut up);
-        up.truncate((up.len() as f64 * failure.share).round() as usize);
+        match failure.who {
+            Victims::Share(share) => {
+                self.rng.shuffle(&mut up);
+                up.truncate((up.len() as f64 * share).round() as usize);
+            }
+            Victims::Each(probability) => up.retain(|_| self.rng.unit() < probability),
+        }
         for host in up {
             let (part, script) = self.engine.part_and_script_of_mut(host);
             if failure.graceful {

@@ -160,6 +160,7 @@ fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
         ("total = 3", "", 5, "either total or every_s"),
         ("ask = \"find\"", "ask = \"lookup\"", 5, "add [records]"),
         ("total = 3\n", "total = 3\n[[failure]]\nat_s = 9\nshare = 0.1", 8, "at_s is 9"),
+        ("total = 3\n", "total = 3\n[[failure]]\nat_s = 1\n", 7, "either the share that fails or"),
         (
             "total = 3\n",
             "total = 3\n[[failure]]\nat_s = 1\nshare = 0.1\n[[failure]]\nat_s = 1\nshare = 7\n",

@@ -72,6 +72,18 @@ fn exactly_the_share_of_those_who_are_up_fails() {
     assert!(one.0 == 15_000 && one == two, "{}", one.0);
 }
 
+/// As the papers have it in which each node fails with a probability: about so many.
+#[test]
+fn a_coin_for_each_takes_about_its_share() {
+    let text = "nodes = 500\nduration_s = 30\nseeds = 8\n[overlay.napster]\n\
+                [[failure]]\nat_s = 10\nprobability = 0.3\n";
+    let scenario = Scenario::parse("words", text).unwrap();
+    let report = runner::run(&scenario, 2, &|_: &_| true);
+    let lives: Vec<u64> = report.rows[0].trials.iter().map(|(_, found)| found.live).collect();
+    assert!(lives.iter().all(|live| (300..400).contains(live)), "{lives:?}");
+    assert!(lives.iter().any(|&live| live != 350), "{lives:?}");
+}
+
 #[test]
 fn who_fails_gracefully_is_gone_and_asks_nothing() {
     for overlay in ["chord", "pastry", "kademlia"] {

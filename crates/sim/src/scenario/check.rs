@@ -20,7 +20,7 @@ use crate::network::{Hostility, Latency, Network, Partition};
 use crate::place::{MAX_HOSTS, Places, Spread};
 use crate::plan::{Amount, Arrival, Plan, Traffic};
 use crate::report::COLUMNS;
-use crate::trial::{Failure, Setting};
+use crate::trial::{Failure, Setting, Victims};
 
 /// A key that is to blame, with the tables that it is in, and what is wrong with its value.
 pub(crate) type Blame = (String, String);
@@ -210,7 +210,12 @@ fn events(file: &File) -> Result<(), Blame> {
         within("churn", range("graceful", *graceful, 0.0, 1.0))?;
     }
     each("failure", &file.failure, |failure| {
-        range("share", failure.share, 0.0, 1.0)?;
+        range("share", failure.share.unwrap_or(0.0), 0.0, 1.0)?;
+        range("probability", failure.probability.unwrap_or(0.0), 0.0, 1.0)?;
+        if failure.share.is_some() == failure.probability.is_some() {
+            let what = "say either the share that fails or the probability of each, and not both";
+            return blame("", what.into());
+        }
         moment("at_s", failure.at_s, file)
     })?;
     each("arrival", &file.arrival, |arrival| {
@@ -332,7 +337,14 @@ pub fn setting(file: &File, choice: &Choice, seed: u64) -> Setting {
         churn: file.churn.as_ref().map(churning),
     };
     let failures = file.failure.iter();
-    let failures = failures.map(|f| Failure { at: time(f.at_s), share: f.share, graceful: f.graceful });
+    let failures = failures.map(|f| Failure {
+        at: time(f.at_s),
+        who: match (f.share, f.probability) {
+            (Some(share), _) => Victims::Share(share),
+            (None, probability) => Victims::Each(probability.unwrap_or(0.0)),
+        },
+        graceful: f.graceful,
+    });
     Setting {
         plan: Arc::new(plan),
         converged,

@@ -225,8 +225,10 @@ pub enum LifetimeTable {
 pub struct FailureTable {
     /// When.
     pub at_s: f64,
-    /// The share of hosts that are up.
-    pub share: f64,
+    /// The share of hosts that are up: exactly so many.
+    pub share: Option<f64>,
+    /// Or: each of them with this probability.
+    pub probability: Option<f64>,
     /// Whether they say good-bye.
     #[serde(default)]
     pub graceful: bool,
