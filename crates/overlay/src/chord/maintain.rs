@@ -170,17 +170,12 @@ impl<P: Peer> Chord<P> {
             (question.left, question.deadline) = (0, self.now);
             self.expire_question(host);
         }
-        let known = self.successors().contains(&from)
-            || self.predecessors.iter().any(|one| one == from)
-            || self.table.fingers().contains(&from);
         self.bury(from, host);
         if let Some(before) = before.filter(|_| self.predecessor().is_none()) {
             self.set_predecessors(before, Few::NONE, host);
         }
-        // Whom nobody here knew leaves nothing to be mended.
-        if known {
-            self.stabilize_at = self.stabilize_at.min(self.now + self.config.hurry);
-        }
+        // Also where nothing here names it: a list that does may be on its way.
+        self.stabilize_at = self.stabilize_at.min(self.now + self.config.hurry);
     }
 
     /// `peer` is gone: nothing here names it any more.
