@@ -8,7 +8,6 @@ use bytes::Bytes;
 use common::World;
 use starling_overlay::chord::invariant::{Checker, Violation};
 use starling_overlay::chord::{Aim, Chord, Config, Message, Style};
-use starling_overlay::wire::List;
 use starling_overlay::{Core, Cost, Id, Input, KeyBased, Op, Route, Routing, Standing};
 use starling_sansio::Rng;
 
