@@ -20,8 +20,8 @@
 //!
 //! The root answers the origin of a find directly, and behind a NAT nobody hears what comes
 //! from whom it never wrote to. So a find without an answer is done again iteratively; and
-//! where the root itself answers this node nothing, however often it is asked, the nearest
-//! who did answer is taken for it.
+//! where the root itself answers this node nothing, however often it is asked, those who did
+//! answer stand in for it and for its replica set, the nearest first.
 //!
 //! Deliberately absent: randomised routing around malicious nodes, the
 //! self-tuning of probe intervals, and exactly-once delivery: a payload whose

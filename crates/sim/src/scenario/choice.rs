@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use starling_overlay::Overlay;
+use starling_overlay::{Overlay, chord};
 
 use super::params::{ChordTable, KademliaTable, Overlays, PastryTable, Style, Surroundings, Table};
 use crate::judge::Root;
@@ -84,9 +84,10 @@ impl Choice {
     /// Whether its finds and look-ups go from node to node, and only the answer comes straight
     /// back.
     pub fn is_recursive(&self) -> bool {
+        let around = self.surroundings(1);
         match &self.table {
-            Table::Chord(table) => table.style == Some(Style::Recursive),
-            Table::Pastry(table) => table.style != Some(Style::Iterative),
+            Table::Chord(table) => table.config(&around).routing.style == chord::Style::Recursive,
+            Table::Pastry(table) => !table.config(&around).routing.iterative,
             _ => false,
         }
     }
