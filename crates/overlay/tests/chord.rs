@@ -8,6 +8,7 @@ use bytes::Bytes;
 use common::World;
 use starling_overlay::chord::invariant::{Checker, Violation};
 use starling_overlay::chord::{Aim, Chord, Config, Message, Style};
+use starling_overlay::wire::List;
 use starling_overlay::{Core, Cost, Id, Input, KeyBased, Op, Route, Routing, Standing};
 use starling_sansio::Rng;
 
@@ -183,6 +184,15 @@ fn who_leaves_says_good_bye_to_both_neighbours() {
     world.run_for(Duration::from_millis(100)); // nobody finds a dead neighbour by itself so soon
     assert_eq!(world.nodes[&before].successors(), after);
     assert_eq!(world.nodes[&after[0]].predecessor(), Some(before));
+}
+
+#[test]
+fn the_good_bye_of_a_stranger_changes_nothing() {
+    let mut world = Ring::new(13, 160, Config::default());
+    world.converged(50);
+    let before = world.nodes[&7].next_timeout();
+    world.inject(9_999, 7, Message::Leave { predecessor: None, list: List::default() });
+    assert_eq!(world.nodes[&7].next_timeout(), before);
 }
 
 #[test]

@@ -170,12 +170,15 @@ impl<P: Peer> Chord<P> {
             (question.left, question.deadline) = (0, self.now);
             self.expire_question(host);
         }
+        let known = self.table.all().contains(&from) || self.predecessors.iter().any(|one| one == from);
         self.bury(from, host);
         if let Some(before) = before.filter(|_| self.predecessor().is_none()) {
             self.set_predecessors(before, Few::NONE, host);
         }
-        // Also where nothing here names it: a list that does may be on its way.
-        self.stabilize_at = self.stabilize_at.min(self.now + self.config.hurry);
+        // Whom nobody here knew leaves nothing to be mended.
+        if known {
+            self.stabilize_at = self.stabilize_at.min(self.now + self.config.hurry);
+        }
     }
 
     /// `peer` is gone: nothing here names it any more.

@@ -239,7 +239,10 @@ impl Adversary {
         let Some(at) = any else { return false };
         let (from, to, message) = self.flight.swap_remove(at);
         let Some(node) = self.nodes.get(&to) else { return true };
-        let told = adopted(&node.core, from, to, &message, self.game.r);
+        let told = adopted(&node.core, from, to, &message, self.game.r, Leaves::Now);
+        // Who becomes a member later, at the place of one who is gone, is somebody else.
+        let is_member = |peer: &u32| self.nodes.get(peer).is_some_and(|node| node.core.is_member());
+        let told: Option<Vec<u32>> = told.map(|told| told.into_iter().filter(is_member).collect());
         let refused = self.outside.refused;
         self.with(to, |core, now, outside| core.handle(now, Input::Message { from, message }, outside));
         if let (Some(told), true, Some(node)) =
@@ -338,7 +341,7 @@ impl Adversary {
         let mut lists: Vec<Vec<Id>> = Vec::new();
         for (from, to, message) in &self.flight {
             let Some(node) = self.nodes.get(to) else { continue };
-            if let Some(list) = adopted(&node.core, *from, *to, message, self.game.r) {
+            if let Some(list) = adopted(&node.core, *from, *to, message, self.game.r, Leaves::Later) {
                 if !list.iter().any(live) {
                     return None;
                 }
@@ -382,15 +385,33 @@ impl Adversary {
     }
 }
 
+/// When last words are heard: who spoke them may become the first successor until then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaves {
+    Now,
+    Later,
+}
+
 /// The list that the protocol makes of `message`, if `node` takes it.
-fn adopted(node: &Chord<u32>, from: u32, to: u32, message: &Message<u32>, r: usize) -> Option<Vec<u32>> {
+fn adopted(
+    node: &Chord<u32>,
+    from: u32,
+    to: u32,
+    message: &Message<u32>,
+    r: usize,
+    leaves: Leaves,
+) -> Option<Vec<u32>> {
     let asked = node.awaited().any(|peer| peer == from);
     let joins = asked && !node.is_member(); // a member only looks beyond its ring
     let list: Vec<u32> = match message {
         Message::Successors { list, .. } if asked => [&[from], &**list].concat(),
         Message::Last { peers, aim: Aim::Join, .. } if joins && peers.is_empty() => vec![from],
         Message::Last { peers, aim: Aim::Join, .. } if joins => peers.to_vec(),
-        Message::Leave { list, .. } if node.successors().first() == Some(&from) => list.to_vec(),
+        Message::Leave { list, .. }
+            if leaves == Leaves::Later || node.successors().first() == Some(&from) =>
+        {
+            list.to_vec()
+        }
         _ => return None,
     };
     Some(list.into_iter().take_while(|&peer| peer != to).take(r).collect())
