@@ -102,6 +102,6 @@ mod tests {
         let mut process = Launch::new("false").spawn().unwrap();
         let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
         let error = await_answer(&mut process, nobody, "/", Duration::from_secs(5)).unwrap_err();
-        assert!(error.to_string().contains("ended too early"), "{error}");
+        assert!(error.to_string().contains("ended too early (exit status: 1)"), "{error}");
     }
 }

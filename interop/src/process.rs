@@ -24,7 +24,7 @@ pub struct Launch {
 /// A running process. Dropping it kills it.
 pub struct Process {
     name: String,
-    child: Child,
+    child: RefCell<Child>,
     lines: Receiver<String>,
     last: RefCell<VecDeque<String>>,
     stderr: Option<PathBuf>,
@@ -77,7 +77,13 @@ impl Launch {
         if let Some(stdout) = child.stdout.take() {
             forward_lines(stdout, sender);
         }
-        Ok(Process { name: self.short_name(), child, lines, last: RefCell::default(), stderr })
+        Ok(Process {
+            name: self.short_name(),
+            child: RefCell::new(child),
+            lines,
+            last: RefCell::default(),
+            stderr,
+        })
     }
 
     /// `setpriv` makes the kernel kill the process when this thread ends; `sh` puts
@@ -104,7 +110,7 @@ impl Launch {
 impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.borrow().id()
     }
 
     /// Waits for a line on its standard output that `matches`; a line that begins with
@@ -149,12 +155,12 @@ impl Process {
                 Err(RecvTimeoutError::Timeout) => return Err(self.complaint("is still running")),
             }
         }
-        Ok(context(self.child.wait(), &self.name)?.code())
+        Ok(context(self.child.get_mut().wait(), &self.name)?.code())
     }
 
     /// Writes a line to its standard input.
     pub fn say(&mut self, line: &str) -> Result<()> {
-        let Some(stdin) = self.child.stdin.as_mut() else {
+        let Some(stdin) = self.child.get_mut().stdin.as_mut() else {
             return Err(self.complaint("has no standard input"));
         };
         context(writeln!(stdin, "{line}").and_then(|()| stdin.flush()), &self.name)
@@ -162,12 +168,12 @@ impl Process {
 
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        matches!(self.child.get_mut().try_wait(), Ok(None))
     }
 
     /// Asks it to end, as Ctrl-C does.
     pub fn interrupt(&self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(self.id()).ok().and_then(rustix::process::Pid::from_raw);
         let Some(pid) = pid else { return Err(self.complaint("has no process id")) };
         context(rustix::process::kill_process(pid, rustix::process::Signal::INT), &self.name)
     }
@@ -177,13 +183,17 @@ impl Process {
         self.stderr.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
     }
 
-    /// A sentence about this process, with the end of what it complained of itself.
+    /// A sentence about this process, with how it ended, if it has, and the end of what it
+    /// complained of itself.
     pub fn complaint(&self, what: &str) -> String {
         let errors = self.errors();
         let tail: Vec<&str> = errors.lines().rev().take(LAST_LINES).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
         let said: Vec<String> = self.last.borrow().iter().cloned().collect();
-        format!("{} {what}\nit said:\n{}\nits errors:\n{}", self.name, said.join("\n"), tail.join("\n"))
+        let ended = self.child.borrow_mut().try_wait().ok().flatten();
+        let ended = ended.map(|status| format!(" ({status})")).unwrap_or_default();
+        let (said, tail) = (said.join("\n"), tail.join("\n"));
+        format!("{} {what}{ended}\nit said:\n{said}\nits errors:\n{tail}", self.name)
     }
 
     fn remember(&self, line: String) {
@@ -197,8 +207,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
