@@ -227,6 +227,24 @@ fn a_table_of_the_wrong_form_is_shown_the_right_one() {
         ("total = 3\n", "total = 3\n[churn]\nsession = 5\nabsence = 5\n", 9, "mean_s = 3600 }"),
         ("[overlay.chord]", "[overlay.gnutella]\nsearch = 7", 4, "{ by = \"flood\", ttl = 7 }"),
         ("[[traffic]]", "[traffic]", 4, "tables under [[name]]"),
+        ("[overlay.chord]", "overlay = \"chord\"", 3, "expected a table"),
+        ("[overlay.chord]", "[overlay.chord]\n[network]\nhostile = \"drop\"", 5, "expected a table"),
+        (
+            "[overlay.chord]",
+            "[overlay.chord]\n[network]\nlatency = { model = \"internet\", ms = 3 }",
+            5,
+            "unknown field `ms`: leave it out, as in { model = \"internet\" }",
+        ),
+        (
+            "[overlay.chord]",
+            "[overlay.chord]\n[network]\nlatency = { model = 3 }",
+            5,
+            "expected a name in quotes",
+        ),
+        ("nodes = 10", "nodes = 10\ncheck = true", 2, "expected a name in quotes"),
+        ("nodes = 10", "nodes = 99999999999999999999", 1, "integer `99999999999999999999`, expected a whole"),
+        ("[overlay.chord]", "[overlay.chord]\nstabilize_s = 1e300", 4, "1e300 s is out of bounds"),
+        ("[overlay.chord]\n", "", 0, "add one of [overlay.napster]"),
     ]);
 }
 

@@ -110,7 +110,7 @@ fn moment(key: &str, at: f64, file: &File) -> Result<(), Blame> {
 }
 
 /// A number as its author may have written it, not with all its hundreds of digits.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let is_long = value != 0.0 && !(1e-6..1e12).contains(&value.abs());
     if is_long { format!("{value:e}") } else { value.to_string() }
 }

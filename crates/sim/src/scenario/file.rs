@@ -48,6 +48,7 @@ pub struct File {
     #[serde(default)]
     pub check: CheckName,
     /// Which overlays run, and their parameters.
+    #[serde(default)]
     pub overlay: Overlays,
     /// The links.
     #[serde(default)]

@@ -156,6 +156,10 @@ pub(crate) fn with_so_many(name: &str, text: &str, blame: check::Blame) -> Wrong
 /// A message of several lines as one, in the words of who writes scenarios.
 fn one_line(message: &str) -> String {
     let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = words.replace("` as i128", "`").replace("` as u128", "`");
+    // Only the internet model has a name and nothing else.
+    let words = words.replace(", there are no fields", ": leave it out, as in { model = \"internet\" }");
+    let words = words.replace("wanted string or table", "expected a name in quotes");
     for (kind, meant) in [
         ("u16", "a whole number from 0 to 65535"),
         ("u32", "a whole number from 0 to 4294967295"),
@@ -164,11 +168,15 @@ fn one_line(message: &str) -> String {
         ("internally tagged enum LatencyTable", "a table as { model = \"constant\", ms = 50 }"),
         ("internally tagged enum LifetimeTable", "a table as { model = \"exponential\", mean_s = 3600 }"),
         ("internally tagged enum SearchTable", "a table as { by = \"flood\", ttl = 7 }"),
+        ("variant identifier", "a name in quotes"),
         ("a sequence", "an array, as [\"a\", \"b\"] or tables under [[name]]"),
     ] {
         if let Some(start) = words.strip_suffix(&format!("expected {kind}")) {
             return format!("{start}expected {meant}");
         }
     }
-    words
+    match words.rsplit_once("expected struct ") {
+        Some((start, _)) => format!("{start}expected a table"),
+        None => words,
+    }
 }

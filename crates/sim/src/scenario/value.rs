@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
+use super::check::short;
+
 /// A duration, in seconds: a millisecond at least, since what comes again after no time
 /// at all comes for ever, and 30 years at most.
 #[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
@@ -27,7 +29,8 @@ impl<'de> Deserialize<'de> for Secs {
         let duration = Some(secs).filter(|secs| SECS.contains(secs)).map(Duration::from_secs_f64);
         duration.map(Secs).ok_or_else(|| {
             D::Error::custom(format_args!(
-                "{secs} s is out of bounds: {} to {:e} s",
+                "{} s is out of bounds: {} to {:e} s",
+                short(secs),
                 SECS.start(),
                 SECS.end()
             ))
