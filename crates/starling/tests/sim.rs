@@ -106,6 +106,63 @@ fn a_comparison_of_few_nodes_writes_its_files_or_blames_their_number() {
     assert!(said.contains("with --nodes 4: copies is 5, but must be from 1 to 4"), "{said}");
 }
 
+/// Who reads the files knows all that the page draws: the other sizes, and what churn does.
+#[test]
+fn the_files_of_a_comparison_have_what_its_page_shows() {
+    let room = Room::new();
+    let folder = room.text("page");
+    let args = ["sim", "compare", "--nodes", "80", "--overlays", "chord", "--quiet", "--out", &folder];
+    assert_eq!(run(&args).status.code(), Some(0));
+    let read = |name: &str| fs::read_to_string(format!("{folder}/{name}")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read("figures.json")).unwrap();
+    let sizes = json["sizes"].as_array().unwrap();
+    assert_eq!(
+        sizes.iter().map(|size| size["overlays"][0]["nodes"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [5, 20]
+    );
+    assert!(sizes[0]["overlays"][0]["figures"]["lookup_messages"]["mean"].is_number(), "{json}");
+    let churn = json["churn"]["overlays"].as_array().unwrap();
+    assert!(churn.len() > 1 && churn[0]["figures"]["latency_ms"]["mean"].is_number(), "{json}");
+    let csv = read("figures.csv");
+    for line in ["compare,chord,5,1,peers,", "compare,chord,80,1,peers,", "churn,chord stabilize 10 s,80,1,"]
+    {
+        assert!(csv.contains(line), "{line}: {csv}");
+    }
+}
+
+/// A folder may be somebody's: what this program did not write, it does not write over.
+#[test]
+fn files_of_others_are_left_alone() {
+    let room = Room::new();
+    let scenario = room.text("scenario.toml");
+    fs::write(&scenario, "nodes = 10\nduration_s = 5\n[overlay.chord]\n").unwrap();
+    let swarm = ["sim", "run", "swarm", "--nodes", "2", "--seeds", "1", "--quiet", "--out"];
+    for args in [&["sim", "run", &scenario, "--quiet", "--out"][..], &swarm] {
+        for name in ["report.html", "figures.json", "figures.csv"] {
+            let folder = room.text(&format!("{}-{name}", args[2].len()));
+            fs::create_dir(&folder).unwrap();
+            let theirs = format!("{folder}/{name}");
+            fs::write(&theirs, "{ \"mine\": 1 }\n").unwrap();
+            let args: Vec<&str> = args.iter().copied().chain([folder.as_str()]).collect();
+            let refused = run(&args);
+            let said = String::from_utf8(refused.stderr).unwrap();
+            assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{said}");
+            assert!(said.contains(&theirs) && said.contains("name another folder"), "{said}");
+            assert_eq!(fs::read_to_string(&theirs).unwrap(), "{ \"mine\": 1 }\n");
+            fs::remove_file(theirs).unwrap();
+            for again in 0..2 {
+                let output = run(&args);
+                let said = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(
+                    (output.status.code(), fs::read_dir(&folder).unwrap().count()),
+                    (Some(0), 3),
+                    "{again}: {said}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_key_to_look_up_may_be_hexadecimal() {
     let trace = |key: &str| run(&["sim", "trace", "--lookup", key]);

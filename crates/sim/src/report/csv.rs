@@ -1,11 +1,23 @@
 //! A report as comma-separated values (RFC 4180).
 
-use super::{COLUMNS, Report};
+use super::{COLUMNS, Page, Report};
+
+/// The head of the file.
+pub(super) const HEAD: &str = "scenario,overlay,nodes,seed,figure,value\r\n";
+
+/// All that the page shows: what is of other sizes has other nodes, what is of churn another
+/// scenario.
+pub fn page(page: &Page<'_>) -> String {
+    let mut text = HEAD.to_owned();
+    for one in [page.report].into_iter().chain(page.sizes).chain(page.churn) {
+        lines(one, &mut text);
+    }
+    text
+}
 
 /// A line for each overlay, seed and column that has a value; the first of each seed tells
 /// how far it came, since it may have been stopped.
-pub fn report(report: &Report) -> String {
-    let mut text = String::from("scenario,overlay,nodes,seed,figure,value\r\n");
+fn lines(report: &Report, text: &mut String) {
     for row in &report.rows {
         for (seed, findings) in &row.trials {
             let reached = ("reached_s", findings.reached.as_secs_f64());
@@ -16,7 +28,6 @@ pub fn report(report: &Report) -> String {
             }
         }
     }
-    text
 }
 
 /// A field, in quotes if it needs them.

@@ -6,7 +6,12 @@ use super::Interval;
 use super::plot::{self, Plot};
 use super::table::number;
 
-const STYLE: &str = "
+/// How each page begins.
+pub(super) const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n";
+/// What stands behind its title.
+pub(super) const STYLE_BEGINS: &str = ": figures</title>\n<style>\n";
+
+const STYLE: &str = "\
 :root { color-scheme: light dark; --ink: #1b1b1f; --soft: #66666e; --paper: #fff; --line: #dcdce2; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8ec; --soft: #a0a0aa; --paper: #16161a; --line: #34343c; }
@@ -33,9 +38,8 @@ pub(crate) type Drawing = (&'static str, &'static str, Plot);
 pub(crate) fn head(name: &str, about: &str, conditions: &str) -> String {
     let (name, about) = (escaped(name), escaped(about));
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{name}: figures</title>\n<style>{STYLE}</style>\n<h1>{name}</h1>\n\
+        "{HEAD}<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{name}{STYLE_BEGINS}{STYLE}</style>\n<h1>{name}</h1>\n\
          <p>{about}</p>\n<p class=\"soft\">{conditions}</p>\n"
     )
 }

@@ -2,19 +2,34 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{COLUMNS, Interval, Report, Summary};
+use super::{COLUMNS, Interval, Page, Report, Summary};
 use crate::histogram::Histogram;
 use crate::metrics::Kind;
 use crate::place::Node;
 use crate::trial::Findings;
 
-/// The whole report: figures over the seeds, each seed's figures, and histograms.
-pub fn report(report: &Report) -> String {
-    let columns: Vec<Value> = COLUMNS.iter().map(|c| json!({ "name": c.name, "about": c.about })).collect();
-    let rows: Vec<Value> = report.rows.iter().map(row).collect();
-    let value =
-        json!({ "scenario": report.name, "about": report.about, "columns": columns, "overlays": rows });
+/// All that the page shows: the report, and if there are any, those of other sizes and of
+/// churn.
+pub fn page(page: &Page<'_>) -> String {
+    let mut value = report(page.report);
+    value["columns"] = COLUMNS.iter().map(|c| json!({ "name": c.name, "about": c.about })).collect();
+    if !page.sizes.is_empty() {
+        value["sizes"] = page.sizes.iter().map(report).collect();
+    }
+    if let Some(churn) = page.churn {
+        value["churn"] = report(churn);
+    }
     format!("{value:#}\n")
+}
+
+/// A report: figures over the seeds, each seed's figures, and histograms.
+fn report(report: &Report) -> Value {
+    json!({
+        "scenario": report.name,
+        "about": report.about,
+        "conditions": report.conditions(),
+        "overlays": report.rows.iter().map(row).collect::<Vec<Value>>(),
+    })
 }
 
 fn row(summary: &Summary) -> Value {

@@ -5,6 +5,7 @@ mod csv;
 pub(crate) mod html;
 mod interval;
 mod json;
+mod own;
 mod page;
 pub(crate) mod plot;
 mod table;
@@ -12,6 +13,7 @@ mod verdict;
 
 pub use columns::{COLUMNS, Column, USUAL, column};
 pub use interval::Interval;
+pub use own::is_own;
 pub use page::{Page, page};
 pub use table::{cell, table};
 pub use verdict::{Claim, Figure, Finding, WIDEST, WITHIN, findings};
@@ -19,7 +21,7 @@ pub use verdict::{Claim, Figure, Finding, WIDEST, WITHIN, findings};
 pub(crate) use csv::quoted;
 pub(crate) use table::lined_up;
 
-use columns::VIOLATIONS;
+pub(crate) use columns::VIOLATIONS;
 
 use starling_sansio::Time;
 
@@ -58,6 +60,10 @@ pub struct Report {
     pub name: String,
     /// What it shows.
     pub about: String,
+    /// Hosts.
+    pub nodes: u32,
+    /// The trials that it is to have.
+    pub trials: usize,
     /// The simulated time that a trial takes.
     pub until: Time,
     /// The names of the columns.
@@ -77,6 +83,8 @@ impl Report {
         Report {
             name: scenario.name.clone(),
             about: scenario.about.clone(),
+            nodes: scenario.nodes(),
+            trials: scenario.overlays.len() * scenario.seeds as usize,
             until: scenario.until(),
             columns: names.into_iter().filter_map(column).collect(),
             rows: Vec::new(),
@@ -92,14 +100,32 @@ impl Report {
         }
     }
 
-    /// How many nodes and seeds.
+    /// How many nodes and seeds, and how many trials are missing if somebody stopped the run.
     pub fn conditions(&self) -> String {
         let seeds = self.rows.iter().map(|row| row.trials.len()).max().unwrap_or(0);
-        let nodes = self.rows.first().map_or(0, |row| row.nodes);
-        match seeds {
+        let nodes = self.nodes;
+        let text = match seeds {
             0 | 1 => format!("{nodes} nodes, one seed"),
             _ => format!("{nodes} nodes, {seeds} seeds; behind ± is half of the 95 % confidence interval"),
+        };
+        let begun = self.begun();
+        if begun == self.trials {
+            return text;
         }
+        let some = if begun == 0 { "none".to_owned() } else { begun.to_string() };
+        let verb = if begun < 2 { "was" } else { "were" };
+        format!("{text}; interrupted: {some} of {} trials {verb} begun", self.trials)
+    }
+
+    /// Trials that were begun.
+    fn begun(&self) -> usize {
+        self.rows.iter().map(|row| row.trials.len()).sum()
+    }
+
+    /// Whether all trials came to their end.
+    fn is_whole(&self) -> bool {
+        let mut trials = self.rows.iter().flat_map(|row| &row.trials);
+        self.begun() == self.trials && trials.all(|(_, findings)| findings.reached >= self.until)
     }
 
     /// A sentence for each trial in which something was wrong that was checked.
@@ -117,12 +143,12 @@ impl Report {
 
     /// The report as JSON, all columns and histograms included.
     pub fn json(&self) -> String {
-        json::report(self)
+        Page { report: self, sizes: &[], churn: None }.json()
     }
 
     /// The report as CSV: a line for each overlay, seed and column.
     pub fn csv(&self) -> String {
-        csv::report(self)
+        Page { report: self, sizes: &[], churn: None }.csv()
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::html::{self, Drawing};
 use super::plot::{Plot, Series};
-use super::{Report, Summary, column};
+use super::{Report, Summary, column, csv, json};
 use crate::histogram::Histogram;
 use crate::metrics::Kind;
 
@@ -13,10 +13,27 @@ use crate::metrics::Kind;
 pub struct Page<'a> {
     /// The figures.
     pub report: &'a Report,
-    /// The same workload at several sizes.
+    /// The same workload at other sizes, from the smallest on.
     pub sizes: &'a [Report],
     /// Runs under churn, a row a set of parameters.
     pub churn: Option<&'a Report>,
+}
+
+impl Page<'_> {
+    /// The figures that the page shows, and all others, as JSON.
+    pub fn json(&self) -> String {
+        json::page(self)
+    }
+
+    /// The same as CSV.
+    pub fn csv(&self) -> String {
+        csv::page(self)
+    }
+
+    /// All sizes, the report's own the last.
+    fn all_sizes(&self) -> impl Iterator<Item = &Report> + Clone {
+        self.sizes.iter().chain([self.report])
+    }
 }
 
 /// The page's HTML.
@@ -27,9 +44,19 @@ pub fn page(page: &Page<'_>) -> String {
     html.push_str(&rows(report));
     html.push_str(&html::key(colors.iter().map(|(&name, &color)| (name, color))));
     html.push_str(&html::drawings(&plots(page, &colors)));
+    for size in page.sizes.iter().filter(|size| !size.is_whole()) {
+        let nodes = size.nodes;
+        let _ = writeln!(
+            html,
+            "<p>What it costs at {nodes} nodes is not known: the run was interrupted before its end.</p>"
+        );
+    }
     if let Some(churn) = page.churn {
-        let _ = writeln!(html, "<h2>Under churn</h2>\n<p>{}</p>", html::escaped(&churn.about));
-        html.push_str(&rows(churn));
+        let (about, conditions) = (html::escaped(&churn.about), churn.conditions());
+        let _ = writeln!(html, "<h2>Under churn</h2>\n<p>{about}</p>\n<p class=\"soft\">{conditions}</p>");
+        if !churn.rows.is_empty() {
+            html.push_str(&rows(churn));
+        }
     }
     html.push_str(&html::tail(&heads(report)));
     html
@@ -51,7 +78,7 @@ fn rows(report: &Report) -> String {
 
 /// A colour for each overlay, the same in all drawings.
 fn colors(page: &Page<'_>) -> BTreeMap<&'static str, usize> {
-    let all = page.sizes.iter().chain(page.churn).chain([page.report]).flat_map(|report| &report.rows);
+    let all = page.all_sizes().chain(page.churn).flat_map(|report| &report.rows);
     let mut names: Vec<&'static str> = Vec::new();
     for row in all {
         if !names.contains(&row.overlay) {
@@ -68,7 +95,7 @@ fn plots(page: &Page<'_>, colors: &BTreeMap<&'static str, usize>) -> Vec<Drawing
         let rows = page.report.rows.iter();
         rows.map(|row| Series { color: color(row), points: points(row) }).collect()
     };
-    let by_size = |name: &str| over_sizes(page.sizes, name, colors);
+    let by_size = |name: &str| over_sizes(page, name, colors);
     let axes = |x, y, log, joined, series| Plot { x, y, log, joined, series };
     vec![
         (
@@ -134,10 +161,15 @@ fn load_curve(row: &Summary) -> Vec<(f64, f64)> {
     (1..=STEPS).filter_map(at).collect()
 }
 
-fn over_sizes(sizes: &[Report], name: &str, colors: &BTreeMap<&'static str, usize>) -> Vec<Series> {
+/// How a figure grows with the size: sizes that were measured to the end, two at least.
+fn over_sizes(page: &Page<'_>, name: &str, colors: &BTreeMap<&'static str, usize>) -> Vec<Series> {
     let Some(column) = column(name) else { return Vec::new() };
+    let sizes = page.all_sizes().filter(|size| size.is_whole());
+    if sizes.clone().count() < 2 {
+        return Vec::new();
+    }
     let series = |(&overlay, &color): (&&'static str, &usize)| {
-        let rows = sizes.iter().flat_map(|report| report.rows.iter().filter(|row| row.overlay == overlay));
+        let rows = sizes.clone().flat_map(|report| report.rows.iter().filter(|row| row.overlay == overlay));
         let points = rows.filter_map(|row| Some((f64::from(row.nodes), row.figure(column)?.mean)));
         Series { color, points: points.filter(|point| point.1 > 0.0).collect() }
     };

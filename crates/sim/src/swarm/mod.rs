@@ -35,6 +35,7 @@ pub use content::Content;
 pub use disk::DiskSpeed;
 pub use outcome::{ClassOutcome, Outcome};
 pub use page::page;
+pub(crate) use report::CSV_HEAD;
 pub use report::{COLUMNS, Column, Report, column};
 pub use runner::{measure, run};
 pub use scenario::{LIBRARY, Scenario};

@@ -107,6 +107,9 @@ pub fn column(name: &str) -> Option<&'static Column> {
     COLUMNS.iter().find(|column| column.name == name)
 }
 
+/// The head of the file of comma-separated values.
+pub(crate) const CSV_HEAD: &str = "scenario,class,seed,figure,value\r\n";
+
 /// The trials of one scenario.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -184,7 +187,7 @@ impl Report {
 
     /// The report as CSV: a line for each class, seed and column.
     pub fn csv(&self) -> String {
-        let mut text = String::from("scenario,class,seed,figure,value\r\n");
+        let mut text = CSV_HEAD.to_owned();
         let mut line = |class: &str, seed: u64, name: &str, value: f64| {
             text.push_str(&format!("{},{class},{seed},{name},{value}\r\n", quoted(&self.name)));
         };

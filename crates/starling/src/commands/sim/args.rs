@@ -51,7 +51,8 @@ pub struct How {
     /// Threads [default: as many as the machine has cores]
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     pub threads: Option<usize>,
-    /// Write report.html, figures.json and figures.csv into this folder, created if need be
+    /// Write report.html, figures.json and figures.csv into this folder, created if need be;
+    /// files of these names that are not of this program are not written over
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// How the command talks.

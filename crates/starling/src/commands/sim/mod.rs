@@ -71,7 +71,6 @@ fn compare(args: &Compare) -> Result<Exit> {
             let Ok(smaller) = scenario.clone().with_nodes(nodes) else { continue };
             sizes.push(simulated(&smaller, &args.how, &format!("for the page, {nodes} nodes: "))?);
         }
-        sizes.push(report.clone());
         let churn = chosen(scenario::named("churn")?).with_nodes(scenario.nodes().min(CHURN_NODES))?;
         let churn = simulated(&churn, &args.how, "for the page, under churn: ")?;
         save(&Page { report: &report, sizes: &sizes, churn: Some(&churn) }, folder)?;
@@ -177,9 +176,33 @@ fn twice(names: &[String]) -> Option<&String> {
     names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)).map(|(_, name)| name)
 }
 
+/// The files that go into the folder of `--out`.
+const FILES: [&str; 3] = ["report.html", "figures.json", "figures.csv"];
+/// So many bytes of a file tell whose it is: its title, which may be a long path, among them.
+const BEGIN: u64 = 1 << 16;
+
+/// Makes the folder that the files go into. If one of them is there already, it must be one
+/// that an earlier run wrote.
 fn make_folder(how: &How) -> Result<()> {
     let Some(folder) = &how.out else { return Ok(()) };
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    for name in FILES {
+        let path = folder.join(name);
+        if !path.exists() {
+            continue;
+        }
+        let mut begin = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(BEGIN).read_to_end(&mut begin));
+        read.with_context(|| format!("cannot read {}", path.display()))?;
+        if !report::is_own(name, &begin) {
+            bail!(
+                "{} is not of this program, and would be written over: move it, or name another folder",
+                path.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn threads(how: &How) -> usize {
@@ -230,12 +253,12 @@ fn put(how: &How, table: String, json: impl FnOnce() -> String) -> Result<()> {
 }
 
 fn save(page: &Page<'_>, folder: &Path) -> Result<()> {
-    let files = [
-        ("report.html", report::page(page)),
-        ("figures.json", page.report.json()),
-        ("figures.csv", page.report.csv()),
-    ];
-    for (name, text) in files {
+    write(folder, [report::page(page), page.json(), page.csv()])
+}
+
+/// Writes the texts of [`FILES`].
+fn write(folder: &Path, texts: [String; 3]) -> Result<()> {
+    for (name, text) in FILES.into_iter().zip(texts) {
         super::create::write(&folder.join(name), text.as_bytes())?;
     }
     Ok(())

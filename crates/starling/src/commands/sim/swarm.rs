@@ -14,10 +14,7 @@ pub fn run(scenario: Scenario, how: &How) -> Result<Exit> {
     let report = swarm::run(&scenario, super::threads(how), &|progress| watch.tell(progress));
     drop(watch);
     if let Some(folder) = &how.out {
-        let page = ("report.html", swarm::page(&report));
-        for (name, text) in [page, ("figures.json", report.json()), ("figures.csv", report.csv())] {
-            crate::commands::create::write(&folder.join(name), text.as_bytes())?;
-        }
+        super::write(folder, [swarm::page(&report), report.json(), report.csv()])?;
     }
     super::put(how, report.table(), || report.json())?;
     Ok(super::ended())

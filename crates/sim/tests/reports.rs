@@ -1,0 +1,43 @@
+//! What tables, pages and files say of runs that were stopped.
+#![allow(clippy::unwrap_used)] // a test may panic, helpers included
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use starling_sim::report::{self, Page, Report};
+use starling_sim::runner::{self, Progress};
+use starling_sim::scenario::Scenario;
+
+fn scenario(nodes: u32) -> Scenario {
+    let text = format!(
+        "nodes = {nodes}\nduration_s = 60\n[overlay]\nchord = {{}}\nkademlia = {{}}\n\
+         [[traffic]]\nask = \"find\"\ntotal = 20\n"
+    );
+    Scenario::parse("stopped", &text).unwrap()
+}
+
+/// The report of a run of so many nodes that is stopped when it has asked so often.
+fn stopped(nodes: u32, after: u32) -> Report {
+    let asked = AtomicU32::new(0);
+    runner::run(&scenario(nodes), 1, &|_: &Progress| asked.fetch_add(1, Ordering::Relaxed) < after)
+}
+
+#[test]
+fn what_was_not_measured_is_told() {
+    let (whole, half, none) = (stopped(50, u32::MAX), stopped(50, 20), stopped(10, 0));
+    assert!(!whole.conditions().contains("interrupted"), "{}", whole.conditions());
+    assert_eq!(half.conditions(), "50 nodes, one seed; interrupted: 1 of 2 trials was begun");
+    assert!(report::table(&half).contains("1 of 2 trials"), "{}", report::table(&half));
+    assert_eq!(none.conditions(), "10 nodes, one seed; interrupted: none of 2 trials was begun");
+
+    let page = |report, sizes: &[Report], churn| report::page(&Page { report, sizes, churn: Some(churn) });
+    let good = page(&whole, &[stopped(10, u32::MAX)], &whole);
+    assert!(!good.contains("interrupted") && good.contains("over size"), "{good}");
+    let bad = page(&whole, &[none.clone()], &none);
+    let churn = bad.split_once("Under churn").unwrap().1;
+    assert!(churn.contains("none of 2 trials was begun") && !churn.contains("<th>overlay"), "{churn}");
+    assert!(!bad.contains("over size</h2>"), "one size is no growth: {bad}");
+    assert!(bad.contains("at 10 nodes is not known: the run was interrupted before its end"), "{bad}");
+    let json: serde_json::Value =
+        serde_json::from_str(&Page { report: &half, sizes: &[], churn: None }.json()).unwrap();
+    assert_eq!(json["conditions"], half.conditions());
+}
