@@ -1,9 +1,9 @@
-//! What tables, pages and files say of runs that were stopped.
+//! What tables, pages and files say of runs that were stopped, and of columns that stay empty.
 #![allow(clippy::unwrap_used)] // a test may panic, helpers included
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use starling_sim::report::{self, Page, Report};
+use starling_sim::report::{self, COLUMNS, Page, Report};
 use starling_sim::runner::{self, Progress};
 use starling_sim::scenario::Scenario;
 
@@ -40,4 +40,38 @@ fn what_was_not_measured_is_told() {
     let json: serde_json::Value =
         serde_json::from_str(&Page { report: &half, sizes: &[], churn: None }.json()).unwrap();
     assert_eq!(json["conditions"], half.conditions());
+}
+
+/// A column is told to stay empty if and only if it does, in scenarios that lack this or that.
+#[test]
+fn columns_that_stay_empty_are_those_that_are_told_of() {
+    let find = "[[traffic]]\nask = \"find\"\nfrom_s = 100\nuntil_s = 150\ntotal = 200\n";
+    let look_up = "[[traffic]]\nask = \"lookup\"\nfrom_s = 100\nuntil_s = 150\ntotal = 200\n";
+    let search = "[[traffic]]\nask = \"search\"\nfrom_s = 100\nuntil_s = 150\ntotal = 200\n";
+    let records = "[records]\ncount = 40\ncopies = 2\nvocabulary = 20\npublish_over_s = 20\n";
+    for (head, tables) in [
+        ("", "[overlay.chord]\n".to_owned()),
+        ("check_roots = true\n", format!("[overlay.chord]\n{find}")),
+        ("measure_from_s = 160\n", format!("[overlay.chord]\n{find}")),
+        ("", format!("[overlay.pastry]\n{find}")),
+        ("check_roots = true\n", format!("[overlay.kelips]\n{find}{records}")),
+        ("check = \"end\"\n", format!("[overlay.gnutella]\n{look_up}{records}")),
+        ("", format!("[overlay.fasttrack]\n{search}{records}")),
+        (
+            "check = \"always\"\ncheck_roots = true\n",
+            format!("[overlay.chord]\n{find}{look_up}{search}{records}"),
+        ),
+    ] {
+        let text = format!("nodes = 60\nduration_s = 200\n{head}{tables}");
+        let mut scenario = Scenario::parse("x.toml", &text).unwrap();
+        scenario.columns = COLUMNS.iter().map(|column| column.name.to_owned()).collect();
+        let told: Vec<String> = scenario.empty_columns().iter().map(|wrong| wrong.what.clone()).collect();
+        let report = runner::run(&scenario, 1, &|_: &Progress| true);
+        for column in &COLUMNS {
+            let name = format!("the column {:?} stays empty", column.name);
+            let is_told = told.iter().any(|told| told.contains(&name));
+            let is_empty = report.rows[0].figure(column).is_none();
+            assert_eq!(is_told, is_empty, "{}: {text}", column.name);
+        }
+    }
 }

@@ -103,7 +103,7 @@ fn a_comparison_of_few_nodes_writes_its_files_or_blames_their_number() {
     }
     let (code, printed, said, files) = compared("4");
     assert_eq!((code, printed, files), (1, 0, 0), "{said}");
-    assert!(said.contains("with --nodes 4: copies is 5, but must be from 1 to 4"), "{said}");
+    assert!(said.contains("with --nodes 4: a comparison needs at least 5 nodes"), "{said}");
 }
 
 /// Who reads the files knows all that the page draws: the other sizes, and what churn does.
@@ -161,6 +161,27 @@ fn files_of_others_are_left_alone() {
             }
         }
     }
+}
+
+/// It is said at the beginning, not found out at the end, and not to who wants no remarks.
+#[test]
+fn a_column_that_will_be_empty_is_told_of() {
+    let room = Room::new();
+    let file = room.text("scenario.toml");
+    let text = "nodes = 10\nduration_s = 5\ncolumns = [\"hops\", \"correct\"]\n[overlay.chord]\n\
+                [[traffic]]\nask = \"find\"\ntotal = 5\n";
+    fs::write(&file, text).unwrap();
+    let said = |more: &[&str]| {
+        let output = run(&[&["sim", "run", &file], more].concat());
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let note = said(&[]);
+    assert!(note.contains("line 3: the column \"correct\" stays empty: add check_roots = true"), "{note}");
+    assert_eq!(note.lines().count(), 1, "{note}");
+    assert_eq!(said(&["--quiet"]), "");
+    let note = said(&["--columns", "recall"]);
+    assert!(note.contains("scenario.toml: the column \"recall\" stays empty"), "{note}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod any;
 pub(crate) mod check;
 mod choice;
+mod empty;
 mod figure;
 pub(crate) mod file;
 mod library;

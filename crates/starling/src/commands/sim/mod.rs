@@ -59,6 +59,11 @@ fn compare(args: &Compare) -> Result<Exit> {
         scenario.overlays.retain(|choice| args.overlays.is_empty() || wanted(choice));
         scenario
     };
+    if let Some(nodes) = args.how.nodes.filter(|nodes| *nodes < FEWEST) {
+        bail!(
+            "with --nodes {nodes}: a comparison needs at least {FEWEST} nodes, since each record has so many copies"
+        );
+    }
     let scenario = prepared(chosen(scenario::named("compare")?), &args.how)?;
     let report = simulated(&scenario, &args.how, "")?;
     put(&args.how, report::table(&report), || report.json())?;
@@ -78,6 +83,8 @@ fn compare(args: &Compare) -> Result<Exit> {
     Ok(finish(&report))
 }
 
+/// Nodes of a comparison at least: so many have each record of its scenario.
+const FEWEST: u32 = 5;
 /// The sizes of a comparison's page besides the whole: such parts of it.
 const SIZES: [u32; 3] = [64, 16, 4];
 /// Bytes that no scenario has.
@@ -152,6 +159,9 @@ fn prepared(mut scenario: Scenario, how: &How) -> Result<Scenario> {
     }
     scenario.fits(memory::free(), threads(how))?;
     make_folder(how)?;
+    if !how.talk.quiet {
+        scenario.empty_columns().iter().for_each(|told| screen::line(&format!("starling: {told}")));
+    }
     Ok(scenario)
 }
 
