@@ -52,6 +52,24 @@ fn the_memory_of_kelips_is_estimated_from_its_groups_and_contacts() {
     assert!(fits(tried) && !fits(tried + tried / 10), "{said}");
 }
 
+/// A run that ends before gossip has come everywhere takes what it has come to.
+#[test]
+fn what_gossip_cannot_have_told_yet_needs_no_memory() {
+    for (duration, came) in [(10, ""), (60, ""), (10, "[[arrival]]\nat_s = 1\ncount = 1\n")] {
+        let text = format!(
+            "nodes = 2000\nduration_s = {duration}\n[overlay.kelips]\n{came}\
+             [records]\nper_node = 1\ncopies = 5\npublish_over_s = 5\n"
+        );
+        let scenario = Scenario::parse("x.toml", &text).unwrap();
+        let report = runner::run(&scenario, 1, &|_: &Progress| true);
+        let state = (report::column("state_bytes").unwrap().value)(&report.rows[0].trials[0].1).unwrap();
+        let fits = |times: f64| scenario.fits(Some((state * 2000.0 * times) as u64), 1).is_ok();
+        // Each state counts the names that it keeps, which are in memory once. Who comes is
+        // told all at once.
+        assert!(!fits(0.6) && fits(1.6) == came.is_empty(), "{text}: {state}");
+    }
+}
+
 /// What is under way counts: a flood is on many links, and each node that it came to remembers
 /// from where.
 #[test]

@@ -2,12 +2,12 @@
 //!
 //! An estimate has three parts: what nodes know of each other, what is published, and
 //! what is under way while many ask at once. Each was fitted to runs, and errs on the large
-//! side: a run that ends before gossip or a flood has come everywhere takes less.
+//! side: a run that ends before a flood has come everywhere takes less.
 
 use starling_overlay::{gnutella, kelips, pastry};
 
 use super::choice::Choice;
-use super::file::{LatencyTable, TrafficTable};
+use super::file::{LatencyTable, Start, TrafficTable};
 use super::line::line_of;
 use super::params::Table;
 use super::{Scenario, Wrong};
@@ -173,7 +173,23 @@ impl Scenario {
     fn bytes_of_records(&self, choice: &Choice, size: Size) -> u64 {
         let Some(records) = &self.file.records else { return 0 };
         let published = size.records * f64::from(records.copies);
-        (published * choice.bytes_a_record(size.nodes, records.words) as f64) as u64
+        let (alone, each) = choice.bytes_a_record(size.nodes, records.words);
+        let told = self.told_by_gossip(choice, size.nodes).unwrap_or(f64::INFINITY);
+        (published * alone as f64 + (published * each as f64).min(told)) as u64
+    }
+
+    /// Bytes of the tuples that gossip can have told all nodes of Kelips until the end; none
+    /// where it is another overlay, or somebody comes, who is told all at once.
+    fn told_by_gossip(&self, choice: &Choice, nodes: u32) -> Option<f64> {
+        let file = &self.file;
+        let comes = file.start == Start::Join || !file.arrival.is_empty() || file.churn.is_some();
+        let Table::Kelips(table) = &choice.table else { return None };
+        let config = table.config(&choice.surroundings(nodes));
+        let targets = f64::from(config.group_targets) + f64::from(config.contact_targets);
+        // One more, since home nodes are told beside gossip.
+        let rounds = (file.duration_s / config.gossip_interval.as_secs_f64()).ceil() + 1.0;
+        let told = rounds * targets * f64::from(config.tuples_per_gossip) * TUPLE_BYTES as f64;
+        (!comes).then_some(told * f64::from(nodes))
     }
 
     /// What questions take: as plans, and where most of them are under way at once.
@@ -257,18 +273,21 @@ impl Choice {
     }
 
     /// About how many bytes a record takes that one node publishes, wherever it is kept, with
-    /// a name of so many words.
-    fn bytes_a_record(&self, nodes: u32, words: u32) -> u64 {
+    /// a name of so many words: there and at who is told by it, and at those whom gossip tells.
+    fn bytes_a_record(&self, nodes: u32, words: u32) -> (u64, u64) {
         let by_words = !matches!(&self.table, Table::Kelips(table) if table.search_words == Some(false));
         let keys = 1 + if by_words { u64::from(words) } else { 0 };
         let postings = match self.name() {
             // All of a group keep it, but what it says is in memory once.
-            "kelips" => return RECORD_BYTES + keys * (1 + self.kelips_entries(nodes).0) * TUPLE_BYTES,
+            "kelips" => {
+                let tuples = keys * TUPLE_BYTES;
+                return (RECORD_BYTES + tuples, tuples * self.kelips_entries(nodes).0);
+            }
             "chord" | "pastry" | "kademlia" => 8 * keys,
             "gnutella" => 1,
             _ => 3,
         };
-        RECORD_BYTES + postings * POSTING_BYTES
+        (RECORD_BYTES + postings * POSTING_BYTES, 0)
     }
 
     /// About how many bytes all questions take that are under way together, if so many begin
