@@ -256,8 +256,9 @@ where
             findings.joined += script.joined();
             findings.too_small += script.too_small();
             for host in part.hosts() {
-                let earlier = before.map_or(0, |before| before.received[host as usize]);
-                findings.load.add(received(part, host) - earlier);
+                if let Some(before) = before {
+                    findings.load.add(received(part, host) - before.received[host as usize]);
+                }
                 findings.kept.extend(kept(part, host));
             }
             findings.members += members(part);

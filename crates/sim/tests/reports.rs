@@ -32,14 +32,33 @@ fn what_was_not_measured_is_told() {
     let page = |report, sizes: &[Report], churn| report::page(&Page { report, sizes, churn: Some(churn) });
     let good = page(&whole, &[stopped(10, u32::MAX)], &whole);
     assert!(!good.contains("interrupted") && good.contains("over size"), "{good}");
-    let bad = page(&whole, &[none.clone()], &none);
+    let bad = page(&whole, std::slice::from_ref(&none), &none);
     let churn = bad.split_once("Under churn").unwrap().1;
     assert!(churn.contains("none of 2 trials was begun") && !churn.contains("<th>overlay"), "{churn}");
     assert!(!bad.contains("over size</h2>"), "one size is no growth: {bad}");
     assert!(bad.contains("at 10 nodes is not known: the run was interrupted before its end"), "{bad}");
+    // Each column of both tables is explained.
+    let mut churn = whole.clone();
+    churn.columns = vec![report::column("members").unwrap(), report::column("hops").unwrap()];
+    let both = page(&whole, &[], &churn);
+    let explained = both.split_once("What the columns mean").unwrap().1;
+    for (heading, times) in [("members", 1), ("hops", 1), ("recall", 1)] {
+        assert_eq!(explained.matches(&format!("<tr><td>{heading}<")).count(), times, "{explained}");
+    }
     let json: serde_json::Value =
         serde_json::from_str(&Page { report: &half, sizes: &[], churn: None }.json()).unwrap();
     assert_eq!(json["conditions"], half.conditions());
+}
+
+/// Nothing counts that was sent before, and neither do messages of a run that came no further.
+#[test]
+fn a_run_that_is_stopped_before_it_is_measured_has_no_load() {
+    let text = "nodes = 50\nduration_s = 60\nmeasure_from_s = 50\n[overlay.chord]\n";
+    let asked = AtomicU32::new(0);
+    let go_on = |_: &Progress| asked.fetch_add(1, Ordering::Relaxed) < 40;
+    let report = runner::run(&Scenario::parse("early", text).unwrap(), 1, &go_on);
+    let figure = |name: &str| report.rows[0].figure(report::column(name).unwrap());
+    assert!(figure("events").unwrap().mean > 0.0 && figure("load_max").is_none(), "{report:?}");
 }
 
 /// A column is told to stay empty if and only if it does, in scenarios that lack this or that.

@@ -58,7 +58,10 @@ pub fn page(page: &Page<'_>) -> String {
             html.push_str(&rows(churn));
         }
     }
-    html.push_str(&html::tail(&heads(report)));
+    let mut all = heads(report);
+    let more = page.churn.map(heads).unwrap_or_default();
+    all.extend(more.into_iter().filter(|head| !heads(report).contains(head)));
+    html.push_str(&html::tail(&all));
     html
 }
 

@@ -77,8 +77,12 @@ fn compare(args: &Compare) -> Result<Exit> {
             sizes.push(simulated(&smaller, &args.how, &format!("for the page, {nodes} nodes: "))?);
         }
         let churn = chosen(scenario::named("churn")?).with_nodes(scenario.nodes().min(CHURN_NODES))?;
-        let churn = simulated(&churn, &args.how, "for the page, under churn: ")?;
-        save(&Page { report: &report, sizes: &sizes, churn: Some(&churn) }, folder)?;
+        // It is of the structured ones alone.
+        let churn = match churn.overlays.is_empty() {
+            true => None,
+            false => Some(simulated(&churn, &args.how, "for the page, under churn: ")?),
+        };
+        save(&Page { report: &report, sizes: &sizes, churn: churn.as_ref() }, folder)?;
     }
     Ok(finish(&report))
 }
