@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::World;
 use starling_overlay::chord::Chord;
-use starling_overlay::dht::{Dht, DhtConfig, DhtMessage, Handed, Shown};
+use starling_overlay::dht::{Dht, DhtConfig, DhtMessage, Handed, Put, Shown};
 use starling_overlay::kademlia::Kademlia;
 use starling_overlay::pastry::Pastry;
 use starling_overlay::{Command, Core, Id, KeyBased, Op, Outcome, Record, RpcId};
@@ -94,6 +96,96 @@ fn who_leaves_hands_over_what_nobody_else_has() {
     the_only_copy::<Chord<u32>>();
     the_only_copy::<Pastry<u32>>();
     the_only_copy::<Kademlia<u32>>();
+}
+
+/// How many records of a dead publisher are with nobody after a dozen nodes left, one by one.
+fn lost_with_those_who_leave<K: KeyBased<u32, Config: Default>>(trouble: impl Fn(&mut Net<K>)) -> usize {
+    let config = DhtConfig { replicas: 1, ..Dht::<u32, K>::config(K::Config::default()) };
+    let mut net = Net::<K>::new(1, 160, config);
+    net.converged(40);
+    (0..60).for_each(|number| net.command(0, Command::Publish(record(number))));
+    net.run_for(MINUTE / 2);
+    net.kill(0);
+    net.run_for(2 * MINUTE);
+    let kept = |net: &Net<K>| (0..60).filter(|&number| !holders(net, record(number).key).is_empty()).count();
+    let before = kept(&net);
+    trouble(&mut net);
+    for node in 1..13 {
+        net.command(node, Command::Leave);
+        net.run_for(MINUTE);
+        assert!(!net.nodes[&node].is_member() && net.nodes[&node].kept_keys().is_empty(), "{}", K::NAME);
+        net.kill(node);
+    }
+    before - kept(&net)
+}
+
+fn loses_nothing<K: KeyBased<u32, Config: Default>>() {
+    // Of messages sent at one time the last may come first.
+    assert_eq!(lost_with_those_who_leave::<K>(|net| net.outside.jitter_us = 50_000), 0, "{}", K::NAME);
+    // Each message is lost when it is sent for the first time.
+    let the_first_is_lost = |net: &mut Net<K>| {
+        let seen = RefCell::new(BTreeSet::new());
+        net.outside.drops = Some(Box::new(move |from, to, message| match message {
+            DhtMessage::Hand { items, .. } => {
+                let what = items.iter().map(|item| item.under).collect::<Vec<Id>>();
+                seen.borrow_mut().insert((from, to, what))
+            }
+            _ => false,
+        }));
+    };
+    assert_eq!(lost_with_those_who_leave::<K>(the_first_is_lost), 0, "{}", K::NAME);
+}
+
+#[test]
+fn who_leaves_says_good_bye_when_what_it_hands_over_has_arrived() {
+    loses_nothing::<Chord<u32>>();
+    loses_nothing::<Pastry<u32>>();
+    loses_nothing::<Kademlia<u32>>();
+}
+
+/// Who leaves and waits for somebody silent: what it is told meanwhile goes to its heir, too,
+/// and what another hands on stays there.
+fn minds_what_comes_late<K: KeyBased<u32, Config: Default>>() {
+    let config = DhtConfig { replicas: 1, ..Dht::<u32, K>::config(K::Config::default()) };
+    let mut net = Net::<K>::new(1, 160, config);
+    net.converged(40);
+    (0..400).for_each(|number| net.command(number % 40, Command::Publish(record(number))));
+    net.run_for(MINUTE / 2);
+    let root = |number: u32| holders(&net, record(number).key)[0];
+    // One has published at another, who is silent now, and stands for others' records itself.
+    let has = |node: u32| (0..400).filter(move |&number| number % 40 != node && root(number) == node);
+    let leaves =
+        (0..40).find(|&node| has(node).count() > 1 && root(node + 40) != node).expect("there is one");
+    let (late, silent) = (has(leaves).next().unwrap_or_default(), root(leaves + 40));
+    net.command(late % 40, Command::Withdraw(record(late).key));
+    net.run_for(MINUTE);
+    assert_eq!(holders(&net, record(late).key), [], "{}", K::NAME);
+    net.kill(silent);
+    net.command(leaves, Command::Leave);
+    net.run_for(MINUTE / 60);
+    assert!(net.nodes[&leaves].is_member(), "{}: it waits", K::NAME);
+    let near = |node: &&u32| **node != leaves;
+    let others: Vec<u32> = net.nodes.keys().filter(near).copied().collect();
+    let kept = net.nodes[&leaves].kept_keys().len();
+    for from in others {
+        let shown = Shown { record: record(999), provider: 2 };
+        let items = [Handed { under: record(999).key, left_s: 60, shown }].into_iter().collect();
+        net.inject(from, leaves, DhtMessage::Hand { rpc: RpcId(1), items });
+    }
+    assert_eq!(net.nodes[&leaves].kept_keys().len(), kept, "{}", K::NAME);
+    let put = Box::new(Put { under: record(late).key, record: record(late) });
+    net.inject(1_000_000, leaves, DhtMessage::Put { rpc: RpcId(1), put });
+    assert_eq!(holders(&net, record(late).key), [leaves], "{}", K::NAME);
+    net.run_for(MINUTE);
+    assert!(!net.nodes[&leaves].is_member() && net.nodes[&leaves].kept_keys().is_empty(), "{}", K::NAME);
+    assert_eq!(holders(&net, record(late).key).len(), 1, "{}", K::NAME);
+}
+
+#[test]
+fn what_comes_to_who_is_leaving_is_not_lost() {
+    minds_what_comes_late::<Chord<u32>>();
+    minds_what_comes_late::<Pastry<u32>>();
+    minds_what_comes_late::<Kademlia<u32>>();
 }
 
 /// Who leaves without time to find anybody withdraws at home first: it hands nothing of its

@@ -8,7 +8,9 @@
 //! take it is in the set no longer; after some tries in vain it is left to republishing, and
 //! who has it keeps it until it expires. When one goes, the root hands its keys to who has
 //! become the last replica. A leaving node hands all it keeps to who becomes the last
-//! replica without it; what is lost of that twice is gone with it.
+//! replica without it, and says good-bye when that has arrived: nobody takes anything from who
+//! is no neighbour any more. What is lost of it twice, or refused, is gone with it; it takes
+//! nothing itself from others who hand on what they will then forget.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +18,9 @@ use std::time::Duration;
 use starling_sansio::Time;
 
 use super::keep::{belongs, fitting};
-use super::{App, Ctx, DhtMessage, HAND_WINDOW, Handed, Letter, MAX_HANDS, MAX_POSTINGS, Sent, Shown};
+use super::{
+    App, Ctx, DhtMessage, HAND_WINDOW, Handed, LEAVE_WINDOW, Letter, MAX_HANDS, MAX_POSTINGS, Sent, Shown,
+};
 use crate::postings::Posting;
 use crate::{Event, Host, Id, Input, KeyBased, Offence, Peer, Purpose, Route, RpcId};
 
@@ -116,7 +120,8 @@ where
         while let Some(&(to, _)) = self.app.hands.first() {
             let under_way =
                 self.app.open.iter().filter(|(_, sent)| matches!(sent.letter, Letter::Hand(_))).count();
-            if under_way >= HAND_WINDOW {
+            let window = if self.app.leaving.is_some() { LEAVE_WINDOW } else { HAND_WINDOW };
+            if under_way >= window {
                 return;
             }
             self.hand_some(to).into_iter().for_each(|key| self.hand_over(to, key));
@@ -231,7 +236,8 @@ where
             let host = super::Under::new(&mut *self.host, Purpose::Publish);
             self.routing.neighbor_set(NEIGHBOURS, &host)
         };
-        let mut all = from != self.me;
+        let takes = from != self.me && self.app.leaving.is_none();
+        let mut all = takes;
         let mut checked: Option<(Id, bool)> = None;
         for item in items {
             let near = match checked {
@@ -242,8 +248,7 @@ where
                 }
             };
             checked = Some((item.under, near));
-            let kept =
-                if near && from != self.me { self.take_handed(item) } else { Err(Offence::Misdirected) };
+            let kept = if near && takes { self.take_handed(item) } else { Err(Offence::Misdirected) };
             if let Err(offence) = kept {
                 self.host.refuse(Some(from), offence);
                 all = false;
@@ -269,11 +274,9 @@ where
         self.keep(under, self.posting(record, provider, left), true)
     }
 
-    /// Leaves, after withdrawing what this node published.
+    /// Leaves, after withdrawing what this node published and handing on what it keeps.
     pub fn leave(&mut self) {
-        let again = self.app.leaving.is_some();
-        let nothing_said = self.app.published.is_empty() && self.app.has_withdrawn();
-        if again || !self.routing.is_member() || nothing_said {
+        if self.app.leaving.is_some() || !self.routing.is_member() {
             return self.leave_now();
         }
         self.app.leaving = Some(self.now + self.config.leave);
@@ -282,22 +285,33 @@ where
             self.withdraw_at(at);
         }
         self.withdraw_due(Time::NEVER);
-    }
-
-    /// Hands everything on and leaves.
-    pub fn leave_now(&mut self) {
-        self.app.leaving = None;
-        let replicas = self.config.replicas;
         self.app.hands.clear();
         self.app.handing.clear();
         for key in self.app.kept.keys().collect::<Vec<Id>>() {
-            let mut set = self.replica_set(key, replicas + 1);
-            set.retain(|&one| one != self.me);
-            if let Some(&to) = set.get(replicas.wrapping_sub(1)) {
-                self.app.handing.insert((to, key), Handing::new());
-                self.app.hands.insert((to, key));
-            }
+            self.hand_to_heir(key);
         }
+    }
+
+    /// Hands a key to who becomes its last replica when this node has left.
+    pub fn hand_to_heir(&mut self, key: Id) {
+        let replicas = self.config.replicas;
+        let mut set = self.replica_set(key, replicas + 1);
+        set.retain(|&one| one != self.me);
+        if let Some(&heir) = set.get(replicas.wrapping_sub(1)) {
+            self.app.handing.entry((heir, key)).or_insert_with(Handing::new);
+            self.app.hands.insert((heir, key));
+        }
+    }
+
+    /// Whether a leaving node has told all who are to hear something of it.
+    pub fn has_told_all(&self) -> bool {
+        let handing = |sent: &Sent<P>| matches!(sent.letter, Letter::Hand(_));
+        self.app.has_withdrawn() && !self.app.open.iter().any(|(_, sent)| handing(sent))
+    }
+
+    /// Leaves, and sends at once what is still to be handed on.
+    pub fn leave_now(&mut self) {
+        self.app.leaving = None;
         while let Some(&(to, _)) = self.app.hands.first() {
             self.hand_some(to);
         }

@@ -109,6 +109,9 @@ where
         kept.map_err(|_| Offence::Full)?;
         let last = set.get(..self.config.replicas).unwrap_or(&set).last().copied();
         self.app.kept.note_last_replica(under, last);
+        if self.app.leaving.is_some() {
+            self.hand_to_heir(under);
+        }
         Ok(())
     }
 

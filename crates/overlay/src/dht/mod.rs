@@ -60,6 +60,8 @@ pub const MAX_OPEN: usize = 1024;
 pub const MAX_HANDS: usize = 4096;
 /// Hand-over messages on their way at once.
 pub const HAND_WINDOW: usize = 8;
+/// The same of who leaves, and has little time.
+pub const LEAVE_WINDOW: usize = 128;
 /// No path is longer.
 pub const MAX_HOPS: u32 = 65_535;
 /// Answers to one search at most.
@@ -83,7 +85,8 @@ pub struct DhtConfig<C> {
     pub expire: Duration,
     /// When to try again what could not be published.
     pub retry: Duration,
-    /// How long a leaving node may take to withdraw what it published.
+    /// How long a leaving node may take to withdraw what it published and to hand on what it
+    /// keeps.
     pub leave: Duration,
     /// How much one node keeps for others.
     pub limits: PostingLimits,
@@ -430,7 +433,7 @@ where
         self.start_tasks();
         self.hand_on();
         self.drop_on();
-        if self.app.leaving.is_some() && self.app.jobs.is_empty() && self.app.has_withdrawn() {
+        if self.app.leaving.is_some() && self.has_told_all() {
             self.leave_now();
         }
         if self.app.sweep == Time::NEVER && !(self.app.kept.is_empty() && self.app.withdrawn.is_empty()) {
