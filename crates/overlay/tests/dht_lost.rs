@@ -4,13 +4,14 @@ mod common;
 #[path = "common/everyone.rs"]
 mod everyone;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use common::World;
-use everyone::Everyone;
-use starling_overlay::dht::{Dht, DhtMessage, Handed, Shown};
+use everyone::{Everyone, Say};
+use starling_overlay::dht::{Dht, DhtMessage, Gone, Handed, Put, Shown};
 use starling_overlay::wire::List;
-use starling_overlay::{Command, Core, Id, Record, RpcId};
+use starling_overlay::{Command, Core, Event, Id, Op, Outcome, Record, RpcId};
 
 type Small = World<Dht<u32, Everyone>>;
 
@@ -167,4 +168,63 @@ fn what_was_withdrawn_is_not_handed_back() {
     let items = List::new(vec![Handed { under: record().key, left_s: expire, shown }]);
     world.inject((publisher + 1) % 4, publisher % 4, DhtMessage::Hand { rpc: RpcId(1), items });
     assert_eq!(keepers(&world), []);
+}
+
+/// How a look-up ends of which the first questions get lost, and how many there are.
+fn look_up_with_lost(questions: u32) -> (Option<Outcome>, usize) {
+    let mut world = converged(20);
+    let order = closest(&world);
+    world.command(order[9], Command::Publish(record()));
+    world.run_for(secs(5));
+    let asked = Cell::new(0);
+    let is_ask = |message: &DhtMessage<u32, Say>| {
+        matches!(message, DhtMessage::Routing { message: Say::Ask { .. }, .. })
+    };
+    world.outside.drops = Some(Box::new(move |_, _, message| {
+        asked.set(asked.get() + u32::from(is_ask(message)));
+        is_ask(message) && asked.get() <= questions
+    }));
+    world.outside.log = Some(Vec::new());
+    world.command(order[15], Command::LookUp(Op(1), record().key));
+    world.run_for(secs(30));
+    let outcome = world.outside.events.iter().find_map(|one| match one.2 {
+        Event::Done { op: Op(1), outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    (outcome, world.outside.log.unwrap_or_default().iter().filter(|said| is_ask(&said.2)).count())
+}
+
+/// A question is asked three times there.
+#[test]
+fn a_find_that_failed_is_begun_once_more_and_no_more_often() {
+    assert_eq!(look_up_with_lost(3), (Some(Outcome::Found), 4));
+    assert_eq!(look_up_with_lost(u32::MAX), (Some(Outcome::Failed), 6));
+}
+
+/// Who was told of a withdrawal, and then that it is there again, hands it on and takes it back.
+#[test]
+fn what_is_published_again_at_once_is_taken_from_others() {
+    let mut world = converged(20);
+    let order = closest(&world);
+    let (keeper, provider) = (order[0], order[19]);
+    let put = || Box::new(Put { under: record().key, record: record() });
+    let gone = Gone { under: record().key, what: record().key };
+    world.inject(provider, keeper, DhtMessage::Put { rpc: RpcId(1), put: put() });
+    world.inject(provider, keeper, DhtMessage::Drop { rpc: RpcId(2), items: List::new(vec![gone]) });
+    world.inject(provider, keeper, DhtMessage::Put { rpc: RpcId(3), put: put() });
+    assert_eq!(keepers(&world), [keeper]);
+    let far = |world: &Small, node: u32| world.outside.place(node).xor(record().key);
+    let nearer = (1000..).filter(|&node| far(&world, node) < far(&world, keeper)).take(KEEPERS);
+    let nearer = nearer.collect::<Vec<u32>>();
+    for &node in &nearer {
+        world.add(node);
+        world.command(node, Command::Join(Some(order[19])));
+        world.run_for(secs(30));
+    }
+    assert_eq!(keepers(&world), nearer);
+    for &node in &nearer {
+        world.command(node, Command::Leave);
+        world.run_for(secs(30));
+    }
+    assert!(keepers(&world).contains(&keeper), "{:?}", keepers(&world));
 }

@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use common::World;
 use common::user::{self, found, record};
-use starling_overlay::kelips::{Config, Kelips};
-use starling_overlay::{Command, Core};
+use starling_overlay::kelips::{Config, Kelips, Message, group_of};
+use starling_overlay::{Command, Core, Op, Outcome};
 
 type Net = World<Kelips<u32>>;
 
@@ -104,4 +105,52 @@ fn more_news_than_gossip_can_carry_starve_nobody() {
     net.run_for(100 * MINUTE);
     let kept: Vec<usize> = net.nodes.values().map(Kelips::tuples).collect();
     assert!(kept.iter().all(|&kept| kept >= 985), "{kept:?}");
+}
+
+/// Of the nodes outside a record's group that look it up, how many find it, where questions get
+/// lost: `lost` is asked whether the peer is a contact that the node had in the group, as which
+/// of those asked it came, from 0 on, and which question it is.
+fn find_around(tries: u8, lost: impl Fn(bool, usize, usize) -> bool + Copy + 'static) -> (usize, usize) {
+    let config = Config { tries, ..Config::for_nodes(100) };
+    let mut net = a_hundred(1, config.clone());
+    let key = record(3).key;
+    let home = group_of(key, config.groups);
+    let there = |net: &Net, node: u32| group_of(net.outside.place(node), config.groups) == home;
+    let askers: Vec<u32> = (0..100).filter(|&node| node != 30 && !there(&net, node)).collect();
+    let mut good = 0;
+    for &asker in &askers {
+        let known = net.nodes[&asker].known();
+        let contacts: Vec<u32> = known.into_iter().filter(|&peer| there(&net, peer)).collect();
+        let (asked, others) = (Cell::new(0), RefCell::new(Vec::new()));
+        net.outside.drops = Some(Box::new(move |from, to, message| {
+            if from != asker || !matches!(message, Message::LookUp { .. }) {
+                // It hears of nobody else meanwhile.
+                return to == asker && matches!(message, Message::Gossip { .. });
+            }
+            asked.set(asked.get() + 1);
+            let (contact, mut others) = (contacts.contains(&to), others.borrow_mut());
+            if !contact && !others.contains(&to) {
+                others.push(to);
+            }
+            let at = others.iter().position(|&other| other == to).unwrap_or_default();
+            lost(contact, at, asked.get())
+        }));
+        net.command(asker, Command::LookUp(Op(asker), key));
+        net.run_for(config.rpc_timeout * 15);
+        good += usize::from(user::result(&net, asker, asker).1 == Some(Outcome::Found));
+    }
+    (good, askers.len())
+}
+
+/// Two contacts, seven others who may know more of them, and one of those.
+#[test]
+fn a_look_up_goes_around_six_who_are_silent_beside_its_contacts() {
+    let (good, all) = find_around(10, |contact, other, _| contact || other < 6);
+    assert!(good > all / 2, "{good} of {all}: the seventh may know no other contacts");
+}
+
+#[test]
+fn a_look_up_asks_a_silent_contact_again_at_last() {
+    let (good, all) = find_around(12, |contact, _, number| !contact || number <= 3);
+    assert_eq!(good, all);
 }

@@ -237,10 +237,12 @@ fn an_answer_too_soon_after_asking_again_teaches_patience() {
     assert!(asked[3..19].iter().all(|&times| times == 1), "{asked:?}");
 }
 
-/// Node 0 looks for eight keys that it is far from, while messages to it get lost. Returns for
-/// each whom the find named first, and who is nearest to the key.
+/// Node 0 looks for eight keys that it is far from, while messages to it get lost of those who
+/// are among so many nearest. Returns for each whom the find named first, and who is nearest to
+/// the key.
 fn finds_of_who_hears_little(
     iterative: bool,
+    silent: usize,
     lost: impl Fn(u32, &PastryMessage<u32>) -> bool + 'static,
 ) -> Vec<(Option<u32>, Vec<u32>)> {
     let mut world = converged(8, 200, Config { iterative, ..Config::default() });
@@ -250,10 +252,10 @@ fn finds_of_who_hears_little(
         all
     };
     let known = world.nodes[&0].known();
-    let far = |all: &Vec<u32>| all.iter().take(4).all(|node| *node != 0 && !known.contains(node));
+    let far = |all: &Vec<u32>| all.iter().take(4.max(silent)).all(|node| *node != 0 && !known.contains(node));
     let keys = (0..).map(|number| (key(number), nearest(key(number))));
     let keys: Vec<(Id, Vec<u32>)> = keys.filter(|one| far(&one.1)).take(8).collect();
-    let roots: Vec<u32> = keys.iter().map(|one| one.1[0]).collect();
+    let roots: Vec<u32> = keys.iter().flat_map(|one| one.1[..silent].to_vec()).collect();
     world.outside.drops =
         Some(Box::new(move |from, to, message| to == 0 && roots.contains(&from) && lost(from, message)));
     for (op, one) in (0..).zip(&keys) {
@@ -273,17 +275,51 @@ fn finds_of_who_hears_little(
 
 #[test]
 fn a_root_whose_answers_do_not_come_of_themselves_is_asked() {
-    let ended = finds_of_who_hears_little(false, |_, message| matches!(message, PastryMessage::Found { .. }));
+    let ended =
+        finds_of_who_hears_little(false, 1, |_, message| matches!(message, PastryMessage::Found { .. }));
     assert!(ended.iter().all(|(named, all)| *named == Some(all[0])), "{ended:?}");
 }
 
 #[test]
 fn the_nearest_who_answers_is_taken_for_a_root_that_does_not() {
     for iterative in [false, true] {
-        let ended = finds_of_who_hears_little(iterative, |_, _| true);
+        let ended = finds_of_who_hears_little(iterative, 1, |_, _| true);
         let next = |(named, all): &(Option<u32>, Vec<u32>)| *named == Some(all[1]);
         assert!(ended.iter().all(next), "iterative: {iterative}, {ended:?}");
     }
+}
+
+/// So many nearer ones are silent that those who do answer are no root's neighbours: to name them
+/// would be wrong.
+#[test]
+fn nobody_stands_in_where_all_around_the_root_are_silent() {
+    for iterative in [false, true] {
+        let ended = finds_of_who_hears_little(iterative, 6, |_, _| true);
+        assert!(ended.iter().all(|(named, _)| named.is_none()), "iterative: {iterative}, {ended:?}");
+    }
+}
+
+/// Who asks a dead root, and is the next nearest itself, is the root.
+#[test]
+fn who_comes_after_a_dead_root_finds_itself() {
+    let mut world = converged(9, 60, Config { iterative: true, ..Config::default() });
+    let nearest = |key: Id| {
+        let mut all: Vec<u32> = (0..60).collect();
+        all.sort_by_key(|&node| world.outside.place(node).ring_distance(key));
+        all
+    };
+    let second = |number: &u32| nearest(key(*number))[1] == 0;
+    let number = (0..).find(second).unwrap_or_default();
+    let root = nearest(key(number))[0];
+    world.kill(root);
+    world.command(0, Route::Find { op: Op(1), key: key(number), values: false });
+    world.run_for(secs(60));
+    let named = world.outside.events.iter().find_map(|(_, node, event)| match event {
+        Routing::Closest { peers, .. } if *node == 0 => Some(peers.clone()),
+        _ => None,
+    });
+    let named = named.expect("it ends");
+    assert!(named.first() == Some(&0) && !named.contains(&root) && named.len() > 4, "{named:?}");
 }
 
 /// Who goes around a root that was silent just now, and then is the root itself, does not name
