@@ -139,6 +139,11 @@ impl<C: Core<Node>> Part<C> {
         self.all_hosts().nodes(host)
     }
 
+    /// The host of a node.
+    pub fn host_of(&self, node: Node) -> u32 {
+        self.all_hosts().of(node.host())
+    }
+
     /// How many hosts this part has, up or not.
     pub fn count(&self) -> u32 {
         self.outside.shape.share(self.all_hosts().count())

@@ -275,18 +275,28 @@ impl Workload {
         let Some(churn) = self.plan.churn else { return };
         let now = part.now();
         let absence = churn.absence.draw(part.rng());
-        if part.rng().unit() < churn.graceful {
+        let least = if part.rng().unit() < churn.graceful {
             Workload::say_good_bye(host, part);
+            GOOD_BYE + AGAIN // it is gone before it comes again
         } else {
             self.stop(host, part);
-        }
-        part.plan(now + absence.max(GOOD_BYE * 2), tag::of(tag::ARRIVE, host.into()));
+            ABSENCE
+        };
+        part.plan(now + absence.max(least), tag::of(tag::ARRIVE, host.into()));
     }
 
-    /// The nodes on a host leave, and have a moment for it before they are gone.
+    /// The nodes on a host leave, and have some seconds for it before they are gone.
     pub fn say_good_bye<C: Overlay<Node>>(host: u32, part: &mut Part<C>) {
         part.nodes_of(host).for_each(|node| part.command(node, Command::Leave));
         part.plan(part.now() + GOOD_BYE, tag::of(tag::REMOVE, host.into()));
+    }
+
+    /// A node has said good-bye: its host is gone when all of them have.
+    fn left<C: Overlay<Node>>(&mut self, host: u32, part: &mut Part<C>) {
+        let stays = |node: u32| part.node(node).is_some_and(|(_, core)| core.is_member());
+        if !part.nodes_of(host).any(stays) {
+            part.plan(part.now(), tag::of(tag::REMOVE, host.into()));
+        }
     }
 
     /// The nodes on a host are gone without a word; what they counted is not.
@@ -400,8 +410,10 @@ impl Workload {
     }
 }
 
-/// How long a host that leaves stays to say good-bye.
-const GOOD_BYE: Duration = Duration::from_secs(1);
+/// How long a host stays at most that says good-bye; no core takes longer for it.
+const GOOD_BYE: Duration = Duration::from_secs(6);
+/// A host that crashed needs so long at least until it is up again.
+const ABSENCE: Duration = Duration::from_secs(2);
 /// Operations begun so shortly before the end may be under way without blame.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many hosts are looked at for one that is not hostile and asks.
@@ -448,7 +460,8 @@ impl<C: Overlay<Node>> Script<C> for Workload {
             }
             Event::Done { op, outcome, cost } => self.done(node, op, outcome, cost, part),
             Event::TooSmall { .. } => self.too_small += 1,
-            Event::Left | Event::Update { .. } => {}
+            Event::Left => self.left(part.host_of(node), part),
+            Event::Update { .. } => {}
         }
     }
 

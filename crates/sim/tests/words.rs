@@ -99,6 +99,30 @@ fn who_fails_gracefully_is_gone_and_asks_nothing() {
     }
 }
 
+/// With a good-bye a host is gone as soon as its cores have left, and not before.
+#[test]
+fn who_leaves_stays_until_it_has_left() {
+    for overlay in ["napster", "gnutella", "fasttrack", "chord", "pastry", "kademlia", "kelips"] {
+        // So many are up at 62 s, if a sixteenth of 400 began to leave then.
+        let live = |at_s: f64, more: &str| {
+            let text = format!(
+                "nodes = 400\nduration_s = 62\n[overlay.{overlay}]\n\
+                 [network]\nlatency = {{ model = \"constant\", ms = 30 }}\n\
+                 [[failure]]\nat_s = {at_s}\nshare = 0.0625\ngraceful = true\n{more}"
+            );
+            means(&text, ["live"])[0]
+        };
+        // Kelips' leavers do not hear each other, and say it to those again.
+        let (live_of_400, most) = (live(61.5, ""), if overlay == "kelips" { 400.0 } else { 375.0 });
+        assert!((375.0..=most).contains(&live_of_400), "{overlay}: {live_of_400}");
+        // What is to be told to somebody silent is told again before the end.
+        let silent = "[[failure]]\nat_s = 60\nshare = 0.5\n[records]\nper_node = 2\npublish_over_s = 10\n";
+        let (live_of_200, stays) =
+            (live(60.8, silent), !["napster", "gnutella", "fasttrack"].contains(&overlay));
+        assert_eq!(live_of_200 > 188.0, stays, "{overlay}: {live_of_200}");
+    }
+}
+
 #[test]
 fn what_is_asked_before_the_measurement_counts_nowhere() {
     let text = "nodes = 300\nduration_s = 600\nmeasure_from_s = 500\n[overlay.napster]\n\
