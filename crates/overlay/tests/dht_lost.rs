@@ -201,6 +201,29 @@ fn a_find_that_failed_is_begun_once_more_and_no_more_often() {
     assert_eq!(look_up_with_lost(u32::MAX), (Some(Outcome::Failed), 6));
 }
 
+/// Publications that are sent while that goes on.
+fn puts(world: &mut Small, time: Duration) -> usize {
+    world.outside.log = Some(Vec::new());
+    world.run_for(time);
+    let log = world.outside.log.take().unwrap_or_default();
+    log.iter().filter(|said| matches!(said.2, DhtMessage::Put { .. })).count()
+}
+
+#[test]
+fn a_renewal_that_nobody_heard_is_tried_again_soon() {
+    let mut world = converged(20);
+    let publisher = closest(&world)[9];
+    world.command(publisher, Command::Publish(record()));
+    world.run_for(secs(60 * 60)); // renewals are rare by now
+    world.outside.drops = Some(Box::new(|_, _, message| matches!(message, DhtMessage::Put { .. })));
+    assert!((0..60 * 60).any(|_| puts(&mut world, secs(1)) > 0));
+    world.run_for(secs(4)); // sent twice, and in vain
+    world.outside.drops = None;
+    // Under its key, and under its word.
+    assert_eq!(puts(&mut world, secs(32)), 2 * KEEPERS);
+    assert_eq!(puts(&mut world, secs(15 * 60)), 0);
+}
+
 /// Who was told of a withdrawal, and then that it is there again, hands it on and takes it back.
 #[test]
 fn what_is_published_again_at_once_is_taken_from_others() {

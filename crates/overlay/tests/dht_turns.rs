@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use common::World;
 use starling_overlay::chord::Chord;
-use starling_overlay::dht::{Dht, DhtConfig};
+use starling_overlay::dht::{Dht, DhtConfig, DhtMessage};
 use starling_overlay::kademlia::Kademlia;
+use starling_overlay::pastry::Pastry;
 use starling_overlay::{Command, Event, Id, KeyBased, Op, Record};
 
 type Net<K> = World<Dht<u32, K>>;
@@ -99,4 +100,41 @@ fn what_is_new_goes_first<K: KeyBased<u32, Config: Default>>() {
 fn something_new_waits_for_neither_renewals_nor_withdrawals() {
     what_is_new_goes_first::<Kademlia<u32>>();
     what_is_new_goes_first::<Chord<u32>>();
+}
+
+/// All around one word are silent, whom a node tells of many records: of how many of them
+/// nobody knows any more after so long that each was to be renewed several times, and how often
+/// in an hour others were told of each under one key.
+fn beside_a_silent_word<K: KeyBased<u32, Config: Default>>(records: u32) -> (usize, f64) {
+    let mut net = Net::<K>::new(5, 160, Dht::<u32, K>::config(K::Config::default()));
+    net.converged(60);
+    let word = Id::hash(b"word");
+    let is_told = move |message: &DhtMessage<u32, K::Message>, silent: bool| match message {
+        DhtMessage::Put { put, .. } => (put.under == word) == silent,
+        _ => false,
+    };
+    net.outside.drops = Some(Box::new(move |_, _, message| is_told(message, true)));
+    let record = |number: u32| Record { name: format!("word {number}").as_str().into(), ..record(number) };
+    (0..records).for_each(|number| net.command(1, Command::Publish(record(number))));
+    net.run_for(90 * MINUTE);
+    net.outside.log = Some(Vec::new());
+    net.run_for(60 * MINUTE);
+    let log = net.outside.log.take().unwrap_or_default();
+    let told = log.iter().filter(|said| is_told(&said.2, false)).count() / K::REPLICAS;
+    let kept = |key: Id| net.nodes.iter().any(|(&node, dht)| node != 1 && dht.kept_keys().contains(&key));
+    let forgotten = (0..records).filter(|&number| !kept(record(number).key)).count();
+    (forgotten, told as f64 / f64::from(2 * records))
+}
+
+fn renews_beside_a_silent_word<K: KeyBased<u32, Config: Default>>() {
+    let (forgotten, told) = beside_a_silent_word::<K>(500);
+    // Every half an hour, or a quarter of that sooner.
+    assert!(forgotten == 0 && told < 3.0, "{}: {forgotten} forgotten, {told} times", K::NAME);
+}
+
+#[test]
+fn what_nobody_ever_hears_starves_no_renewals_and_makes_no_more() {
+    renews_beside_a_silent_word::<Chord<u32>>();
+    renews_beside_a_silent_word::<Pastry<u32>>();
+    renews_beside_a_silent_word::<Kademlia<u32>>();
 }

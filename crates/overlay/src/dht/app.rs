@@ -86,7 +86,7 @@ impl<P: Peer> App<P> {
             Phase::Asking(asking) => Some(asking.deadline),
             _ => None,
         });
-        let published = self.published.iter().map(|one| one.next);
+        let published = self.published.iter().map(|one| one.next.min(one.again));
         let again = self.withdraw_later.first_key_value().map(|(key, _)| key.0);
         let rested = self.silent.values().map(|rest| rest.0);
         let handed = self.handing.values().filter_map(|one| one.again);

@@ -334,7 +334,7 @@ where
         self.app.leaving = None;
         self.app.kept = crate::postings::Postings::default();
         for one in &mut self.app.published {
-            (one.next, one.told) = (Time::NEVER, Vec::new());
+            (one.next, one.again, one.told) = (Time::NEVER, Time::NEVER, Vec::new());
         }
     }
 }

@@ -4,6 +4,7 @@ use starling_sansio::Time;
 
 use super::host::Under;
 use super::message::Ask;
+use super::publish::Chore;
 use super::withdraw::Withdrawal;
 use super::{App, Ctx, DhtMessage, MAX_HOPS, MAX_PAGES, MAX_WAITING, Put, Shown};
 use crate::{Cost, Event, Hit, Host, Id, Input, KeyBased, Offence, Op, Outcome, Peer, Purpose, Query, Route};
@@ -64,6 +65,8 @@ pub struct Job<P> {
     pub cost: Cost,
     /// Whether this is the second find.
     again: bool,
+    /// Of a publication: whether nobody had heard of it.
+    pub fresh: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -134,12 +137,12 @@ where
         while self.app.jobs.len() < self.config.parallel.max(1) {
             let member = self.routing.is_member();
             let chore = |app: &mut App<P>| if member { app.next_chore() } else { None };
-            let Some(task) = self.app.waiting.pop_front().or_else(|| chore(self.app)) else { return };
+            let asked = self.app.waiting.pop_front().map(|task| Chore { task, fresh: false });
+            let Some(Chore { task, fresh }) = asked.or_else(|| chore(self.app)) else { return };
             let values = matches!(task, Task::LookUp { .. });
             let op = self.fresh_op();
-            self.app
-                .jobs
-                .insert(op, Job { task, phase: Phase::Finding, cost: Cost::default(), again: false });
+            let (phase, cost) = (Phase::Finding, Cost::default());
+            self.app.jobs.insert(op, Job { task, phase, cost, again: false, fresh });
             self.begin_find(op, values);
         }
     }
@@ -387,8 +390,8 @@ where
             _ => (false, true),
         };
         match job.task {
-            Task::Publish(put) if told => self.app.note_heard(&put),
-            Task::Publish(put) => self.publish_later(put.record.key),
+            Task::Publish(put) if told => self.app.note_heard(&put, true),
+            Task::Publish(put) => self.publish_later(&put),
             Task::Withdraw(one) if missed || one.is_unsure(job.cost) => self.withdraw_later(*one),
             _ => {}
         }

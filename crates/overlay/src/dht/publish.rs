@@ -15,6 +15,8 @@ pub struct Published<P> {
     pub record: Record,
     /// When to tell the overlay (again).
     pub next: Time,
+    /// When to try again under those of its keys under which nobody has heard of it.
+    pub again: Time,
     /// How long to wait after that.
     interval: Duration,
     /// Who was told of it under which of its keys.
@@ -26,7 +28,7 @@ pub struct Published<P> {
 pub struct Told<P> {
     pub under: Id,
     pub peers: Vec<P>,
-    /// Whether one of them has said so.
+    /// Whether one of them has said so, when they were told last.
     pub heard: bool,
 }
 
@@ -34,8 +36,9 @@ pub struct Told<P> {
 #[derive(Clone, Debug)]
 pub struct Chore {
     pub task: Task,
-    /// Whether nobody has said yet that it was told. Who has much to renew still publishes
-    /// something new at once, and tries it again before all that.
+    /// Whether nobody has said yet that it was told, or did when it was renewed last. Who has
+    /// much to renew still publishes something new at once, and tries it again before all
+    /// that; but renewals get their turn, since there may be keys that nobody ever hears.
     pub fresh: bool,
 }
 
@@ -74,7 +77,8 @@ where
                 return self.host.refuse(None, Offence::Full);
             }
             None => {
-                let one = Published { record: record.clone(), next: self.now, interval, told: Vec::new() };
+                let (record, next, told) = (record.clone(), self.now, Vec::new());
+                let one = Published { record, next, again: Time::NEVER, interval, told };
                 self.app.published.push(one);
             }
         }
@@ -88,19 +92,26 @@ where
             return self.postpone();
         }
         for at in 0..self.app.published.len() {
-            let Some(one) = self.app.published.get_mut(at).filter(|one| one.next <= self.now) else {
+            let one = &mut self.app.published[at];
+            let all = one.next <= self.now;
+            if !all && one.again > self.now {
                 continue;
-            };
-            let cut = one.interval.mul_f64(self.host.rng().unit() / 4.0);
-            one.next = self.now + (one.interval - cut);
-            one.interval = (2 * one.interval).min(self.config.republish);
+            }
+            one.again = Time::NEVER;
+            if all {
+                let cut = one.interval.mul_f64(self.host.rng().unit() / 4.0);
+                one.next = self.now + (one.interval - cut);
+                one.interval = (2 * one.interval).min(self.config.republish);
+            }
             let heard = one.told.iter().filter(|told| told.heard).map(|told| told.under);
             let (record, heard) = (one.record.clone(), heard.collect::<Vec<Id>>());
             for under in keys(&record) {
                 let fresh = !heard.contains(&under);
                 let put = Box::new(Put { under, record: record.clone() });
-                if !self.chore(Chore { task: Task::Publish(put), fresh }) {
-                    self.publish_later(record.key);
+                if (all || fresh) && !self.chore(Chore { task: Task::Publish(put), fresh }) {
+                    let (one, soon) = (&mut self.app.published[at], self.now + self.config.retry);
+                    let due = if all { &mut one.next } else { &mut one.again };
+                    *due = soon.min(*due);
                     break;
                 }
             }
@@ -120,8 +131,8 @@ where
 
     /// Nothing can be told now; joining will make it due.
     fn postpone(&mut self) {
-        let due = self.app.published.iter_mut().filter(|one| one.next <= self.now);
-        due.for_each(|one| one.next = Time::NEVER);
+        let due = self.app.published.iter_mut().filter(|one| one.next.min(one.again) <= self.now);
+        due.for_each(|one| (one.next, one.again) = (Time::NEVER, Time::NEVER));
     }
 
     /// This node takes part (again): all it has is to be told.
@@ -131,10 +142,11 @@ where
         self.publish_due();
     }
 
-    /// A record could not be told everywhere.
-    pub fn publish_later(&mut self, key: Id) {
+    /// Nobody has heard of a record under one of its keys.
+    pub fn publish_later(&mut self, put: &Put) {
+        self.app.note_heard(put, false);
         let soon = self.now + self.config.retry;
-        let one = self.app.published.iter_mut().find(|one| one.record.key == key);
-        one.into_iter().for_each(|one| one.next = one.next.min(soon));
+        let one = self.app.published.iter_mut().find(|one| one.record.key == put.record.key);
+        one.into_iter().for_each(|one| one.again = one.again.min(soon));
     }
 }

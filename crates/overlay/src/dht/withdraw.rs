@@ -13,9 +13,9 @@ use std::ops::Bound;
 use starling_sansio::Time;
 
 use super::app::{App, Letter, Sent};
-use super::jobs::Task;
+use super::jobs::{Job, Task};
 use super::message::{Gone, MAX_GONE, Put};
-use super::publish::{Told, keys};
+use super::publish::{Chore, Told, keys};
 use super::{Ctx, DhtMessage};
 use crate::wire::List;
 use crate::{Cost, Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Purpose, Record, Route, RpcId};
@@ -89,24 +89,29 @@ impl<P: Peer> App<P> {
         }
     }
 
-    /// One of those who are told of a publication has said so.
-    pub fn note_heard(&mut self, put: &Put) {
+    /// Whether one of those who are told of a publication has said so.
+    pub fn note_heard(&mut self, put: &Put, heard: bool) {
         let one = self.published.iter_mut().find(|one| one.record.key == put.record.key);
         let told = one.and_then(|one| one.told.iter_mut().find(|told| told.under == put.under));
-        told.into_iter().for_each(|told| told.heard = true);
+        told.into_iter().for_each(|told| told.heard = heard);
     }
 
     /// The next publication or withdrawal to begin: of what there is less under way, since
     /// each may wait for silent ones, and who has much to withdraw still has to publish and
     /// renew. What is to be withdrawn for a second time waits until nothing else does.
-    pub fn next_chore(&mut self) -> Option<Task> {
-        let begun = |kind: fn(&Task) -> bool| self.jobs.values().filter(|job| kind(&job.task)).count();
-        let fewer =
-            begun(|task| matches!(task, Task::Withdraw(_))) < begun(|task| matches!(task, Task::Publish(_)));
-        let fresh = self.withdrawals.front().is_some_and(|one| one.tries == 0);
-        let turn = self.chores.is_empty() || (fresh && fewer);
-        let gone = if turn { self.withdrawals.pop_front() } else { None };
-        gone.map(|one| Task::Withdraw(Box::new(one))).or_else(|| Some(self.chores.pop_front()?.task))
+    pub fn next_chore(&mut self) -> Option<Chore> {
+        let begun = |kind: fn(&Job<P>) -> bool| self.jobs.values().filter(|job| kind(job)).count();
+        let withdrawn = begun(|job| matches!(job.task, Task::Withdraw(_)));
+        let fresh = begun(|job| job.fresh);
+        let renewed = begun(|job| matches!(job.task, Task::Publish(_)) && !job.fresh);
+        let first = self.withdrawals.front().is_some_and(|one| one.tries == 0);
+        if self.chores.is_empty() || (first && withdrawn < fresh + renewed) {
+            let one = self.withdrawals.pop_front();
+            return one.map(|one| Chore { task: Task::Withdraw(Box::new(one)), fresh: false });
+        }
+        let renewals = self.chores.partition_point(|one| one.fresh);
+        let turn = if fresh > renewed { renewals } else { 0 };
+        self.chores.remove(turn).or_else(|| self.chores.pop_front())
     }
 
     /// These are to be told of withdrawals. If there are too many, those who do not answer
