@@ -209,6 +209,56 @@ fn a_key_with_many_postings_is_handed_on_whole() {
     arrives_whole::<Kademlia<u32>>();
 }
 
+/// Only now and then a message gets through: as long as some do, the others are tried again.
+fn arrives_bit_by_bit<K: KeyBased<u32, Config: Default>>() {
+    let (mut net, _, newcomer) = one_full_key::<K>(1, RECORDS);
+    let sent = RefCell::new(0);
+    net.outside.drops = Some(Box::new(move |_, _, message| match message {
+        DhtMessage::Hand { .. } => {
+            *sent.borrow_mut() += 1;
+            *sent.borrow() % 6 != 0
+        }
+        message => matches!(message, DhtMessage::Put { .. }),
+    }));
+    join(&mut net, newcomer);
+    assert!(shows(&mut net, newcomer) < RECORDS as usize, "{}", K::NAME);
+    net.run_for(60 * MINUTE);
+    assert_eq!(shows(&mut net, newcomer), RECORDS as usize, "{}", K::NAME);
+    assert_eq!(holder(&net, word()), [newcomer], "{}", K::NAME);
+}
+
+#[test]
+fn as_long_as_some_of_it_arrives_the_rest_is_tried_again() {
+    arrives_bit_by_bit::<Chord<u32>>();
+    arrives_bit_by_bit::<Pastry<u32>>();
+    arrives_bit_by_bit::<Kademlia<u32>>();
+}
+
+/// Who is to take a key hears nothing and dies, while another has come who is next.
+fn goes_to_the_next<K: KeyBased<u32, Config: Default>>() {
+    let (mut net, before, newcomer) = one_full_key::<K>(1, RECORDS);
+    let next = (100..50_000).filter(|&node| node != newcomer);
+    let next = next.min_by_key(|&node| net.outside.place(node).minus(word())).unwrap_or_default();
+    net.outside.drops = Some(Box::new(move |_, to, message| match message {
+        DhtMessage::Hand { .. } => to == newcomer,
+        message => matches!(message, DhtMessage::Put { .. }),
+    }));
+    join(&mut net, newcomer);
+    join(&mut net, next);
+    assert_eq!(holder(&net, word()), [before], "{}", K::NAME);
+    net.kill(newcomer);
+    net.run_for(10 * MINUTE);
+    assert_eq!(holder(&net, word()), [next], "{}", K::NAME);
+    assert_eq!(shows(&mut net, next), RECORDS as usize, "{}", K::NAME);
+}
+
+#[test]
+fn what_the_dead_did_not_take_goes_to_the_next() {
+    goes_to_the_next::<Chord<u32>>();
+    goes_to_the_next::<Pastry<u32>>();
+    goes_to_the_next::<Kademlia<u32>>();
+}
+
 /// A neighbour hands on what is older than what the provider itself said.
 fn outlives_the_older<K: KeyBased<u32, Config: Default>>() {
     let mut net = single::<K>(1);

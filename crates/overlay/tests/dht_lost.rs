@@ -201,6 +201,22 @@ fn a_find_that_failed_is_begun_once_more_and_no_more_often() {
     assert_eq!(look_up_with_lost(u32::MAX), (Some(Outcome::Failed), 6));
 }
 
+/// What is still waiting to be told again when it is withdrawn is not told any more.
+#[test]
+fn a_publication_that_got_lost_does_not_come_after_its_withdrawal() {
+    let mut world = converged(20);
+    let publisher = closest(&world)[9];
+    world.outside.drops = Some(Box::new(|_, _, message| matches!(message, DhtMessage::Put { .. })));
+    assert!({
+        world.command(publisher, Command::Publish(record()));
+        puts(&mut world, Duration::from_millis(500)) > 0
+    });
+    world.outside.drops = None;
+    world.command(publisher, Command::Withdraw(record().key));
+    assert_eq!(puts(&mut world, secs(60)), 0);
+    assert_eq!(keepers(&world), []);
+}
+
 /// Publications that are sent while that goes on.
 fn puts(world: &mut Small, time: Duration) -> usize {
     world.outside.log = Some(Vec::new());
