@@ -210,6 +210,23 @@ fn the_cheaper_strategies_find_as_much_as_is_wanted() {
 }
 
 #[test]
+fn a_dynamic_query_for_what_is_rare_goes_as_far_as_it_may() {
+    for seed in 0..5 {
+        let mut net = net(seed, How::Dynamic { probes: 3, probe_ttl: 1, ttl: 7 });
+        net.converged(1000);
+        net.command(500, Command::Publish(record(500)));
+        let asking: Vec<u32> = (1..1000).step_by(100).collect();
+        for &node in &asking {
+            net.command(node, Command::LookUp(Op(0), record(500).key));
+        }
+        net.run_for(5 * MINUTE);
+        let found = asking.iter().filter(|&&node| result(&net, node, 0).1 == Some(Outcome::Found));
+        // A flood finds it always; here one of five neighbours goes as far as a flood.
+        assert!(found.clone().count() >= 9, "seed {seed}: {} of 10", found.count());
+    }
+}
+
+#[test]
 fn walkers_that_get_lost_are_replaced() {
     let strategy = How::Walkers { count: 2, check_every: 4, ttl: 512 };
     let (_, hits) = cost(strategy, 100);

@@ -38,7 +38,8 @@ pub enum Strategy {
     },
     /// Fisk, "Gnutella Dynamic Query Protocol" 0.1 (2003): a probe to a few neighbours
     /// tells how rare the thing is; the other neighbours are asked one after another,
-    /// each as far as it takes to find the rest, until enough is found.
+    /// each as far as it takes to find the rest, until enough is found. While nothing is,
+    /// each is asked as far as all before it, and the last as far as may be.
     Dynamic {
         /// Neighbours of the probe.
         probes: u8,

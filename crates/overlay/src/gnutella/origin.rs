@@ -111,11 +111,11 @@ impl<P: Peer> Gnutella<P> {
             Strategy::Dynamic { probes, probe_ttl, .. } => {
                 let mut left: Vec<P> = self.neighbours.peers().collect();
                 host.rng().shuffle(&mut left);
+                // One is kept for what the probe does not find.
+                let unprobed = left.len().saturating_sub(usize::from(probes)).max(1);
                 let mut reach = 0;
-                for _ in 0..probes {
-                    if let Some(next) = left.pop() {
-                        reach += self.query(at, next, probe_ttl, host);
-                    }
+                for next in left.drain(unprobed.min(left.len())..) {
+                    reach += self.query(at, next, probe_ttl, host);
                 }
                 let search = &mut self.searches[at];
                 search.due = now + self.config.patience(probe_ttl);
@@ -160,7 +160,9 @@ impl<P: Peer> Gnutella<P> {
         let Search { plan, found, wanted, .. } = &mut self.searches[at];
         let Plan::Dynamic { left, reach } = plan else { return };
         let share = match found.len() as u64 {
-            // Nothing yet: as many again as were asked so far, from this one alone.
+            // Nothing yet: as many again as were asked so far, from this one alone; the last
+            // one is asked as far as may be.
+            0 if left.len() == 1 => u64::MAX,
             0 => *reach,
             some => {
                 (*wanted as u64).saturating_sub(some).saturating_mul(*reach) / some / left.len().max(1) as u64
