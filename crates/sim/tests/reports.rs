@@ -50,6 +50,15 @@ fn what_was_not_measured_is_told() {
     assert_eq!(json["conditions"], half.conditions());
 }
 
+/// A page in the dark turns the colours of its drawings, so it must turn those of the key as
+/// well: two of them are turned into each other.
+#[test]
+fn in_the_dark_the_key_is_turned_like_the_drawings() {
+    let page = report::page(&Page { report: &stopped(10, u32::MAX), sizes: &[], churn: None });
+    let turned: Vec<&str> = page.lines().filter(|line| line.contains("filter:")).collect();
+    assert!(matches!(turned[..], [line] if line.trim_start().starts_with("svg, .key i {")), "{turned:?}");
+}
+
 /// Nothing counts that was sent before, and neither do messages of a run that came no further.
 #[test]
 fn a_run_that_is_stopped_before_it_is_measured_has_no_load() {

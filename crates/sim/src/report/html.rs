@@ -15,7 +15,7 @@ const STYLE: &str = "\
 :root { color-scheme: light dark; --ink: #1b1b1f; --soft: #66666e; --paper: #fff; --line: #dcdce2; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8ec; --soft: #a0a0aa; --paper: #16161a; --line: #34343c; }
-  svg { filter: invert(0.92) hue-rotate(180deg); }
+  svg, .key i { filter: invert(0.92) hue-rotate(180deg); }
 }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 1320px; margin: 2rem auto; padding: 0 1.2rem; }
