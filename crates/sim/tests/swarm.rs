@@ -157,6 +157,9 @@ fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
     assert!(Any::parse("good", good).is_ok());
     let cases = [
         ("uplink_kb_s = 100", "uplink_kb_s = 0", "line 4", "must be from 1"),
+        ("uplink_kb_s = 9", "uplink_kb_s = 0", "line 6", "must be from 1"),
+        ("uplink_kb_s = 9", "uplink_kb_s = 9\ndownlink_kb_s = 0", "line 7", "must be from 1"),
+        ("uplink_kb_s = 9", "uplink_kb_s = 9\n[swarm.free_riders]\nuplink_kb_s = -1", "line 8", "from 1"),
         ("size_mib = 4", "size_mib = 4\npiece_kib = 100", "line 3", "power of two"),
         ("size_mib = 4", "size_mib = 4\nsise = 1", "line 3", "sise"),
         ("[swarm.contributors]", "[swarm.poisoners]", "line 1", "add [swarm.contributors]"),

@@ -78,7 +78,7 @@ pub(crate) fn blame(key: &str, what: String) -> Result<(), Blame> {
 }
 
 /// The key that is to blame is in `table`.
-fn within<R>(table: &str, found: Result<R, Blame>) -> Result<R, Blame> {
+pub(crate) fn within<R>(table: &str, found: Result<R, Blame>) -> Result<R, Blame> {
     found.map_err(|(key, what)| (format!("{table}.{key}"), what))
 }
 

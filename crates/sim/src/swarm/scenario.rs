@@ -8,7 +8,7 @@ use starling_swarm::Strategy;
 
 use super::report::COLUMNS;
 use super::{Access, Class, DiskSpeed, Group, Setting};
-use crate::scenario::check::{self, Blame, MOST_SECS, blame, range};
+use crate::scenario::check::{self, Blame, MOST_SECS, blame, range, within};
 use crate::scenario::file::LatencyTable;
 use crate::scenario::{Entry, Wrong, at_line, read, with_so_many};
 
@@ -306,6 +306,23 @@ fn piece_length(swarm: &Swarm) -> Option<PieceLength> {
     PieceLength::new(swarm.piece_kib?.saturating_mul(1024))
 }
 
+/// The table that a class of comers has in a file.
+fn table(class: Class) -> &'static str {
+    match class {
+        Class::Origin => "origin",
+        Class::Contributor => "contributors",
+        Class::FreeRider => "free_riders",
+        Class::Poisoner => "poisoners",
+    }
+}
+
+/// Whether there can be hosts like that.
+fn sane(hosts: &Hosts, fewest: f64) -> Result<(), Blame> {
+    range("count", f64::from(hosts.count), fewest, MOST_HOSTS)?;
+    range("uplink_kb_s", hosts.uplink_kb_s, 1.0, 1e8)?;
+    range("downlink_kb_s", hosts.downlink_kb_s.unwrap_or(1.0), 1.0, 1e8)
+}
+
 fn sense(file: &File) -> Result<(), Blame> {
     let swarm = &file.swarm;
     range("seeds", file.seeds as f64, 1.0, 10_000.0)?;
@@ -317,11 +334,9 @@ fn sense(file: &File) -> Result<(), Blame> {
     range("arrive_over_s", swarm.arrive_over_s, 0.0, file.duration_s)?;
     range("connections", f64::from(swarm.connections.unwrap_or(CONNECTIONS)), 1.0, 10_000.0)?;
     range("lies", swarm.lies, 0.0, 1.0)?;
-    range("count", f64::from(swarm.origin.count), 1.0, MOST_HOSTS)?;
-    for hosts in std::iter::once(&swarm.origin).chain(swarm.comers().map(|(_, hosts)| hosts)) {
-        range("count", f64::from(hosts.count), 0.0, MOST_HOSTS)?;
-        range("uplink_kb_s", hosts.uplink_kb_s, 1.0, 1e8)?;
-        range("downlink_kb_s", hosts.downlink_kb_s.unwrap_or(1.0), 1.0, 1e8)?;
+    let comers = swarm.comers().map(|(class, hosts)| (table(class), 0.0, hosts));
+    for (table, fewest, hosts) in std::iter::once(("origin", 1.0, &swarm.origin)).chain(comers) {
+        within(&format!("swarm.{table}"), sane(hosts, fewest))?;
     }
     let wanting: u32 = swarm.contributors.iter().chain(&swarm.free_riders).map(|hosts| hosts.count).sum();
     if wanting == 0 {
