@@ -6,6 +6,7 @@ use std::time::Duration;
 use starling_overlay::{Id, MAX_WORDS};
 use starling_sansio::Time;
 
+use super::brief;
 use super::choice::Choice;
 use super::file::{
     Ask, CheckName, ChurnTable, File, HostileDeed, LatencyTable, LifetimeTable, Links, RecordsTable,
@@ -139,6 +140,7 @@ pub(crate) fn columns<'a>(
     for (at, name) in columns.iter().enumerate() {
         if !known.clone().any(|known| known == name) {
             let names = known.collect::<Vec<_>>().join(", ");
+            let name = brief(name);
             return blame("columns", format!("there is no column {name:?}; there are {names}"));
         }
         if columns[..at].contains(name) {

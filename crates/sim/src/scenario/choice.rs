@@ -5,6 +5,7 @@ use std::sync::Arc;
 use starling_overlay::{Overlay, chord};
 
 use super::params::{ChordTable, KademliaTable, Overlays, PastryTable, Style, Surroundings, Table};
+use super::plain;
 use crate::judge::Root;
 use crate::place::Node;
 use crate::trial::{Findings, Setting, Trial, Watch};
@@ -71,7 +72,7 @@ impl Choice {
     /// The overlay's name, with what its author tells it apart by.
     pub fn label(&self) -> String {
         match self.table.label() {
-            Some(label) => format!("{} {label}", self.name()),
+            Some(label) => format!("{} {}", self.name(), plain(label)),
             None => self.name().to_owned(),
         }
     }

@@ -88,7 +88,7 @@ impl Scenario {
         let figures = figure::figures(&file, &overlays).map_err(|blame| at_line(name, text, blame))?;
         Ok(Scenario {
             name: name.to_owned(),
-            about: file.about.clone(),
+            about: plain(&file.about),
             overlays,
             columns: file.columns.clone(),
             seeds: file.seeds,
@@ -154,9 +154,33 @@ pub(crate) fn with_so_many(name: &str, text: &str, blame: check::Blame) -> Wrong
     Wrong { line: if is_number { 0 } else { wrong.line }, ..wrong }
 }
 
+/// Characters of a word that a message repeats at most.
+const MAX_WORD: usize = 80;
+
+/// A word, or the beginning of one that is longer than any that is meant.
+pub(crate) fn brief(word: &str) -> String {
+    match word.char_indices().nth(MAX_WORD) {
+        Some((at, _)) => format!("{}…", &word[..at]),
+        None => word.to_owned(),
+    }
+}
+
+/// What its author calls something, as one line that a terminal does not obey.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| match c {
+        c if c.is_whitespace() => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.trim().chars().map(shown).collect()
+}
+
 /// A message of several lines as one, in the words of who writes scenarios.
 fn one_line(message: &str) -> String {
-    let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = message.split_whitespace().map(brief).collect::<Vec<_>>().join(" ");
+    if words.contains("recursion limit") || words.contains("recursion depth") {
+        return "tables or arrays lie deeper in each other than in any scenario: write fewer levels".into();
+    }
     let words = words.replace("` as i128", "`").replace("` as u128", "`");
     // Only the internet model has a name and nothing else.
     let words = words.replace(", there are no fields", ": leave it out, as in { model = \"internet\" }");
@@ -179,5 +203,43 @@ fn one_line(message: &str) -> String {
     match words.rsplit_once("expected struct ") {
         Some((start, _)) => format!("{start}expected a table"),
         None => words,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+    use crate::swarm;
+
+    const CHORD: &str = "nodes = 5\nduration_s = 9\n[overlay.chord]\n";
+
+    #[test]
+    fn names_that_authors_give_are_one_line_and_harmless() {
+        let odd = "\"\\u001b[31mred\\nand \\ttwo\\n\"";
+        let text = format!("about = {odd}\n{CHORD}label = {odd}\n");
+        let scenario = Scenario::parse("x", &text).unwrap();
+        assert_eq!(scenario.about, "\u{fffd}[31mred and  two");
+        assert_eq!(scenario.overlays[0].label(), "chord \u{fffd}[31mred and  two");
+        let text = format!(
+            "about = {odd}\n[swarm]\nsize_mib = 4\n[swarm.origin]\nuplink_kb_s = 9\n\
+             [swarm.contributors]\nuplink_kb_s = 9\n"
+        );
+        assert_eq!(swarm::Scenario::parse("x", &text).unwrap().about, scenario.about);
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_sentence_however_long_the_file_s_words_are() {
+        let long = "k".repeat(100_000);
+        for text in [
+            format!("{long} = 1\n{CHORD}"),
+            format!("columns = [\"{long}\"]\n{CHORD}"),
+            format!("{CHORD}successors = 1e308\n"),
+            format!("[{}]\n", vec!["a"; 3_000].join(".")),
+            format!("nodes = {}1{}\n", "[".repeat(3_000), "]".repeat(3_000)),
+        ] {
+            let wrong = Scenario::parse("x.toml", &text).unwrap_err();
+            assert!(wrong.what.len() < 1_000 && !wrong.what.contains("recursion"), "{wrong}");
+        }
     }
 }

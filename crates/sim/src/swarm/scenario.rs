@@ -10,7 +10,7 @@ use super::report::COLUMNS;
 use super::{Access, Class, DiskSpeed, Group, Setting};
 use crate::scenario::check::{self, Blame, MOST_SECS, blame, range, within};
 use crate::scenario::file::LatencyTable;
-use crate::scenario::{Entry, Wrong, at_line, read, with_so_many};
+use crate::scenario::{Entry, Wrong, at_line, plain, read, with_so_many};
 
 /// Declares the library: files of `crates/sim/scenarios`.
 macro_rules! library {
@@ -160,7 +160,7 @@ impl Scenario {
         sense(&file).map_err(|blame| at_line(name, text, blame))?;
         Ok(Scenario {
             name: name.to_owned(),
-            about: file.about.clone(),
+            about: plain(&file.about),
             columns: file.columns.clone(),
             seeds: file.seeds,
             file,
