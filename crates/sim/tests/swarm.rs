@@ -61,6 +61,19 @@ fn free_riders_come_last_and_hold_nobody_up() {
     );
 }
 
+/// The bound is of all who want the content; of those who give, the last may well be sooner.
+#[test]
+fn the_last_of_all_leechers_is_held_against_the_bound() {
+    let report = swarm::run(&named("free-riders").with_nodes(12).unwrap(), 2, &|_| true);
+    for (_, outcome) in &report.trials {
+        let last = class(outcome, Class::FreeRider).last_s.unwrap();
+        assert!(class(outcome, Class::Contributor).last_s.unwrap() < outcome.bound_s, "{outcome:?}");
+        assert!(outcome.ratio().is_some_and(|ratio| ratio > 1.0 && ratio == last / outcome.bound_s));
+    }
+    let page = swarm::page(&report);
+    assert!(page.contains("The last leecher had everything") && !page.contains("last contributor"), "{page}");
+}
+
 #[test]
 fn poisoners_are_banned_and_everyone_gets_what_is_true() {
     let outcome = run(&named("poisoners"), 1);

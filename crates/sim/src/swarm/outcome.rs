@@ -66,10 +66,18 @@ impl Outcome {
         self.classes.iter().find(|outcome| outcome.class == class)
     }
 
-    /// The last contributor's finish over the bound; none if one did not finish.
+    /// Seconds until the last of all leechers had everything, of whom the bound is; none if
+    /// one did not finish.
+    pub fn last_s(&self) -> Option<f64> {
+        let leechers = [Class::Contributor, Class::FreeRider].into_iter().filter_map(|class| self.of(class));
+        let last = |class: &ClassOutcome| class.last_s.filter(|_| class.complete == class.hosts);
+        let lasts: Option<Vec<f64>> = leechers.map(last).collect();
+        lasts?.into_iter().reduce(f64::max)
+    }
+
+    /// The last leecher's finish over the bound.
     pub fn ratio(&self) -> Option<f64> {
-        let class = self.of(Class::Contributor)?;
-        class.last_s.filter(|_| class.complete == class.hosts).map(|last| last / self.bound_s)
+        Some(self.last_s()? / self.bound_s)
     }
 }
 

@@ -55,13 +55,13 @@ fn against_the_bound(report: &Report) -> String {
         Interval::of(&values).map(|interval| cell(&interval))
     };
     let bound = mean(&|outcome| Some(outcome.bound_s)).unwrap_or_default();
-    let last = mean(&|outcome| outcome.of(Class::Contributor)?.last_s);
+    let last = mean(&Outcome::last_s);
     match (last, mean(&Outcome::ratio)) {
         (Some(last), Some(ratio)) => format!(
-            "The last contributor had everything {last} s after the first leecher came: {ratio} times the \
+            "The last leecher had everything {last} s after the first came: {ratio} times the \
              fluid lower bound of {bound} s, which no way of distribution can beat (Kumar and Ross 2006)."
         ),
-        _ => format!("Not every contributor has finished; the fluid lower bound is {bound} s."),
+        _ => format!("Not every leecher has finished; the fluid lower bound is {bound} s."),
     }
 }
 
@@ -129,5 +129,5 @@ fn ratios(report: &Report) -> Drawing {
     let series =
         vec![Series { color: color(Class::Contributor), points }, Series { color: BOUND, points: bound }];
     let plot = Plot { x: "seed", y: "last finisher / bound", log: (false, false), joined: false, series };
-    ("Ratio to the fluid bound", "The last contributor's finish over the bound, each seed a point.", plot)
+    ("Ratio to the fluid bound", "The last leecher's finish over the bound, each seed a point.", plot)
 }

@@ -58,7 +58,7 @@ pub static COLUMNS: [Column; 11] = [
     Column {
         name: "ratio",
         heading: "last/bound",
-        about: "finish_last_s over the fluid lower bound",
+        about: "finish_last_s over the fluid lower bound for all leechers together",
         value: |c, o| Some(c.last_s? / o.bound_s),
     },
     Column {
