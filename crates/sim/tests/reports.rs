@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use starling_sim::metrics::Kind;
 use starling_sim::report::{self, COLUMNS, Page, Report};
 use starling_sim::runner::{self, Progress};
 use starling_sim::scenario::Scenario;
@@ -68,6 +69,30 @@ fn a_run_that_is_stopped_before_it_is_measured_has_no_load() {
     let report = runner::run(&Scenario::parse("early", text).unwrap(), 1, &go_on);
     let figure = |name: &str| report.rows[0].figure(report::column(name).unwrap());
     assert!(figure("events").unwrap().mean > 0.0 && figure("load_max").is_none(), "{report:?}");
+}
+
+/// Papers print the 1st and the 99th percentile behind a mean.
+#[test]
+fn percentiles_of_hops_and_time_outs_have_so_many_below_them() {
+    let text = "nodes = 200\nduration_s = 200\nupkeep = false\n[overlay.chord]\nsuccessors = 20\n\
+                style = \"iterative\"\n[[failure]]\nat_s = 1\nshare = 0.5\n\
+                [[traffic]]\nask = \"find\"\nfrom_s = 2\nuntil_s = 100\ntotal = 2000\n";
+    let report = runner::run(&Scenario::parse("half.toml", text).unwrap(), 1, &|_: &Progress| true);
+    let row = &report.rows[0];
+    let finds = &row.trials[0].1.operations[&Kind::Find];
+    for (name, values, share) in [
+        ("hops_p1", &finds.hops, 0.01),
+        ("hops_p99", &finds.hops, 0.99),
+        ("timeouts_p1", &finds.timeouts, 0.01),
+        ("timeouts_p99", &finds.timeouts, 0.99),
+    ] {
+        let figure = row.figure(report::column(name).unwrap()).unwrap().mean;
+        let up_to = |most: f64| {
+            let counts = values.buckets().filter(|&(value, _)| value as f64 <= most);
+            counts.map(|(_, count)| count).sum::<u64>() as f64 / values.count() as f64
+        };
+        assert!(up_to(figure - 1.0) < share && share <= up_to(figure), "{name}: {figure}");
+    }
 }
 
 /// A column is told to stay empty if and only if it does, in scenarios that lack this or that.

@@ -46,7 +46,7 @@ macro_rules! column {
 }
 
 /// All columns. "Look-ups" are finds and look-ups by key together.
-pub const COLUMNS: [Column; 53] = [
+pub const COLUMNS: [Column; 56] = [
     column!("live", "live", "nodes that are up at the end", |f| Some(f.live as f64)),
     column!("members", "members", "nodes that take part at the end", |f| Some(f.members as f64)),
     column!("joined", "joined", "times that a node became a member", |f| Some(f.joined as f64)),
@@ -87,6 +87,9 @@ pub const COLUMNS: [Column; 53] = [
     column!("hops", "hops", "mean length of the path to the answer, its last node counted", |f| {
         look_ups(f).hops.mean()
     }),
+    column!("hops_p1", "hops p1", "what 99 % of the paths reach or exceed", |f| {
+        quantile(&look_ups(f).hops, 0.01)
+    }),
     column!("hops_p50", "hops p50", "median of the path's length", |f| quantile(&look_ups(f).hops, 0.5)),
     column!("hops_p99", "hops p99", "what 99 % of the paths do not exceed", |f| {
         quantile(&look_ups(f).hops, 0.99)
@@ -98,6 +101,12 @@ pub const COLUMNS: [Column; 53] = [
         "peers that a look-up asked in vain, as far as the asking node heard",
         |f| look_ups(f).timeouts.mean()
     ),
+    column!("timeouts_p1", "timeouts p1", "what 99 % of the look-ups reach or exceed of them", |f| {
+        quantile(&look_ups(f).timeouts, 0.01)
+    }),
+    column!("timeouts_p99", "timeouts p99", "what 99 % of the look-ups do not exceed of them", |f| {
+        quantile(&look_ups(f).timeouts, 0.99)
+    }),
     column!("latency_ms", "mean ms", "mean time to the answer", |f| Some(look_ups(f).latency.mean()? / 1e3)),
     column!("latency_p50_ms", "median ms", "median time to the answer, to 1.6 %", |f| millis(
         &look_ups(f),

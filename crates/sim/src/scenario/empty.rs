@@ -36,9 +36,9 @@ impl Scenario {
             "correct" if !self.file.check_roots => Some("add check_roots = true"),
             "correct" => nobody(|choice| choice.root().is_some())
                 .then_some("only chord, pastry and kademlia have one node that is responsible for a key"),
-            "success" | "hops" | "hops_p50" | "hops_p99" | "hops_max" | "timeouts" | "latency_ms"
-            | "latency_p50_ms" | "latency_p99_ms" | "stretch" | "route" | "lookup_messages"
-            | "lookup_bytes"
+            "success" | "hops" | "hops_p1" | "hops_p50" | "hops_p99" | "hops_max" | "timeouts"
+            | "timeouts_p1" | "timeouts_p99" | "latency_ms" | "latency_p50_ms" | "latency_p99_ms"
+            | "stretch" | "route" | "lookup_messages" | "lookup_bytes"
                 if !looks_up =>
             {
                 Some("it is of look-ups: add [[traffic]] with ask = \"find\" or \"lookup\"")
