@@ -152,6 +152,12 @@ fn who_interrupts_gets_what_is_known() {
     let givers = class(&report.trials[0].1, Class::Contributor);
     assert!(givers.complete < givers.hosts && givers.taken > 0);
     assert_eq!(report.trials.len(), 1);
+    let told = "interrupted: 1 of 2 trials begun, 1 of them stopped before its end";
+    for text in [report.table(), report.json(), swarm::page(&report)] {
+        assert!(text.contains(told), "{text}");
+    }
+    let whole = swarm::run(&small(), 2, &|_| true);
+    assert!(![whole.table(), whole.json(), swarm::page(&whole)].concat().contains("interrupted"));
 }
 
 #[test]

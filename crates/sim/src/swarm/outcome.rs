@@ -52,6 +52,8 @@ pub struct Outcome {
     /// What leechers had so many seconds after the first of them came: bytes of verified
     /// pieces, all together; about one entry a second.
     pub progress: Vec<(f64, u64)>,
+    /// Whether somebody stopped it before its end.
+    pub stopped: bool,
     /// Simulated seconds from the first leecher's arrival to the end.
     pub simulated_s: f64,
     /// Events.
@@ -91,6 +93,7 @@ pub(super) fn of(world: &World) -> Outcome {
         size: world.content.size(),
         bound_s: setting.bound(),
         progress: world.progress.clone(),
+        stopped: false,
         simulated_s: world.now().since(BEGIN).as_secs_f64(),
         events,
         trace,

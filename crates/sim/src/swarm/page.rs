@@ -20,7 +20,7 @@ pub fn page(report: &Report) -> String {
         std::iter::once(html::escaped(class.name())).chain(cells).collect()
     };
     let rows: Vec<Vec<String>> = report.classes().map(row).collect();
-    let mut page = html::head(&report.name, &report.about, &conditions(report));
+    let mut page = html::head(&report.name, &report.about, &report.conditions());
     page.push_str(&html::table("class", &heads, &rows));
     let _ = writeln!(page, "<p>{}</p>", against_the_bound(report));
     let classes = report.classes().map(|class| (class.name(), color(class)));
@@ -32,20 +32,6 @@ pub fn page(report: &Report) -> String {
 
 fn color(class: Class) -> usize {
     Class::ALL.iter().position(|&one| one == class).unwrap_or(0)
-}
-
-fn conditions(report: &Report) -> String {
-    let Some((_, first)) = report.trials.first() else { return "no trial was begun".into() };
-    let hosts: u32 = first.classes.iter().map(|class| class.hosts).sum();
-    let size = first.size as f64 / f64::from(1 << 20);
-    match report.trials.len() {
-        1 => format!("{hosts} hosts, {size} MiB, one seed"),
-        seeds => {
-            format!(
-                "{hosts} hosts, {size} MiB, {seeds} seeds; behind ± is half of the 95 % confidence interval"
-            )
-        }
-    }
 }
 
 /// The last finisher and the bound, in a sentence.

@@ -121,6 +121,8 @@ pub struct Report {
     pub columns: Vec<&'static Column>,
     /// What came of each seed.
     pub trials: Vec<(u64, Outcome)>,
+    /// The trials that it is to have.
+    planned: usize,
 }
 
 impl Report {
@@ -129,7 +131,35 @@ impl Report {
         let chosen = scenario.columns.iter().filter_map(|name| column(name));
         let columns: Vec<&Column> =
             if scenario.columns.is_empty() { COLUMNS.iter().collect() } else { chosen.collect() };
-        Report { name: scenario.name.clone(), about: scenario.about.clone(), columns, trials }
+        let (name, about) = (scenario.name.clone(), scenario.about.clone());
+        Report { name, about, columns, trials, planned: scenario.seeds as usize }
+    }
+
+    /// How many hosts and seeds and how much content, and what is missing if somebody stopped
+    /// the run.
+    pub fn conditions(&self) -> String {
+        let Some((_, first)) = self.trials.first() else { return "no trial was begun".into() };
+        let hosts: u32 = first.classes.iter().map(|class| class.hosts).sum();
+        let size = first.size as f64 / f64::from(1 << 20);
+        let seeds = match self.trials.len() {
+            1 => "one seed".to_owned(),
+            seeds => format!("{seeds} seeds; behind ± is half of the 95 % confidence interval"),
+        };
+        let interrupted = self.interrupted().map(|told| format!("; {told}")).unwrap_or_default();
+        format!("{hosts} hosts, {size} MiB, {seeds}{interrupted}")
+    }
+
+    /// What is missing if somebody stopped the run.
+    fn interrupted(&self) -> Option<String> {
+        let (begun, all) = (self.trials.len(), self.planned);
+        let stopped = self.trials.iter().filter(|(_, outcome)| outcome.stopped).count();
+        let told = format!("interrupted: {begun} of {all} trials begun");
+        match stopped {
+            0 if begun >= all => None,
+            0 => Some(told),
+            1 => Some(format!("{told}, 1 of them stopped before its end")),
+            _ => Some(format!("{told}, {stopped} of them stopped before their end")),
+        }
     }
 
     /// A figure's mean and interval over the seeds.
@@ -161,6 +191,7 @@ impl Report {
                 text.push_str(&format!("{name}: {}\n", cell(&interval)));
             }
         }
+        text.extend(self.interrupted().map(|told| told + "\n"));
         text
     }
 
@@ -180,7 +211,7 @@ impl Report {
         let classes: Vec<Value> = self.classes().map(class).collect();
         let trials: Vec<Value> = self.trials.iter().map(|(seed, outcome)| trial(*seed, outcome)).collect();
         let value = json!({
-            "scenario": self.name, "about": self.about, "columns": columns, "classes": classes, "seeds": trials,
+            "scenario": self.name, "about": self.about, "conditions": self.conditions(), "columns": columns, "classes": classes, "seeds": trials,
         });
         format!("{value:#}\n")
     }

@@ -29,10 +29,13 @@ pub fn run(scenario: &Scenario, threads: usize, watch: &(impl Fn(&Progress) -> b
             return None;
         }
         let world = World::new(scenario.setting(seed)).ok()?;
-        Some(world.run(&mut |now, share, events| {
+        let mut stopped = false;
+        let outcome = world.run(&mut |now, share, events| {
             (progress.reached, progress.share, progress.events) = (now, share, events);
-            watch(&progress)
-        }))
+            stopped = !watch(&progress);
+            !stopped
+        });
+        Some(Outcome { stopped, ..outcome })
     });
     let seeds = (1..).zip(outcomes).filter_map(|(seed, outcome)| Some((seed, outcome?)));
     Report::of(scenario, seeds.collect())
