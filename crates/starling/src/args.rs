@@ -38,7 +38,7 @@ pub enum Command {
     Show(Show),
     /// Check the data of a torrent: exits 0 when complete, 1 when not
     Verify(Verify),
-    /// Run overlays in a simulator, and compare them
+    /// Run overlays and swarms in a simulator, and compare them
     Sim(crate::commands::sim::Sim),
     /// Print a shell's completion script
     Completions {
