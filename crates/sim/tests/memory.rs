@@ -9,7 +9,10 @@ use starling_sim::scenario::{self, Scenario};
 fn more_nodes_than_memory_are_refused_before_the_run() {
     let scenario = scenario::named("compare").unwrap().with_nodes(10_000_000).unwrap();
     let wrong = scenario.fits(Some(1 << 30), 2).unwrap_err();
-    assert!(wrong.line > 0 && wrong.to_string().contains("try "), "{wrong}");
+    assert!(wrong.line == 0 && wrong.to_string().contains("try "), "{wrong}: no line says that number");
+    let text = "duration_s = 9\nnodes = 10_000_000\n[overlay.chord]\n";
+    let wrong = Scenario::parse("x.toml", text).unwrap().fits(Some(1 << 30), 2).unwrap_err();
+    assert_eq!(wrong.line, 2, "{wrong}");
     assert!(scenario.fits(None, 2).is_ok() && scenario.fits(Some(1 << 50), 2).is_ok());
 }
 

@@ -150,6 +150,7 @@ fn what_is_wrong_is_said_with_its_line_and_a_remedy() {
         ("duration_s = 5", "duration_s = 1e301", 2, "duration_s is 1e301, but"),
         ("duration_s = 5", "duration_s = 5\njoin_over_s = 2", 3, "add start"),
         ("total = 3", "total = 3\nwanted = 0", 7, "wanted is 0"),
+        ("total = 3", "total = 3\nwanted = 9", 7, "hits are wanted of a search"),
         ("nodes = 10", "nodes = 10\nnode = 3", 2, "nodes"),
         ("nodes = 10", "nodes = 10\nbits = 3", 2, "at least 4 bits"),
         ("duration_s = 5", "duration_s = -1", 2, "from 0.001"),

@@ -25,7 +25,7 @@ pub(crate) use columns::VIOLATIONS;
 
 use starling_sansio::Time;
 
-use crate::scenario::Scenario;
+use crate::scenario::{self, Scenario};
 use crate::trial::Findings;
 
 /// One overlay's trials of one scenario, a seed each.
@@ -103,10 +103,10 @@ impl Report {
     /// How many nodes and seeds, and how many trials are missing if somebody stopped the run.
     pub fn conditions(&self) -> String {
         let seeds = self.rows.iter().map(|row| row.trials.len()).max().unwrap_or(0);
-        let nodes = self.nodes;
+        let nodes = scenario::nodes(self.nodes.into());
         let text = match seeds {
-            0 | 1 => format!("{nodes} nodes, one seed"),
-            _ => format!("{nodes} nodes, {seeds} seeds; behind ± is half of the 95 % confidence interval"),
+            0 | 1 => format!("{nodes}, one seed"),
+            _ => format!("{nodes}, {seeds} seeds; behind ± is half of the 95 % confidence interval"),
         };
         let begun = self.begun();
         if begun == self.trials {

@@ -35,6 +35,9 @@ const MOST_ASKED: f64 = 1e8;
 /// Most different records.
 const MOST_RECORDS: f64 = 1e8;
 
+/// Hits after which a search may stop that does not say it.
+const WANTED: u16 = 1_000;
+
 /// Most questions a second of one traffic: their moments are told apart by microseconds.
 const MOST_A_SECOND: f64 = 2e5;
 
@@ -274,7 +277,10 @@ fn asked(traffic: &TrafficTable, file: &File) -> Result<(), Blame> {
     }
     range("every_s", traffic.every_s.unwrap_or(1.0), 1e-6, MOST_SECS)?;
     range("total", traffic.total.unwrap_or(1) as f64, 1.0, MOST_ASKED)?;
-    range("wanted", traffic.wanted.into(), 1.0, u16::MAX.into())?;
+    range("wanted", traffic.wanted.unwrap_or(WANTED).into(), 1.0, u16::MAX.into())?;
+    if traffic.wanted.is_some() && traffic.ask != Ask::Search {
+        return blame("wanted", "hits are wanted of a search: leave it out, or say ask = \"search\"".into());
+    }
     let a_second = f64::from(file.nodes) / traffic.every_s.unwrap_or(f64::INFINITY);
     if a_second > MOST_A_SECOND {
         let most = f64::from(file.nodes) / MOST_A_SECOND;
@@ -415,7 +421,7 @@ fn asking(traffic: &TrafficTable, end: Time) -> Traffic {
             (Some(total), _) => Amount::Total(total),
             (None, every) => Amount::Every(duration(every.unwrap_or(MOST_SECS))),
         },
-        wanted: traffic.wanted,
+        wanted: traffic.wanted.unwrap_or(WANTED),
     }
 }
 

@@ -311,13 +311,8 @@ pub struct TrafficTable {
     pub total: Option<u64>,
     /// Or one a host in so many seconds.
     pub every_s: Option<f64>,
-    /// Hits after which a search may stop.
-    #[serde(default = "wanted")]
-    pub wanted: u16,
-}
-
-fn wanted() -> u16 {
-    1_000
+    /// Hits after which a search may stop; a thousand without.
+    pub wanted: Option<u16>,
 }
 
 /// `traffic.ask`.

@@ -8,9 +8,8 @@ use starling_overlay::{gnutella, kelips, pastry};
 
 use super::choice::Choice;
 use super::file::{LatencyTable, Start, TrafficTable};
-use super::line::line_of;
 use super::params::Table;
-use super::{Scenario, Wrong};
+use super::{Scenario, Wrong, nodes};
 
 /// Bytes of a peer in a table of Pastry.
 const PEER_BYTES: u64 = 8;
@@ -94,20 +93,24 @@ impl Scenario {
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         let busiest = self.busiest();
         let (key, what) = match part {
-            Part::Nodes => ("nodes", format!("{} nodes", size.nodes)),
-            Part::Records => ("records.", format!("{} records", size.records)),
+            Part::Nodes => ("nodes", nodes(size.nodes.into())),
+            Part::Records => (self.records_line(), format!("{} records", size.records)),
             Part::Questions => (&*busiest, "so many questions at a time".to_owned()),
         };
-        Err(Wrong {
-            file: self.name.clone(),
-            line: line_of(&self.text, key),
-            what: format!(
-                "{what} need about {:.1} GiB of memory, and {:.1} are free: try {}",
-                gib(needed),
-                gib(free),
-                self.remedies(size, part, free),
-            ),
-        })
+        let what = format!(
+            "{what} need about {:.1} GiB of memory, and {:.1} are free: try {}",
+            gib(needed),
+            gib(free),
+            self.remedies(size, part, free),
+        );
+        Err(self.wrong((key.to_owned(), what)))
+    }
+
+    /// What says how many records there are: the number of nodes, if it is not the text's own
+    /// and each has so many.
+    fn records_line(&self) -> &'static str {
+        let each = self.file.records.as_ref().is_some_and(|records| records.per_node.is_some());
+        if self.renumbered && each { "nodes" } else { "records." }
     }
 
     /// The traffic of most questions at a time.
@@ -132,7 +135,7 @@ impl Scenario {
         }
         let fits = |nodes| self.needed(self.size(size.at_once, nodes as u32)) <= free;
         let fewer = largest(size.nodes.into(), fits);
-        remedies.extend((fewer > 0).then(|| format!("{fewer} nodes")));
+        remedies.extend((fewer > 0).then(|| nodes(fewer)));
         let alone = size.at_once > 1 && self.needed(Size { at_once: 1, ..size }) <= free;
         remedies.extend(alone.then(|| "one thread".to_owned()));
         if remedies.is_empty() {

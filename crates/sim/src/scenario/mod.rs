@@ -52,6 +52,8 @@ pub struct Scenario {
     pub figures: Vec<Figure>,
     file: File,
     text: String,
+    /// Whether the number of hosts is another than the text's.
+    renumbered: bool,
 }
 
 /// What is wrong with a scenario.
@@ -95,6 +97,7 @@ impl Scenario {
             figures,
             file,
             text: text.to_owned(),
+            renumbered: false,
         })
     }
 
@@ -113,8 +116,9 @@ impl Scenario {
     /// # Errors
     /// If the scenario makes no sense with so many.
     pub fn with_nodes(mut self, nodes: u32) -> Result<Scenario, Wrong> {
+        self.renumbered |= nodes != self.file.nodes;
         self.file.nodes = nodes;
-        check::sense(&self.file).map_err(|blame| with_so_many(&self.name, &self.text, blame))?;
+        check::sense(&self.file).map_err(|blame| self.wrong(blame))?;
         Ok(self)
     }
 
@@ -128,10 +132,21 @@ impl Scenario {
         check::setting(&self.file, choice, seed)
     }
 
+    /// What is wrong with it, with the line that is to blame.
+    fn wrong(&self, blame: check::Blame) -> Wrong {
+        let wrong = if self.renumbered { with_so_many } else { at_line };
+        wrong(&self.name, &self.text, blame)
+    }
+
     /// The text that it was read from.
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// So many, in words.
+pub(crate) fn nodes(count: u64) -> String {
+    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
 }
 
 /// A file of this kind, if the text is one.
