@@ -322,7 +322,8 @@ fn a_question_for_a_value_says_so_at_every_node_on_the_way() {
 
 #[test]
 fn replicas_ranges_and_next_hops_are_those_of_the_whole_ring() {
-    for count in [3, 5, 60] {
+    // Six successors and four predecessors: ten others are more than a node knows.
+    for count in [3, 5, 6, 7, 8, 9, 10, 11, 60] {
         let mut world = Ring::new(10, 160, Config { successors: 6, ..Config::default() });
         world.converged(count);
         let mut members: Vec<(Id, u32)> = (0..count).map(|node| (world.outside.place(node), node)).collect();
@@ -340,8 +341,12 @@ fn replicas_ranges_and_next_hops_are_those_of_the_whole_ring() {
             let left = world.outside.place(at(place + members.len() - 2));
             assert_eq!(core.range(node, 1, left.plus(Id::bit(159)), &world.outside), Some((left, id)));
             assert_eq!(core.range(node, 0, id.plus(Id::bit(159)), &world.outside), None, "not a key of it");
-            let all = core.range(node, 6, id, &world.outside);
-            assert_eq!(all, (members.len() < 8).then_some((id, id)));
+            let before = match members.len() {
+                ..8 => Some(id),
+                count @ 8..=10 => Some(world.outside.place(at(place + count - 7))),
+                _ => None,
+            };
+            assert_eq!(core.range(node, 6, id, &world.outside), before.map(|before| (before, id)));
             let hops = core.local_lookup(world.outside.place(at(place + 2)), 3, false, &world.outside);
             assert_eq!(hops.first(), Some(&at(place + 2)));
         }

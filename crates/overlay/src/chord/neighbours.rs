@@ -23,6 +23,12 @@ impl<P: Peer> Chord<P> {
         arc
     }
 
+    /// Whether they are the whole circle: the ring is small, or its farthest successor known
+    /// here is one of the predecessors.
+    fn is_whole(&self) -> bool {
+        self.small || self.predecessors.iter().any(|one| self.successors().contains(&one))
+    }
+
     /// At most `num` neighbours, alternating between successors and predecessors.
     pub(super) fn nearest(&self, num: usize) -> Vec<P> {
         let mut near: Vec<P> = Vec::new();
@@ -43,12 +49,12 @@ impl<P: Peer> Chord<P> {
     }
 
     /// Where copies of `key` belong. Known for the keys from the farthest predecessor
-    /// on to the end of the successor list; guessed as far again before that.
+    /// on to the end of the successor list, or for all; guessed as far again before that.
     pub(super) fn replicas<H: Outside<P>>(&self, key: Id, max_rank: usize, host: &H) -> Vec<P> {
         if !self.member {
             return Vec::new();
         }
-        let mut arc = self.arc();
+        let (mut arc, whole) = (self.arc(), self.is_whole());
         let first = host.id(arc[0]);
         let until = |peer: &P| host.id(*peer).minus(first);
         let from_first = key.minus(first);
@@ -56,10 +62,10 @@ impl<P: Peer> Chord<P> {
         let before_first = first.minus(key) <= host.id(self.me).minus(first);
         match root {
             Some(root) => arc.rotate_left(root),
-            None if self.small || before_first => {}
+            None if whole || before_first => {}
             None => return Vec::new(),
         }
-        if !self.small {
+        if !whole {
             arc.truncate(arc.len() - root.unwrap_or(0));
         }
         arc.truncate(max_rank);
@@ -81,7 +87,7 @@ impl<P: Peer> Chord<P> {
         let at = arc.iter().position(|&one| one == node)?;
         let begin = match at.checked_sub(rank + 1) {
             Some(begin) => begin,
-            None if !self.small => return None,
+            None if !self.is_whole() => return None,
             None if rank + 1 >= arc.len() => at,
             None => at + arc.len() - (rank + 1),
         };
