@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::World;
@@ -100,6 +101,38 @@ fn what_is_new_goes_first<K: KeyBased<u32, Config: Default>>() {
 fn something_new_waits_for_neither_renewals_nor_withdrawals() {
     what_is_new_goes_first::<Kademlia<u32>>();
     what_is_new_goes_first::<Chord<u32>>();
+}
+
+/// How large the record of node 1 is that those show who keep it, some time after it was
+/// published and at once again, changed; what they were told first got lost.
+fn sizes_shown<K: KeyBased<u32, Config: Default>>() -> BTreeSet<u64> {
+    const STRANGER: u32 = 9_999;
+    let mut net = Net::<K>::new(5, 160, Dht::<u32, K>::config(K::Config::default()));
+    net.converged(60);
+    let record = |size: u64| Record { size, ..record(0) };
+    net.outside.drops = Some(Box::new(|_, _, message| matches!(message, DhtMessage::Put { .. })));
+    net.command(1, Command::Publish(record(1)));
+    net.run_for(Duration::from_secs(1));
+    net.outside.drops = None;
+    net.command(1, Command::Publish(record(2)));
+    net.run_for(Duration::from_secs(10));
+    net.outside.log = Some(Vec::new());
+    for node in net.nodes.keys().copied().filter(|&node| node != 1).collect::<Vec<u32>>() {
+        net.inject(STRANGER, node, DhtMessage::Get { op: 1, key: record(0).key });
+    }
+    let log = net.outside.log.take().unwrap_or_default();
+    let values = log.into_iter().filter_map(|said| match said.2 {
+        DhtMessage::Values { values, .. } => Some(values.into_vec()),
+        _ => None,
+    });
+    values.flatten().map(|one| one.record.size).collect()
+}
+
+#[test]
+fn what_is_published_anew_is_not_undone_by_what_was_still_on_its_way() {
+    assert_eq!(sizes_shown::<Chord<u32>>(), [2].into());
+    assert_eq!(sizes_shown::<Pastry<u32>>(), [2].into());
+    assert_eq!(sizes_shown::<Kademlia<u32>>(), [2].into());
 }
 
 /// All around one word are silent, whom a node tells of many records: of how many of them

@@ -72,6 +72,10 @@ where
                 let gone: Vec<Id> = keys(&before).into_iter().filter(|key| !now.contains(key)).collect();
                 let told = one.told.extract_if(.., |told| gone.contains(&told.under)).collect();
                 self.withdraw_under(&gone, told, record.key);
+                // What it was must not come after what it is.
+                self.give_up(|task| {
+                    matches!(task, Task::Publish(put) if before == put.record) && before != record
+                });
             }
             None if self.app.published.len() >= MAX_PUBLISHED => {
                 return self.host.refuse(None, Offence::Full);

@@ -203,7 +203,7 @@ where
     }
 
     /// Gives up publications and withdrawals, begun or not.
-    fn give_up(&mut self, over: impl Fn(&Task) -> bool) {
+    pub fn give_up(&mut self, over: impl Fn(&Task) -> bool) {
         self.app.chores.retain(|one| !over(&one.task));
         let jobs = self.app.jobs.iter().filter(|(_, job)| over(&job.task)).map(|(op, _)| *op);
         for op in jobs.collect::<Vec<u32>>() {
