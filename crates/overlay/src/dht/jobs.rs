@@ -69,6 +69,12 @@ pub struct Job<P> {
     pub fresh: bool,
 }
 
+impl<P> Job<P> {
+    pub fn new(task: Task, fresh: bool) -> Self {
+        Job { task, phase: Phase::Finding, cost: Cost::default(), again: false, fresh }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Phase<P> {
     /// Until the routing core names the replica set.
@@ -141,8 +147,7 @@ where
             let Some(Chore { task, fresh }) = asked.or_else(|| chore(self.app)) else { return };
             let values = matches!(task, Task::LookUp { .. });
             let op = self.fresh_op();
-            let (phase, cost) = (Phase::Finding, Cost::default());
-            self.app.jobs.insert(op, Job { task, phase, cost, again: false, fresh });
+            self.app.jobs.insert(op, Job::new(task, fresh));
             self.begin_find(op, values);
         }
     }

@@ -60,6 +60,25 @@ impl Withdrawal {
     }
 }
 
+/// What a node begins for its own records takes turns: what is new, what is renewed, what is
+/// withdrawn, and what is withdrawn again.
+pub const KINDS: usize = 4;
+const FRESH: usize = 0;
+const RENEWAL: usize = 1;
+const WITHDRAWAL: usize = 2;
+const WITHDRAWN_AGAIN: usize = 3;
+
+/// Which of them a job is.
+fn kind_of<P>(job: &Job<P>) -> Option<usize> {
+    match &job.task {
+        Task::Publish(_) if job.fresh => Some(FRESH),
+        Task::Publish(_) => Some(RENEWAL),
+        Task::Withdraw(one) if one.tries == 0 => Some(WITHDRAWAL),
+        Task::Withdraw(_) => Some(WITHDRAWN_AGAIN),
+        _ => None,
+    }
+}
+
 /// A withdrawal by another: its household, itself, the record, and under which key. That
 /// there may be no peer is only for where those of a household begin.
 pub type Withdrawn<P> = (u64, Option<P>, Id, Id);
@@ -96,22 +115,22 @@ impl<P: Peer> App<P> {
         told.into_iter().for_each(|told| told.heard = heard);
     }
 
-    /// The next publication or withdrawal to begin: of what there is less under way, since
-    /// each may wait for silent ones, and who has much to withdraw still has to publish and
-    /// renew. What is to be withdrawn for a second time waits until nothing else does.
+    /// The next publication or withdrawal to begin: of those of which fewest are under way,
+    /// since each may wait for silent ones; of several whose turn is longest ago.
     pub fn next_chore(&mut self) -> Option<Chore> {
-        let begun = |kind: fn(&Job<P>) -> bool| self.jobs.values().filter(|job| kind(job)).count();
-        let withdrawn = begun(|job| matches!(job.task, Task::Withdraw(_)));
-        let fresh = begun(|job| job.fresh);
-        let renewed = begun(|job| matches!(job.task, Task::Publish(_)) && !job.fresh);
-        let first = self.withdrawals.front().is_some_and(|one| one.tries == 0);
-        if self.chores.is_empty() || (first && withdrawn < fresh + renewed) {
-            let one = self.withdrawals.pop_front();
-            return one.map(|one| Chore { task: Task::Withdraw(Box::new(one)), fresh: false });
+        let fresh = self.chores.partition_point(|one| one.fresh);
+        let first = self.withdrawals.partition_point(|one| one.tries == 0);
+        let waiting = [fresh, self.chores.len() - fresh, first, self.withdrawals.len() - first];
+        let begun = |kind: usize| self.jobs.values().filter(|job| kind_of(job) == Some(kind)).count();
+        let wait = (0..KINDS).filter(|&at| waiting[usize::from(self.turns[at])] > 0);
+        let at = wait.min_by_key(|&at| begun(usize::from(self.turns[at])))?;
+        let kind = usize::from(self.turns[at]);
+        self.turns[at..].rotate_left(1);
+        if kind <= RENEWAL {
+            return self.chores.remove(if kind == FRESH { 0 } else { fresh });
         }
-        let renewals = self.chores.partition_point(|one| one.fresh);
-        let turn = if fresh > renewed { renewals } else { 0 };
-        self.chores.remove(turn).or_else(|| self.chores.pop_front())
+        let one = self.withdrawals.remove(if kind == WITHDRAWAL { 0 } else { first })?;
+        Some(Chore { task: Task::Withdraw(Box::new(one)), fresh: false })
     }
 
     /// These are to be told of withdrawals. If there are too many, those who do not answer
@@ -358,5 +377,32 @@ mod tests {
         assert_eq!((app.drops.len(), app.is_to_drop(2), app.is_to_drop(4)), (MAX_DROPS - 9, false, true));
         app.drop_later((1..20).map(|what| (4, gone(what))));
         assert_eq!(app.drops.len(), MAX_DROPS);
+    }
+
+    /// However few may be under way at once, all that waits has its turn.
+    #[test]
+    fn all_kinds_have_their_turns() {
+        let gone = |n: u32| Gone { under: Id::from_high(n.into()), what: Id::ZERO };
+        let withdrawal = |n: u32, tries: u8| Withdrawal { gone: gone(n), until: Time::NEVER, tries };
+        let put = |n: u32| {
+            let record = Record { key: Id::from_high(n.into()), name: "one".into(), size: 1 };
+            Task::Publish(Box::new(Put { under: record.key, record }))
+        };
+        for parallel in 1..=8 {
+            let mut app = App::<u32>::default();
+            app.chores.extend((0..200).map(|n| Chore { task: put(n), fresh: n < 100 }));
+            app.withdrawals.extend((0..200).map(|n| withdrawal(n, u8::from(n >= 100))));
+            let mut begun = [0; KINDS];
+            for op in 0..80 {
+                let Chore { task, fresh } = app.next_chore().expect("all wait");
+                let job = Job::new(task, fresh);
+                begun[kind_of(&job).expect("one of the four")] += 1;
+                app.jobs.insert(op, job);
+                if app.jobs.len() == parallel {
+                    app.jobs.pop_first();
+                }
+            }
+            assert!(begun.iter().all(|&begun| (18..=22).contains(&begun)), "{parallel}: {begun:?}");
+        }
     }
 }
