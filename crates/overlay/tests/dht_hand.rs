@@ -294,3 +294,41 @@ fn what_is_handed_on_shortens_no_life() {
     outlives_the_older::<Pastry<u32>>();
     outlives_the_older::<Kademlia<u32>>();
 }
+
+/// Who fell out of a replica set hands its key to one root after the other, if the first did not
+/// answer: whether it keeps the key while the first still has to get it, and after that.
+fn keeps_until_both_have_it<K: KeyBased<u32, Config: Default>>() -> (bool, bool) {
+    let config = DhtConfig { replicas: 2, ..Dht::<u32, K>::config(K::Config::default()) };
+    let mut net = Net::<K>::new(1, 160, config);
+    net.converged(40);
+    let what = record(STRANGER); // not where a node stands
+    let key = what.key;
+    let mut newcomers: Vec<u32> = (100..50_000).collect();
+    newcomers.sort_by_key(|&node| net.outside.place(node).minus(key));
+    let (root, first) = (newcomers[0], newcomers[1]);
+    let publisher = (0..40).max_by_key(|&node| net.outside.place(node).minus(key)).unwrap_or_default();
+    net.command(publisher, Command::Publish(what));
+    net.run_for(MINUTE);
+    let holders = holder(&net, key);
+    let last = holders.into_iter().max_by_key(|&node| net.outside.place(node).minus(key)).expect("somebody");
+    let hands = |message: &DhtMessage<u32, K::Message>| matches!(message, DhtMessage::Hand { .. });
+    net.outside.drops =
+        Some(Box::new(move |from, to, message| (from, to) == (last, first) && hands(message)));
+    for newcomer in [first, root] {
+        net.add(newcomer);
+        net.command(newcomer, Command::Join(Some(publisher)));
+        net.run_for(MINUTE);
+    }
+    assert!(holder(&net, key).contains(&root), "{}", K::NAME);
+    let keeps = net.nodes[&last].kept_keys().contains(&key);
+    net.outside.drops = None;
+    net.run_for(5 * MINUTE);
+    (keeps, net.nodes[&last].kept_keys().contains(&key))
+}
+
+#[test]
+fn what_is_handed_to_two_is_forgotten_when_both_have_it() {
+    assert_eq!(keeps_until_both_have_it::<Chord<u32>>(), (true, false));
+    assert_eq!(keeps_until_both_have_it::<Pastry<u32>>(), (true, false));
+    assert_eq!(keeps_until_both_have_it::<Kademlia<u32>>(), (true, false));
+}
