@@ -116,11 +116,14 @@ impl<P: Peer> App<P> {
     }
 
     /// The next publication or withdrawal to begin: of those of which fewest are under way,
-    /// since each may wait for silent ones; of several whose turn is longest ago.
+    /// since each may wait for silent ones; of several whose turn is longest ago. Who leaves
+    /// has little time, and begins with what was not withdrawn yet.
     pub fn next_chore(&mut self) -> Option<Chore> {
         let fresh = self.chores.partition_point(|one| one.fresh);
         let first = self.withdrawals.partition_point(|one| one.tries == 0);
-        let waiting = [fresh, self.chores.len() - fresh, first, self.withdrawals.len() - first];
+        let hurries = self.leaving.is_some() && first > 0;
+        let again = if hurries { 0 } else { self.withdrawals.len() - first };
+        let waiting = [fresh, self.chores.len() - fresh, first, again];
         let begun = |kind: usize| self.jobs.values().filter(|job| kind_of(job) == Some(kind)).count();
         let wait = (0..KINDS).filter(|&at| waiting[usize::from(self.turns[at])] > 0);
         let at = wait.min_by_key(|&at| begun(usize::from(self.turns[at])))?;
@@ -403,6 +406,12 @@ mod tests {
                 }
             }
             assert!(begun.iter().all(|&begun| (18..=22).contains(&begun)), "{parallel}: {begun:?}");
+            app.leaving = Some(Time::NEVER);
+            app.chores.clear();
+            let next =
+                |app: &mut App<u32>| app.next_chore().map(|one| kind_of(&Job::<u32>::new(one.task, false)));
+            let first = std::iter::from_fn(|| next(&mut app)).take_while(|&kind| kind == Some(WITHDRAWAL));
+            assert_eq!(first.count(), 100 - begun[WITHDRAWAL], "{parallel}");
         }
     }
 }
