@@ -226,6 +226,17 @@ fn a_dynamic_query_for_what_is_rare_goes_as_far_as_it_may() {
     }
 }
 
+/// Who has one neighbour probes nobody, and has no answers to wait for.
+#[test]
+fn a_dynamic_query_through_the_only_neighbour_waits_for_no_probe() {
+    let mut net = net(1, How::Dynamic { probes: 3, probe_ttl: 2, ttl: 7 });
+    net.converged(2);
+    net.command(1, Command::Publish(record(1)));
+    net.command(0, Command::LookUp(Op(0), record(1).key));
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(result(&net, 0, 0).1, Some(Outcome::Found));
+}
+
 #[test]
 fn walkers_that_get_lost_are_replaced() {
     let strategy = How::Walkers { count: 2, check_every: 4, ttl: 512 };

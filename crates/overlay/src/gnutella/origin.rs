@@ -120,6 +120,9 @@ impl<P: Peer> Gnutella<P> {
                 let search = &mut self.searches[at];
                 search.due = now + self.config.patience(probe_ttl);
                 search.plan = Plan::Dynamic { left, reach };
+                if reach == 0 {
+                    self.ask_another(now, at, host); // nobody was probed
+                }
             }
         }
     }
