@@ -72,7 +72,9 @@ pub const MAX_PAGES: u8 = 32;
 pub struct DhtConfig<C> {
     /// Of the routing core.
     pub routing: Arc<C>,
-    /// At how many nodes a posting is kept.
+    /// At how many nodes a posting is kept, as far as so many can be sure that it is they: in
+    /// Chord 5, what a find names, or the successors and one; in Pastry half of the leaf set
+    /// and one; in Kademlia as many as a find names.
     pub replicas: usize,
     /// Finds, with what follows from them, under way at once.
     pub parallel: usize,

@@ -4,10 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use starling_overlay::dht::DhtConfig;
-use starling_overlay::{Id, gnutella, kademlia, napster};
+use starling_overlay::{Id, chord, gnutella, kademlia, napster, pastry};
 
 use super::check::{Blame, blame, each};
-use super::params::{GnutellaTable, KademliaTable, KelipsTable, Overlays, SearchTable, Surroundings, Ttl};
+use super::params::{
+    ChordTable, GnutellaTable, KademliaTable, KelipsTable, Overlays, PastryTable, SearchTable, Surroundings,
+    Ttl,
+};
 use super::value::{Count, Secs};
 
 impl Overlays {
@@ -15,8 +18,8 @@ impl Overlays {
     pub fn sense(&self, nodes: u32) -> Result<(), Blame> {
         each("gnutella", &self.gnutella.0, GnutellaTable::sense)?;
         each("kademlia", &self.kademlia.0, KademliaTable::sense)?;
-        each("chord", &self.chord.0, |table| renewed(table.republish_s, table.expire_s))?;
-        each("pastry", &self.pastry.0, |table| renewed(table.republish_s, table.expire_s))?;
+        each("chord", &self.chord.0, ChordTable::sense)?;
+        each("pastry", &self.pastry.0, PastryTable::sense)?;
         each("kelips", &self.kelips.0, |table| table.sense(nodes))?;
         each("napster", &self.napster.0, |table| {
             let config = napster::Config::default();
@@ -39,6 +42,11 @@ fn renewed(republish: Option<Secs>, expire: Option<Secs>) -> Result<(), Blame> {
     in_time(("republish_s", republish, config.republish), ("expire_s", expire, config.expire))
 }
 
+/// So many copies, if somebody says how many, need at least as much of another parameter.
+fn copies(replicas: Option<Count<1, 32>>, other: (&str, usize)) -> Result<(), Blame> {
+    replicas.map_or(Ok(()), |replicas| in_order(("replicas", replicas.get()), other))
+}
+
 /// Of two durations, by name, as given and as they usually are, the first may not be the
 /// longer one. To blame is one that was given.
 fn in_time(
@@ -58,6 +66,46 @@ fn in_order<T: PartialOrd + fmt::Display>(low: (&str, T), high: (&str, T)) -> Re
     blame(low.0, format!("{} is {}, but {} only {}: {remedy}", low.0, low.1, high.0, high.1))
 }
 
+impl ChordTable {
+    fn sense(&self) -> Result<(), Blame> {
+        renewed(self.republish_s, self.expire_s)?;
+        let config = chord::Config::default();
+        copies(self.replicas, ("root_set", self.root_set.map_or(config.replicas, Count::get)))?;
+        let successors: usize = self.successors.map_or(config.successors, Count::get);
+        let most = chord::FEW.min(successors) + 1;
+        let replicas: Option<usize> = self.replicas.map(Count::get);
+        match replicas.filter(|&replicas| replicas > most) {
+            Some(replicas) if most <= chord::FEW => {
+                let what =
+                    format!("{replicas} copies need {} successors, and there are {successors}", replicas - 1);
+                blame("replicas", format!("{what}: lower replicas or raise successors"))
+            }
+            Some(_) => {
+                let what =
+                    format!("a node knows {} predecessors, and is sure of at most {most} copies", chord::FEW);
+                blame("replicas", format!("{what}: lower replicas"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl PastryTable {
+    fn sense(&self) -> Result<(), Blame> {
+        renewed(self.republish_s, self.expire_s)?;
+        let leaves: usize = self.leaves.map_or(pastry::Config::default().leaf, Count::get);
+        let replicas: Option<usize> = self.replicas.map(Count::get);
+        match replicas.filter(|&replicas| replicas > leaves / 2 + 1) {
+            Some(replicas) => {
+                let what =
+                    format!("{replicas} copies need {} leaves, and there are {leaves}", 2 * (replicas - 1));
+                blame("replicas", format!("{what}: lower replicas or raise leaves"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl KademliaTable {
     fn sense(&self) -> Result<(), Blame> {
         let config = kademlia::Config::default();
@@ -73,10 +121,11 @@ impl KademliaTable {
         if let Some(set) = self.root_set {
             in_order(("root_set", set.get()), ("k", k))?;
         }
-        match (self.enough, self.k) {
-            (Some(enough), k) => in_order(("enough", enough.get()), ("k", k.map_or(config.k, Count::get))),
-            _ => Ok(()),
+        if let Some(enough) = self.enough {
+            in_order(("enough", enough.get()), ("k", k))?;
         }
+        copies(self.replicas, ("root_set", self.root_set.map_or(config.replicas.min(k), Count::get)))?;
+        copies(self.replicas, ("enough", self.enough.map_or(config.enough.min(k), Count::get)))
     }
 }
 

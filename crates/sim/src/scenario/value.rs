@@ -139,12 +139,28 @@ mod tests {
                 "refresh_s is 100, but tuple_timeout_s only 9",
             ),
             ("napster", "client_timeout_s = 1", "but client_timeout_s only 1"),
+            ("chord", "replicas = 5", "replicas is 5, but root_set only 4"),
+            ("chord", "replicas = 6\nroot_set = 16", "is sure of at most 5 copies"),
+            ("chord", "replicas = 4\nsuccessors = 2", "4 copies need 3 successors, and there are 2"),
+            ("pastry", "replicas = 10", "10 copies need 18 leaves, and there are 16"),
+            ("kademlia", "replicas = 9", "replicas is 9, but enough only 8"),
+            ("kademlia", "replicas = 9\nk = 8", "replicas is 9, but root_set only 8"),
             ("chord", "successors = \"many\"", "a whole number"),
         ] {
             let text = format!("nodes = 50\nduration_s = 60\n[overlay.{overlay}]\n{parameter}\n");
             let wrong = Scenario::parse("file", &text).map(|_| ()).expect_err(parameter).to_string();
             let line = if reason.contains("line") { "" } else { "line 4" };
             assert!(wrong.contains(line) && wrong.contains(reason), "{parameter}: {wrong}");
+        }
+        for (overlay, parameter) in [
+            ("chord", "successors = 1"),
+            ("chord", "replicas = 5\nroot_set = 5\nsuccessors = 4"),
+            ("pastry", "replicas = 9"),
+            ("kademlia", "k = 4\nreplicas = 4"),
+            ("kademlia", "enough = 20\nreplicas = 20"),
+        ] {
+            let text = format!("nodes = 50\nduration_s = 60\n[overlay.{overlay}]\n{parameter}\n");
+            assert!(Scenario::parse("file", &text).is_ok(), "{parameter}");
         }
     }
 }
