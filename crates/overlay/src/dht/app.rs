@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use starling_sansio::Time;
 
 use super::MAX_OPEN;
+use super::chores::{Chore, Kind};
 use super::handover::Handing;
 use super::jobs::{Job, Phase, Task};
 use super::message::{Gone, Handed, Put};
-use super::publish::{Chore, Published, Told};
-use super::withdraw::{KINDS, Withdrawal, Withdrawn};
+use super::publish::{Published, Told};
+use super::withdraw::{Withdrawal, Withdrawn};
 use crate::postings::{Postings, map_bytes};
 use crate::{Id, Peer, Rpcs};
 
@@ -27,8 +28,8 @@ pub struct App<P> {
     /// Withdrawals that wait, first tries before others, and those to be tried again.
     pub withdrawals: VecDeque<Withdrawal>,
     pub withdraw_later: BTreeMap<(Time, Gone), Withdrawal>,
-    /// Of which kind of all these something was begun longest ago, and so on.
-    pub turns: [u8; KINDS],
+    /// Of what something was begun longest ago, and so on.
+    pub turns: [Kind; Kind::ALL.len()],
     pub open: Rpcs<P, Sent<P>, MAX_OPEN>,
     /// What is on its way to whom, and of that what is to be sent now.
     pub handing: BTreeMap<(P, Id), Handing<P>>,
@@ -69,7 +70,7 @@ impl<P> Default for App<P> {
             chores: VecDeque::new(),
             withdrawals: VecDeque::new(),
             withdraw_later: BTreeMap::new(),
-            turns: [0, 1, 2, 3],
+            turns: Kind::ALL,
             open: Rpcs::default(),
             handing: BTreeMap::new(),
             hands: BTreeSet::new(),

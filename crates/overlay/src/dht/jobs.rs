@@ -2,9 +2,9 @@
 
 use starling_sansio::Time;
 
+use super::chores::Chore;
 use super::host::Under;
 use super::message::Ask;
-use super::publish::Chore;
 use super::withdraw::Withdrawal;
 use super::{App, Ctx, DhtMessage, MAX_HOPS, MAX_PAGES, MAX_WAITING, Put, Shown};
 use crate::{Cost, Event, Hit, Host, Id, Input, KeyBased, Offence, Op, Outcome, Peer, Purpose, Query, Route};

@@ -22,6 +22,7 @@
 
 mod app;
 mod check;
+mod chores;
 mod handover;
 mod host;
 mod jobs;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use starling_sansio::Time;
 
+use super::chores::Chore;
 use super::jobs::Task;
 use super::withdraw::all_gone;
 use super::{Ctx, DhtMessage, MAX_CHORES, MAX_PUBLISHED, Put};
@@ -30,16 +31,6 @@ pub struct Told<P> {
     pub peers: Vec<P>,
     /// Whether one of them has said so, when they were told last.
     pub heard: bool,
-}
-
-/// A publication of a record under one key that waits.
-#[derive(Clone, Debug)]
-pub struct Chore {
-    pub task: Task,
-    /// Whether nobody has said yet that it was told, or did when it was renewed last. Who has
-    /// much to renew still publishes something new at once, and tries it again before all
-    /// that; but renewals get their turn, since there may be keys that nobody ever hears.
-    pub fresh: bool,
 }
 
 /// The first renewals come sooner: 1/16 of the interval after the first, and twice as

@@ -13,9 +13,9 @@ use std::ops::Bound;
 use starling_sansio::Time;
 
 use super::app::{App, Letter, Sent};
-use super::jobs::{Job, Task};
+use super::jobs::Task;
 use super::message::{Gone, MAX_GONE, Put};
-use super::publish::{Chore, Told, keys};
+use super::publish::{Told, keys};
 use super::{Ctx, DhtMessage};
 use crate::wire::List;
 use crate::{Cost, Event, Host, Id, Input, KeyBased, Offence, Op, Peer, Purpose, Record, Route, RpcId};
@@ -47,9 +47,9 @@ const FIRST: Gone = Gone { under: Id::ZERO, what: Id::ZERO };
 pub struct Withdrawal {
     pub gone: Gone,
     /// When nobody has it any more, told or not.
-    until: Time,
+    pub until: Time,
     /// How often that has been tried.
-    tries: u8,
+    pub tries: u8,
 }
 
 impl Withdrawal {
@@ -57,25 +57,6 @@ impl Withdrawal {
     /// Of the dead there is no end: after a few times it is over.
     pub fn is_unsure(&self, cost: Cost) -> bool {
         cost.timeouts > 0 && self.tries < UNSURE_TRIES
-    }
-}
-
-/// What a node begins for its own records takes turns: what is new, what is renewed, what is
-/// withdrawn, and what is withdrawn again.
-pub const KINDS: usize = 4;
-const FRESH: usize = 0;
-const RENEWAL: usize = 1;
-const WITHDRAWAL: usize = 2;
-const WITHDRAWN_AGAIN: usize = 3;
-
-/// Which of them a job is.
-fn kind_of<P>(job: &Job<P>) -> Option<usize> {
-    match &job.task {
-        Task::Publish(_) if job.fresh => Some(FRESH),
-        Task::Publish(_) => Some(RENEWAL),
-        Task::Withdraw(one) if one.tries == 0 => Some(WITHDRAWAL),
-        Task::Withdraw(_) => Some(WITHDRAWN_AGAIN),
-        _ => None,
     }
 }
 
@@ -113,27 +94,6 @@ impl<P: Peer> App<P> {
         let one = self.published.iter_mut().find(|one| one.record.key == put.record.key);
         let told = one.and_then(|one| one.told.iter_mut().find(|told| told.under == put.under));
         told.into_iter().for_each(|told| told.heard = heard);
-    }
-
-    /// The next publication or withdrawal to begin: of those of which fewest are under way,
-    /// since each may wait for silent ones; of several whose turn is longest ago. Who leaves
-    /// has little time, and begins with what was not withdrawn yet.
-    pub fn next_chore(&mut self) -> Option<Chore> {
-        let fresh = self.chores.partition_point(|one| one.fresh);
-        let first = self.withdrawals.partition_point(|one| one.tries == 0);
-        let hurries = self.leaving.is_some() && first > 0;
-        let again = if hurries { 0 } else { self.withdrawals.len() - first };
-        let waiting = [fresh, self.chores.len() - fresh, first, again];
-        let begun = |kind: usize| self.jobs.values().filter(|job| kind_of(job) == Some(kind)).count();
-        let wait = (0..KINDS).filter(|&at| waiting[usize::from(self.turns[at])] > 0);
-        let at = wait.min_by_key(|&at| begun(usize::from(self.turns[at])))?;
-        let kind = usize::from(self.turns[at]);
-        self.turns[at..].rotate_left(1);
-        if kind <= RENEWAL {
-            return self.chores.remove(if kind == FRESH { 0 } else { fresh });
-        }
-        let one = self.withdrawals.remove(if kind == WITHDRAWAL { 0 } else { first })?;
-        Some(Chore { task: Task::Withdraw(Box::new(one)), fresh: false })
     }
 
     /// These are to be told of withdrawals. If there are too many, those who do not answer
@@ -380,38 +340,5 @@ mod tests {
         assert_eq!((app.drops.len(), app.is_to_drop(2), app.is_to_drop(4)), (MAX_DROPS - 9, false, true));
         app.drop_later((1..20).map(|what| (4, gone(what))));
         assert_eq!(app.drops.len(), MAX_DROPS);
-    }
-
-    /// However few may be under way at once, all that waits has its turn.
-    #[test]
-    fn all_kinds_have_their_turns() {
-        let gone = |n: u32| Gone { under: Id::from_high(n.into()), what: Id::ZERO };
-        let withdrawal = |n: u32, tries: u8| Withdrawal { gone: gone(n), until: Time::NEVER, tries };
-        let put = |n: u32| {
-            let record = Record { key: Id::from_high(n.into()), name: "one".into(), size: 1 };
-            Task::Publish(Box::new(Put { under: record.key, record }))
-        };
-        for parallel in 1..=8 {
-            let mut app = App::<u32>::default();
-            app.chores.extend((0..200).map(|n| Chore { task: put(n), fresh: n < 100 }));
-            app.withdrawals.extend((0..200).map(|n| withdrawal(n, u8::from(n >= 100))));
-            let mut begun = [0; KINDS];
-            for op in 0..80 {
-                let Chore { task, fresh } = app.next_chore().expect("all wait");
-                let job = Job::new(task, fresh);
-                begun[kind_of(&job).expect("one of the four")] += 1;
-                app.jobs.insert(op, job);
-                if app.jobs.len() == parallel {
-                    app.jobs.pop_first();
-                }
-            }
-            assert!(begun.iter().all(|&begun| (18..=22).contains(&begun)), "{parallel}: {begun:?}");
-            app.leaving = Some(Time::NEVER);
-            app.chores.clear();
-            let next =
-                |app: &mut App<u32>| app.next_chore().map(|one| kind_of(&Job::<u32>::new(one.task, false)));
-            let first = std::iter::from_fn(|| next(&mut app)).take_while(|&kind| kind == Some(WITHDRAWAL));
-            assert_eq!(first.count(), 100 - begun[WITHDRAWAL], "{parallel}");
-        }
     }
 }
